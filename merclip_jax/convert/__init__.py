@@ -1,0 +1,1 @@
+"""Official checkpoints to Flax variables and back: rule tables and their use."""

@@ -1,0 +1,95 @@
+"""MER-CLIP's emotion head: a two-block transformer read after each block."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from merclip_jax.models.layers import MLP, LayerNorm, attend, gelu
+from merclip_jax.shapes import Array, Dtype, Float
+
+EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5
+
+
+class HeadAttention(nn.Module):
+    """Self-attention whose first `queries` tokens ask; packed qkv with bias."""
+
+    heads: int
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"], *, queries: int) -> Array:
+        width = x.shape[-1]
+        init = nn.initializers.normal(0.02)
+        qkv = nn.Dense(3 * width, kernel_init=init, dtype=self.dtype, name="qkv")(x)
+        q, k, v = jnp.split(qkv, 3, axis=-1)
+        y = attend(
+            q[:, :queries], k, v, heads=self.heads, implementation=self.attention
+        )
+        return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="proj")(y)
+
+
+class HeadBlock(nn.Module):
+    """Pre-norm attention and exact-GELU MLP; returns the first `queries` tokens."""
+
+    heads: int
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b n d"], *, queries: int, train: bool
+    ) -> Float[Array, "b q d"]:
+        width = x.shape[-1]
+        init = nn.initializers.normal(0.02)
+        y = LayerNorm(EPSILON, self.dtype, name="norm")(x)
+        y = HeadAttention(self.heads, self.attention, self.dtype, name="attn")(
+            y, queries=queries
+        )
+        x = x[:, :queries] + y
+        y = LayerNorm(EPSILON, self.dtype, name="norm_mlp")(x)
+        return x + MLP(
+            4 * width,
+            activation=gelu,
+            dtype=self.dtype,
+            kernel_init=init,
+            out_init=init,
+            name="mlp",
+        )(y, train=train)
+
+
+class EmotionHead(nn.Module):
+    """Tokens [b, n, d], the pooled one first, to logits [b, k] (MER_CLIP section 4).
+
+    Token 0 after each block passes one shared norm, dropout and linear layer; the
+    logits are the mean over blocks. The last block computes token 0 alone, which is
+    all that is read of it. No position embedding.
+    """
+
+    classes: int
+    blocks: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, tokens: Float[Array, "b n d"], *, train: bool
+    ) -> Float[Array, "b k"]:
+        norm = LayerNorm(EPSILON, self.dtype, name="norm")
+        drop = nn.Dropout(self.dropout, deterministic=not train)
+        classify = nn.Dense(
+            self.classes,
+            kernel_init=nn.initializers.normal(0.02),
+            dtype=self.dtype,
+            name="classifier",
+        )
+        x, logits = tokens, []
+        for i in range(self.blocks):
+            queries = 1 if i == self.blocks - 1 else x.shape[1]
+            x = HeadBlock(self.heads, self.attention, self.dtype, name=f"block_{i}")(
+                x, queries=queries, train=train
+            )
+            self.sow("intermediates", f"after_block_{i}", x)
+            logits.append(classify(drop(norm(x[:, 0]))))
+        return sum(logits) / self.blocks

@@ -1,0 +1,233 @@
+"""Layers shared by the towers: norms, attention, MLP, drop path, shifted convolutions.
+
+Every module takes `dtype`, the compute dtype; parameters stay float32 (float64 under
+x64 when initialised so). Norms run in float32 or wider, whatever `dtype` is.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from merclip_jax.shapes import Array, Dtype, Float, Shaped
+
+Initializer = Callable[..., jax.Array]
+
+
+def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """CLIP's activation x * sigmoid(1.702 x); any shape."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Exact (erf) GELU of the emotion head; any shape."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def along(vector: Float[Array, "d"], like: Shaped[Array, "..."]) -> jax.Array:
+    """`vector` with leading axes of one, to broadcast along the last axis of `like`."""
+    return vector.reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def uniform_fan_in(fan_in: int) -> Initializer:
+    """Torch's default for linear and convolution layers: U(+-1/sqrt(fan_in))."""
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+        del out_sharding
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class LayerNorm(nn.Module):
+    """LayerNorm over the last axis with biased variance, in float32 or wider."""
+
+    epsilon: float = 1e-5
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        norm = nn.LayerNorm(
+            epsilon=self.epsilon, dtype=wide, use_fast_variance=False, name="norm"
+        )
+        nn.share_scope(self, norm)
+        return norm(x.astype(wide)).astype(self.dtype)
+
+
+class BatchNorm(nn.Module):
+    """torch's BatchNorm over every axis but the last (UNIFORMER_V2 G2).
+
+    Normalises with the biased batch variance and keeps running averages of the mean
+    and of the *unbiased* variance. `group_size` clips (leading axis) share one set of
+    statistics, as when each of several devices normalises its own; None: all clips.
+    Raises ValueError when the batch does not divide into groups.
+    """
+
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+    group_size: int | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b ... d"], *, train: bool) -> jax.Array:
+        width = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (width,))
+        bias = self.param("bias", nn.initializers.zeros, (width,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (width,))
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        y = x.astype(wide)
+        if train:
+            group = self.group_size or len(x)
+            if len(x) % group:
+                raise ValueError(
+                    f"BatchNorm: a batch of {len(x)} clips does not divide into "
+                    f"groups of {group}"
+                )
+            y = y.reshape(len(x) // group, group, *y.shape[1:])
+            axes = tuple(range(1, y.ndim - 1))
+            mean = y.mean(axes, keepdims=True)
+            var = jnp.square(y - mean).mean(axes, keepdims=True)
+            if not self.is_initializing():
+                count = x.size // width // (len(x) // group)
+                unbiased = var * (count / max(count - 1, 1))
+                for running, new in ((running_mean, mean), (running_var, unbiased)):
+                    new = new.reshape(-1, width).mean(0).astype(running.value.dtype)
+                    running.value += self.momentum * (new - running.value)
+        else:
+            mean, var = running_mean.value.astype(wide), running_var.value.astype(wide)
+            mean, var = along(mean, y), along(var, y)
+        gain = jax.lax.rsqrt(var + self.epsilon) * along(scale.astype(wide), y)
+        y = (y - mean) * gain + along(bias.astype(wide), y)
+        return y.reshape(x.shape).astype(self.dtype)
+
+
+def attend(
+    q: Float[Array, "*batch n d"],
+    k: Float[Array, "*batch s d"],
+    v: Float[Array, "*batch s d"],
+    *,
+    heads: int,
+    causal: bool = False,
+    implementation: str = "xla",
+) -> Float[Array, "*batch n d"]:
+    """Multi-head scaled dot-product attention; head h is channels h*d/heads onwards."""
+    batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
+    q = q.reshape(-1, n, heads, d // heads)
+    k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))
+    out = jax.nn.dot_product_attention(
+        q, k, v, is_causal=causal, implementation=implementation
+    )
+    return out.reshape(*batch, n, d)
+
+
+class PackedAttention(nn.Module):
+    """Attention with CLIP's packed projection [d, 3d] (q, k, v) and `out_proj` [d, d].
+
+    `context` gives keys and values (cross-attention); without it x attends to itself.
+    """
+
+    heads: int
+    causal: bool = False
+    zero_out: bool = False
+    implementation: str = "xla"
+    dtype: Dtype = jnp.float32
+    kernel_init: Initializer = nn.initializers.xavier_uniform()
+    out_init: Initializer = nn.initializers.xavier_uniform()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "*batch n d"],
+        context: Float[Array, "*batch s d"] | None = None,
+    ) -> Float[Array, "*batch n d"]:
+        width = x.shape[-1]
+        kernel = self.param("in_proj_kernel", self.kernel_init, (width, 3 * width))
+        bias = self.param("in_proj_bias", nn.initializers.zeros, (3 * width,))
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        if context is None:
+            q, k, v = jnp.split(x @ kernel + along(bias, x), 3, axis=-1)
+        else:
+            q = x @ kernel[:, :width] + along(bias[:width], x)
+            kv = context @ kernel[:, width:] + along(bias[width:], context)
+            k, v = jnp.split(kv, 2, axis=-1)
+        y = attend(
+            q,
+            k,
+            v,
+            heads=self.heads,
+            causal=self.causal,
+            implementation=self.implementation,
+        )
+        init = nn.initializers.zeros if self.zero_out else self.out_init
+        return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="out_proj")(y)
+
+
+class MLP(nn.Module):
+    """c_proj(dropout(activation(c_fc(x)))), d -> hidden -> d."""
+
+    hidden: int
+    activation: Callable[[jax.Array], jax.Array] = quick_gelu
+    dropout: float = 0.0
+    zero_out: bool = False
+    dtype: Dtype = jnp.float32
+    kernel_init: Initializer = nn.initializers.xavier_uniform()
+    out_init: Initializer = nn.initializers.xavier_uniform()
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch d"], *, train: bool) -> jax.Array:
+        width = x.shape[-1]
+        x = nn.Dense(
+            self.hidden,
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
+            dtype=self.dtype,
+            name="c_fc",
+        )(x)
+        x = self.activation(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        init = nn.initializers.zeros if self.zero_out else self.out_init
+        return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="c_proj")(x)
+
+
+class DropPath(nn.Module):
+    """Drops a residual branch for whole clips (leading axis) with probability `rate`.
+
+    What survives is scaled by 1/(1-rate). The released code draws per token position
+    in some places; one draw per clip is the textbook meaning (UNIFORMER_V2 section 6).
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b ..."], *, train: bool) -> jax.Array:
+        broadcast = tuple(range(1, x.ndim))
+        return nn.Dropout(self.rate, broadcast_dims=broadcast, deterministic=not train)(
+            x
+        )
+
+
+def shifted_conv(
+    x: Float[Array, "b t h w d"],
+    kernel: Float[Array, "kt kh kw d"],
+) -> Float[Array, "b t h w d"]:
+    """Depthwise 3D convolution, stride 1, zero padding k//2, odd kernels.
+
+    A sum of shifted products: no convolution, hence nothing that `vmap` over members
+    would turn into a convolution with batched kernels.
+    """
+    taps = kernel.shape[:3]
+    pad = [(0, 0), *((k // 2, k // 2) for k in taps), (0, 0)]
+    padded = jnp.pad(x, pad)
+    out = jnp.zeros_like(x)
+    for i in range(taps[0]):
+        for j in range(taps[1]):
+            for k in range(taps[2]):
+                _, t, h, w, d = x.shape
+                tap = kernel[i, j, k].reshape(1, 1, 1, 1, d)
+                out += padded[:, i : i + t, j : j + h, k : k + w] * tap
+    return out

@@ -1,0 +1,160 @@
+"""MER-CLIP: a video encoder aligned with AU sentences, and an emotion head."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from merclip_jax.models.clip_text import ClipText
+from merclip_jax.models.emotion_head import EmotionHead
+from merclip_jax.models.layers import LayerNorm, uniform_fan_in
+from merclip_jax.models.uniformer_v2 import UniFormerV2
+from merclip_jax.shapes import Array, Dtype, Float
+
+TEMPERATURE = 0.07  # the contrastive temperature, fixed (paper) or its start (released)
+
+
+class MerClipOutput(NamedTuple):
+    """`video` [b, e] to be aligned with text, `logits` [b, k], `scale` ()."""
+
+    video: jax.Array
+    logits: jax.Array
+    scale: jax.Array
+
+
+class MerClip(nn.Module):
+    """The trained part of MER-CLIP; the text tower is frozen and lives apart.
+
+    `encoder` is any module that maps a clip [b, t, h, w, 3] to VideoFeatures.
+    `embed` is the width of the shared space and of the head (the checkpoint's
+    layout needs them equal). `scale` is exp(logit_scale), learnable, or 1/0.07.
+    """
+
+    encoder: nn.Module
+    classes: int
+    embed: int
+    learn_temperature: bool = False
+    head_blocks: int = 2
+    head_heads: int = 4
+    head_dropout: float = 0.1
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, clip: Float[Array, "b t h w c"], *, train: bool
+    ) -> MerClipOutput:
+        features = self.encoder(clip, train=train)
+        pooled, patches = features
+        width = pooled.shape[-1]
+        self.sow("intermediates", "pooled", pooled)
+
+        projection = self.param(
+            "video_projection", nn.initializers.normal(width**-0.5), (width, self.embed)
+        )
+        video = pooled @ projection.astype(self.dtype)
+        video = LayerNorm(dtype=self.dtype, name="video_norm")(video)
+
+        tokens = jnp.concatenate([pooled[:, None], patches], axis=1)
+        self.sow("intermediates", "tokens", tokens)
+        tokens = nn.Dense(
+            self.embed,
+            use_bias=False,
+            kernel_init=uniform_fan_in(width),
+            dtype=self.dtype,
+            name="head_projection",
+        )(tokens)
+        tokens = LayerNorm(dtype=self.dtype, name="head_norm")(tokens)
+        self.sow("intermediates", "head_tokens", tokens)
+        logits = EmotionHead(
+            self.classes,
+            self.head_blocks,
+            self.head_heads,
+            self.head_dropout,
+            self.attention,
+            self.dtype,
+            name="head",
+        )(tokens, train=train)
+
+        if self.learn_temperature:
+            start = nn.initializers.constant(math.log(1 / TEMPERATURE))
+            scale = jnp.exp(self.param("logit_scale", start, ()))
+        else:
+            scale = jnp.asarray(1 / TEMPERATURE, jnp.float32)
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        return MerClipOutput(video.astype(wide), logits.astype(wide), scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Widths and depths of one published or test-sized MER-CLIP."""
+
+    width: int
+    layers: int
+    heads: int
+    patch_size: int
+    global_layers: tuple[int, ...]
+    embed: int
+    text_width: int
+    text_layers: int
+    text_heads: int
+
+
+SIZES = {
+    "tiny": Size(64, 4, 2, 8, (2, 3), 64, 64, 2, 4),
+    "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
+}
+
+
+def mer_clip(
+    size: Size,
+    *,
+    classes: int,
+    drop_path: float = 0.2,
+    global_drop_path: float = 0.4,
+    global_mlp_dropout: float = 0.5,
+    head_dropout: float = 0.1,
+    learn_temperature: bool = False,
+    bn_group_size: int | None = None,
+    attention: str = "xla",
+    dtype: Dtype = jnp.float32,
+) -> MerClip:
+    """MER-CLIP over UniFormerV2 of the given size (MER_CLIP sections 3 and 4)."""
+    encoder = UniFormerV2(
+        width=size.width,
+        layers=size.layers,
+        heads=size.heads,
+        patch_size=size.patch_size,
+        global_layers=size.global_layers,
+        global_heads=size.heads,
+        global_mlp_dropout=global_mlp_dropout,
+        drop_path=drop_path,
+        global_drop_path=global_drop_path,
+        bn_group_size=bn_group_size,
+        attention=attention,
+        dtype=dtype,
+    )
+    return MerClip(
+        encoder,
+        classes=classes,
+        embed=size.embed,
+        learn_temperature=learn_temperature,
+        head_dropout=head_dropout,
+        attention=attention,
+        dtype=dtype,
+    )
+
+
+def clip_text(size: Size, *, vocabulary: int, context: int) -> ClipText:
+    """The frozen text tower that belongs to a size (MER_CLIP section 5)."""
+    return ClipText(
+        vocabulary=vocabulary,
+        context=context,
+        width=size.text_width,
+        layers=size.text_layers,
+        heads=size.text_heads,
+        out=size.embed,
+    )

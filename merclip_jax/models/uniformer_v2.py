@@ -1,0 +1,329 @@
+"""UniFormerV2: a CLIP ViT with local temporal mixers and global query blocks.
+
+Layout [b, t, n, d] with n = 1 + h*w tokens a frame, the class token first. The clip's
+frame count is read from the array, never from the configuration.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from merclip_jax.models.layers import (
+    MLP,
+    BatchNorm,
+    DropPath,
+    LayerNorm,
+    PackedAttention,
+    along,
+    shifted_conv,
+    uniform_fan_in,
+)
+from merclip_jax.shapes import Array, Dtype, Float
+
+
+class VideoFeatures(NamedTuple):
+    """What every video encoder returns.
+
+    `pooled` [b, d] is the normalised clip feature that is aligned with text;
+    `patches` [b, n, d] are the raw patch tokens, time-major then row-major.
+    """
+
+    pooled: jax.Array
+    patches: jax.Array
+
+
+class PatchEmbed(nn.Module):
+    """Tubelets to tokens: a strided convolution written as reshape and matmul.
+
+    With `temporal_downsample` the kernel spans frames 2t-1, 2t, 2t+1 (frame -1 and,
+    for odd counts, the frame after the last are zeros) and t = ceil(frames / 2);
+    without, every frame gives one set of patches. Raises ValueError when the frame
+    size is no multiple of the patch.
+    """
+
+    width: int
+    patch_size: int
+    temporal_downsample: bool
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, clip: Float[Array, "b f h w c"]) -> Float[Array, "b t y x d"]:
+        b, f, h, w, c = clip.shape
+        p = self.patch_size
+        if h % p or w % p:
+            raise ValueError(
+                f"frames of {h}x{w} pixels do not divide into {p}x{p} patches"
+            )
+        taps = 3 if self.temporal_downsample else 1
+        kernel = self.param(
+            "kernel", uniform_fan_in(taps * p * p * c), (taps, p, p, c, self.width)
+        )
+        x = clip.astype(self.dtype).reshape(b, f, h // p, p, w // p, p, c)
+        x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, h // p, w // p, p * p * c)
+        if self.temporal_downsample:
+            t = -(-f // 2)
+            x = jnp.pad(x, [(0, 0), (1, 2 * t - f), (0, 0), (0, 0), (0, 0)])
+            x = jnp.concatenate(
+                [x[:, 0 : 2 * t : 2], x[:, 1 : 2 * t : 2], x[:, 2 : 2 * t + 1 : 2]], -1
+            )
+        return x @ kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
+
+
+class LocalMHRA(nn.Module):
+    """Local temporal relation: BN, d -> r, depthwise over 3 frames, r -> d (3.3).
+
+    Acts on patch tokens; starts as zero, so that the residual starts as identity.
+    """
+
+    reduced: int
+    bn_group_size: int | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, patches: Float[Array, "b t n d"], *, train: bool
+    ) -> Float[Array, "b t n d"]:
+        width = patches.shape[-1]
+        x = BatchNorm(group_size=self.bn_group_size, dtype=self.dtype, name="bn")(
+            patches, train=train
+        )
+        x = nn.Dense(
+            self.reduced,
+            kernel_init=uniform_fan_in(width),
+            bias_init=uniform_fan_in(width),
+            dtype=self.dtype,
+            name="reduce",
+        )(x)
+        kernel = self.param("kernel", uniform_fan_in(3), (3, self.reduced))
+        bias = self.param("bias", uniform_fan_in(3), (self.reduced,))
+        taps = kernel.astype(self.dtype).reshape(3, 1, 1, self.reduced)
+        x = shifted_conv(x[:, :, :, None], taps)[:, :, :, 0]
+        x = x + along(bias.astype(self.dtype), x)
+        return nn.Dense(
+            width,
+            kernel_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            name="expand",
+        )(x)
+
+
+class LocalBlock(nn.Module):
+    """Local UniBlock: MHRA, attention within each frame, MHRA, MLP (3.4)."""
+
+    heads: int
+    local_mhra: int
+    reduced: int
+    drop_path: float
+    bn_group_size: int | None = None
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b t n d"], *, train: bool
+    ) -> Float[Array, "b t n d"]:
+        def mix(x, name):
+            branch = LocalMHRA(self.reduced, self.bn_group_size, self.dtype, name=name)
+            y = branch(x[:, :, 1:], train=train)
+            y = DropPath(self.drop_path)(y, train=train)
+            return jnp.concatenate([x[:, :, :1], x[:, :, 1:] + y], axis=2)
+
+        width = x.shape[-1]
+        if self.local_mhra >= 1:
+            x = mix(x, "lmhra1")
+        y = LayerNorm(dtype=self.dtype, name="ln_1")(x)
+        y = PackedAttention(
+            self.heads, implementation=self.attention, dtype=self.dtype, name="attn"
+        )(y)
+        x = x + DropPath(self.drop_path)(y, train=train)
+        if self.local_mhra == 2:
+            x = mix(x, "lmhra2")
+        y = LayerNorm(dtype=self.dtype, name="ln_2")(x)
+        y = MLP(4 * width, dtype=self.dtype, name="mlp")(y, train=train)
+        return x + DropPath(self.drop_path)(y, train=train)
+
+
+class GlobalBlock(nn.Module):
+    """Global UniBlock: a query reads all tokens of the clip (3.5).
+
+    The positional convolution (DPE) changes the keys and values only, never the
+    local stream. Attention out_proj and MLP c_proj start at zero.
+    """
+
+    heads: int
+    mlp_hidden: int
+    mlp_dropout: float
+    drop_path: float
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        query: Float[Array, "b 1 d"],
+        tokens: Float[Array, "b t n d"],
+        grid: tuple[int, int],
+        *,
+        train: bool,
+    ) -> Float[Array, "b 1 d"]:
+        b, t, n, d = tokens.shape
+        patches = tokens[:, :, 1:].reshape(b, t, *grid, d)
+        kernel = self.param("dpe_kernel", uniform_fan_in(27), (3, 3, 3, d))
+        bias = self.param("dpe_bias", nn.initializers.zeros, (d,))
+        dpe = shifted_conv(patches, kernel.astype(self.dtype))
+        dpe = dpe + along(bias.astype(self.dtype), dpe)
+        self.sow("intermediates", "dpe", dpe)
+        patches = (patches + dpe).reshape(b, t, n - 1, d)
+        context = jnp.concatenate([tokens[:, :, :1], patches], axis=2)
+        y = PackedAttention(
+            self.heads,
+            zero_out=True,
+            implementation=self.attention,
+            dtype=self.dtype,
+            name="attn",
+        )(
+            LayerNorm(dtype=self.dtype, name="ln_1")(query),
+            LayerNorm(dtype=self.dtype, name="ln_3")(context.reshape(b, t * n, d)),
+        )
+        query = query + DropPath(self.drop_path)(y, train=train)
+        y = MLP(
+            self.mlp_hidden,
+            dropout=self.mlp_dropout,
+            zero_out=True,
+            bias_init=uniform_fan_in(d),
+            dtype=self.dtype,
+            name="mlp",
+        )(LayerNorm(dtype=self.dtype, name="ln_2")(query), train=train)
+        return query + DropPath(self.drop_path)(y, train=train)
+
+
+def linspace_rates(rate: float, blocks: int) -> list[float]:
+    """Drop-path rates that rise linearly from 0 to `rate` over `blocks` blocks."""
+    return [rate * i / max(blocks - 1, 1) for i in range(blocks)]
+
+
+class UniFormerV2(nn.Module):
+    """UniFormerV2 video encoder (UNIFORMER_V2 sections 1-4), fused feature normalised.
+
+    `local_mhra` is the number of temporal mixers a block (0, 1, 2); `global_layers`
+    are the 0-based local blocks that a global block follows; `frozen` is the variant
+    without class-token residual and `balance`. Raises ValueError on a clip that is
+    not [b, f, h, w, 3] or an impossible option.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    patch_size: int
+    temporal_downsample: bool = True
+    local_mhra: int = 2
+    reduction: float = 1.5
+    global_layers: tuple[int, ...] = ()
+    global_heads: int = 1
+    global_mlp_factor: float = 4.0
+    global_mlp_dropout: float = 0.5
+    drop_path: float = 0.0
+    global_drop_path: float = 0.0
+    frozen: bool = False
+    bn_group_size: int | None = None
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, clip: Float[Array, "b f h w c"], *, train: bool
+    ) -> VideoFeatures:
+        self._check(clip)
+        x = PatchEmbed(
+            self.width,
+            self.patch_size,
+            self.temporal_downsample,
+            self.dtype,
+            name="patch_embed",
+        )(clip)
+        self.sow("intermediates", "after_patch_embed", x)
+        b, t, *grid, d = x.shape
+        n = 1 + grid[0] * grid[1]
+        normal = nn.initializers.normal(d**-0.5)
+        cls = self.param("class_embedding", normal, (d,)).astype(self.dtype)
+        position = self.param("positional_embedding", normal, (n, d)).astype(self.dtype)
+        x = x.reshape(b, t, n - 1, d)
+        cls = jnp.broadcast_to(cls.reshape(1, 1, 1, d), (b, t, 1, d))
+        x = jnp.concatenate([cls, x], axis=2) + position[None, None]
+        x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
+        self.sow("intermediates", "after_ln_pre", x)
+
+        query = self.param("temporal_cls_token", nn.initializers.zeros, (d,))
+        query = jnp.broadcast_to(query.astype(self.dtype).reshape(1, 1, d), (b, 1, d))
+        local_rates = linspace_rates(self.drop_path, self.layers)
+        global_rates = linspace_rates(self.global_drop_path, len(self.global_layers))
+        for i in range(self.layers):
+            x = LocalBlock(
+                self.heads,
+                self.local_mhra,
+                int(d // self.reduction),
+                local_rates[i],
+                self.bn_group_size,
+                self.attention,
+                self.dtype,
+                name=f"block_{i}",
+            )(x, train=train)
+            self.sow("intermediates", f"after_block_{i}", x)
+            if i in self.global_layers:
+                j = self.global_layers.index(i)
+                query = GlobalBlock(
+                    self.global_heads,
+                    round(self.global_mlp_factor * d),
+                    self.global_mlp_dropout,
+                    global_rates[j],
+                    self.attention,
+                    self.dtype,
+                    name=f"global_{j}",
+                )(query, x, (grid[0], grid[1]), train=train)
+                self.sow("intermediates", f"after_global_{j}", query)
+
+        fused = query[:, 0]
+        if not self.frozen:
+            balance = self.param("balance", nn.initializers.zeros, (d,))
+            alpha = jax.nn.sigmoid(balance.astype(self.dtype))[None]
+            fused = (1 - alpha) * fused + alpha * x[:, :, 0].mean(1)
+        self.sow("intermediates", "fused", fused)
+        pooled = LayerNorm(dtype=self.dtype, name="norm")(fused)
+        return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * (n - 1), d))
+
+    def _check(self, clip):
+        if clip.ndim != 5 or clip.shape[-1] != 3:
+            raise ValueError(
+                f"UniFormerV2 expects a clip [b, t, h, w, 3], got {clip.shape}"
+            )
+        if self.local_mhra not in (0, 1, 2):
+            raise ValueError(f"local_mhra must be 0, 1 or 2, got {self.local_mhra}")
+        layers = list(self.global_layers)
+        if layers != sorted(set(layers)) or not set(layers) <= set(range(self.layers)):
+            raise ValueError(
+                f"global_layers must rise within 0..{self.layers - 1}, got {layers}"
+            )
+
+
+class UniFormerV2Classifier(nn.Module):
+    """UniFormerV2 with its own classifier, as trained on Kinetics and SSV2 (3.6)."""
+
+    encoder: UniFormerV2
+    classes: int
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(
+        self, clip: Float[Array, "b f h w c"], *, train: bool
+    ) -> Float[Array, "b k"]:
+        x = self.encoder(clip, train=train).pooled
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(
+            self.classes,
+            kernel_init=uniform_fan_in(self.encoder.width),
+            bias_init=uniform_fan_in(self.encoder.width),
+            dtype=self.encoder.dtype,
+            name="classifier",
+        )(x)
