@@ -1,0 +1,1 @@
+"""TFDS builders: official dataset layouts into one set of clip features."""
