@@ -47,16 +47,26 @@ def split(
     *,
     folds: int = 5,
     test_subjects: Sequence[str] = (),
+    splits: np.ndarray | None = None,
+    train_splits: Sequence[str] = (),
+    test_splits: Sequence[str] = (),
     inner_subjects: int = 0,
 ) -> list[Fold]:
     """Folds of a protocol: "loso", "kfold" or "holdout"; subjects, labels: [n].
 
     kfold deals subjects, largest first, to the fold with the fewest clips. holdout
-    tests on `test_subjects`. `inner_subjects` of a fold's training subjects, those
-    in the middle by size, are held out of training for selection. Raises UserError
-    for an unknown protocol or subject and for a training part with one class.
+    tests on `test_subjects`, or on the owners' `test_splits` after training on
+    `train_splits` (`splits` [n]: where each clip lies). `inner_subjects` of a fold's
+    training subjects, those in the middle by size, are held out of training for
+    selection. Raises UserError for an unknown protocol, subject or split and for a
+    training part with fewer than two classes.
     """
-    names = sorted(set(subjects.tolist()))
+    used = np.ones(len(subjects), bool)
+    if name == "holdout" and test_splits:
+        used = np.isin(splits, [*train_splits, *test_splits])
+        test_subjects = _subjects_of(splits, test_splits, subjects)
+        _subjects_of(splits, train_splits, subjects)
+    names = sorted(set(subjects[used].tolist()))
     if name == "loso":
         groups = [[subject] for subject in names]
         titles = [_file_name(subject) for subject in names]
@@ -83,8 +93,8 @@ def split(
     for title, group in zip(titles, groups, strict=True):
         rest = [s for s in names if s not in group]
         inner = _middle(rest, subjects, inner_subjects)
-        train = np.flatnonzero(~np.isin(subjects, group + inner))
-        test = np.flatnonzero(np.isin(subjects, group))
+        train = np.flatnonzero(used & ~np.isin(subjects, group + inner))
+        test = np.flatnonzero(used & np.isin(subjects, group))
         made.append(Fold(title, train, test, np.flatnonzero(np.isin(subjects, inner))))
         if len(np.unique(labels[train])) < 2:
             raise UserError(
@@ -110,6 +120,13 @@ def check_leakage(folds: Sequence[Fold], subjects: np.ndarray) -> None:
         assert not shared, f"fold {fold.name}: subjects on two sides: {sorted(shared)}"
     tested = np.concatenate([fold.test for fold in folds])
     assert len(np.unique(tested)) == len(tested), "a clip is tested in two folds"
+
+
+def _subjects_of(splits: np.ndarray, wanted: Sequence[str], subjects) -> list[str]:
+    known = sorted(set(splits.tolist()))
+    if not wanted or set(wanted) - set(known):
+        raise UserError(f"holdout: splits {list(wanted)} of a dataset with {known}")
+    return sorted(set(subjects[np.isin(splits, wanted)].tolist()))
 
 
 def _middle(rest: list[str], subjects: np.ndarray, count: int) -> list[str]:

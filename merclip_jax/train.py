@@ -109,7 +109,7 @@ def loss_fn(
     key: jax.Array,
     epoch: jax.Array,
 ) -> tuple[jax.Array, tuple[dict, dict]]:
-    """Progressively weighted loss of one batch (eqs 8-15), new BN statistics, scalars."""
+    """Weighted loss of one batch (eqs 8-15), new BN statistics, scalars."""
     augment_key, template_key, dropout_key = jax.random.split(key, 3)
     clips, mirrored = augment(
         augment_key, batch.clips, hyper.augmentation, jnp.asarray(hyper.jitter_order)

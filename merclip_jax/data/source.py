@@ -24,9 +24,9 @@ class _Encoded(tfds.decode.SkipDecoding):
 class Clips:
     """The clips of one task, in the dataset's order; columns have length n.
 
-    clip, subject, emotion, au_cell: [n] str; label: [n] int32; positions: [n, t] the
-    sampled frames of each record; records: [n] where each lies in `source`;
-    fingerprint and metadata: the builder's.
+    clip, subject, split, emotion, au_cell: [n] str; label: [n] int32; positions:
+    [n, t] the sampled frames of each record; apex: [n] where among these; records:
+    [n] where each lies in `source`; fingerprint and metadata: the builder's.
     """
 
     dataset: str
@@ -35,6 +35,7 @@ class Clips:
     classes: tuple[str, ...]
     clip: np.ndarray
     subject: np.ndarray
+    split: np.ndarray
     emotion: np.ndarray
     au_cell: np.ndarray
     label: np.ndarray
@@ -85,6 +86,7 @@ def load_clips(
         builder = tfds.builder_from_directory(folder)
         splits = builder.as_data_source(decoders={"frames": _Encoded()})
         source = _Chained([splits[name] for name in sorted(splits)])
+        split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
     except Exception as error:  # TFDS and array_record each raise their own
         raise UserError(_damaged(folder, dataset, error)) from error
 
@@ -94,7 +96,8 @@ def load_clips(
         record = _read(source, i, dataset)
         emotion = record["emotion"].decode()
         if emotion in label_of:
-            rows.append(_row(record, i, label_of[emotion], frames, frame_sampling))
+            row = _row(record, i, label_of[emotion], frames, frame_sampling)
+            rows.append(row | {"split": split[i]})
         elif emotion not in dropped:
             unknown.setdefault(emotion, record["clip"].decode())
     if unknown:

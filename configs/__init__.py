@@ -1,0 +1,1 @@
+"""One file per cell of the paper's tables; each gives `get_config(arg)`."""

@@ -1,0 +1,147 @@
+"""What all configs share: the paper's recipe, and how an argument changes it.
+
+`get_config(arg)` of every config takes "recipe=released,ablation=no_alignment,seeds=3".
+A recipe or an ablation is a set of values, never a code path (MER_CLIP section 14).
+"""
+
+from ml_collections import ConfigDict
+
+RECIPES = {
+    # What the paper's text says, gaps filled from the released code.
+    "paper": {},
+    # What the released code does on two devices, bugs included.
+    "released": {
+        "optim.decay_embeddings": True,
+        "loss.contrastive_factor": 0.5,  # each device's gather passes back its slice
+        "model.learn_temperature": True,
+        "model.bn_group_size": 8,  # BN statistics are per device
+        "data.sampling": "keyframes_integer",
+        "augment.colour_jitter": 1.0,
+        "augment.flip": 0.0,
+    },
+}
+
+ABLATIONS = {
+    "none": {},
+    "no_alignment": {
+        "loss.contrastive_start": 0.0,
+        "loss.contrastive_floor": 0.0,
+        "loss.total_weight": 1.0,
+    },
+    "no_progressive": {
+        "loss.contrastive_start": 1.0,
+        "loss.contrastive_floor": 1.0,
+    },
+    "no_augmentation": {
+        "augment.flip": 0.0,
+        "augment.colour_jitter": 0.0,
+        "augment.static_mix": 0.0,
+    },
+    "no_static_mix": {"augment.static_mix": 0.0},
+}
+
+NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
+
+
+def base() -> ConfigDict:
+    """The paper's recipe on no dataset in particular."""
+    return ConfigDict(
+        {
+            "name": "",
+            "recipe": "paper",
+            "ablation": "none",
+            "data": {
+                "dataset": "",  # "name" or "name/config"
+                "data_dir": "data",
+                "access": "",  # how the owners hand it out
+                "classes": (),  # (class, (emotions, ...)), ...
+                "dropped": (),  # emotions that the task leaves out
+                "frames": 16,
+                "image_size": 224,
+                "sampling": "keyframes",
+                "residency": "auto",
+                "balanced": False,
+            },
+            "text": {"templates": 7, "order": "ascending", "last_and": True},
+            "model": {
+                "size": "b16",
+                "drop_path": 0.2,
+                "global_drop_path": 0.4,
+                "global_mlp_dropout": 0.5,
+                "head_dropout": 0.1,
+                "learn_temperature": False,
+                "bn_group_size": 0,  # 0: statistics of the whole batch
+                "attention": "xla",
+                "dtype": "auto",  # bfloat16 on accelerators, float32 on CPU
+            },
+            "loss": {
+                "contrastive_start": 2.0,
+                "contrastive_floor": 1.0,
+                "total_weight": 2.0,
+                "contrastive_factor": 1.0,
+                "focal_gamma": 2.0,
+            },
+            "optim": {
+                "peak_lr": 5e-5,
+                "warmup_epochs": 5,
+                "lr_floor": 0.1,
+                "weight_decay": 0.05,
+                "clip_norm": 20.0,
+                "decay_embeddings": False,
+                "frozen": (),  # regular expressions of parameter paths
+            },
+            "augment": {
+                "flip": 0.5,
+                "colour_jitter": 0.5,
+                "static_mix": 0.5,
+                "static_mix_weight": 0.5,
+            },
+            "train": {
+                "epochs": 55,
+                "batch_size": 16,
+                "stack": 0,  # members trained at once; 0: as many as fit
+                "scan_steps": 8,  # steps a dispatch
+                "checkpoint_every": 50,  # dispatches
+                "keep_weights": False,
+            },
+            "protocol": {
+                "name": "loso",
+                "seeds": (0,),
+                "folds": 5,  # of kfold
+                "test_subjects": (),  # of holdout; or, by the owners' split:
+                "train_splits": (),
+                "test_splits": (),
+                "selection": "last",
+                "inner_subjects": 0,  # held out of each training part for "inner"
+                "input_contract": "oracle-keyframes",
+            },
+        }
+    )
+
+
+def finish(config: ConfigDict, arg: str | None, **released: float) -> ConfigDict:
+    """Apply an argument such as "recipe=released,seeds=3" to a config.
+
+    `released` are the config's own values under that recipe, "__" for the dots.
+    Raises ValueError for an unknown word, listing the known ones.
+    """
+    words = {"recipe": "paper", "ablation": "none", "seeds": "1"}
+    for part in (arg or "").split(","):
+        key, _, value = part.partition("=")
+        if part and key not in words:
+            raise ValueError(f"config argument {part!r}: expected one of {list(words)}")
+        if part:
+            words[key] = value
+    for word, table in (("recipe", RECIPES), ("ablation", ABLATIONS)):
+        if words[word] not in table:
+            raise ValueError(f"{word}={words[word]!r}: expected one of {list(table)}")
+        config[word] = words[word]
+    if not words["seeds"].isdecimal() or int(words["seeds"]) < 1:
+        raise ValueError(f"seeds={words['seeds']!r}: expected a positive number")
+    if int(words["seeds"]) > 1 or "seeds=" in (arg or ""):
+        config.protocol.seeds = tuple(range(int(words["seeds"])))
+    changes = dict(RECIPES[words["recipe"]])
+    if words["recipe"] == "released":
+        changes |= {key.replace("__", "."): value for key, value in released.items()}
+    config.update_from_flattened_dict(changes | ABLATIONS[words["ablation"]])
+    return config

@@ -1,0 +1,49 @@
+"""The demo's task and its sizes: what two cores can learn in minutes."""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+CLASSES = {
+    3: (
+        ("negative", ("anger", "contempt", "disgust", "fear", "sadness")),
+        ("positive", ("happiness",)),
+        ("surprise", ("surprise",)),
+    ),
+    5: (
+        ("anger", ("anger",)),
+        ("disgust", ("contempt", "disgust")),
+        ("happiness", ("happiness",)),
+        ("sadness", ("fear", "sadness")),
+        ("surprise", ("surprise",)),
+    ),
+    7: tuple(
+        (name, (name,))
+        for name in (
+            "anger",
+            "contempt",
+            "disgust",
+            "fear",
+            "happiness",
+            "sadness",
+            "surprise",
+        )
+    ),
+}
+
+
+def tiny(classes: int) -> ConfigDict:
+    """Small frames, a small model from random weights, strong motion."""
+    config = common.base()
+    config.name = f"synthetic_{classes}class"
+    config.data.dataset = "synthetic/tiny"
+    config.data.classes = CLASSES[classes]
+    config.data.image_size = 48
+    config.model.size = "tiny"
+    config.model.drop_path = 0.0
+    config.model.global_drop_path = 0.0
+    config.model.global_mlp_dropout = 0.1
+    config.optim.peak_lr = 2e-3
+    config.augment.colour_jitter = 0.0
+    config.train.epochs = 60
+    return config

@@ -1,0 +1,1 @@
+"""A licence-free, procedural micro-expression dataset."""

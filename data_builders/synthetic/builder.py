@@ -1,0 +1,128 @@
+"""TFDS builder of the procedural dataset: synthetic/tiny, synthetic/full, /mini."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from data_builders.annotations import clip_example, clip_features, fingerprint
+from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
+from data_builders.synthetic.clip import make_clip
+from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig
+from data_builders.synthetic.emotions import AU_SETS, TASKS, emotion_priors
+from data_builders.synthetic.fields import CELLS
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SyntheticConfig(tfds.core.BuilderConfig):
+    """A named `ClipConfig`."""
+
+    clips: ClipConfig
+
+
+class Synthetic(tfds.core.GeneratorBasedBuilder):
+    """Procedural micro-expressions with known truth: no photo, no licence to ask for.
+
+    Scores on this set say nothing about people.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        SyntheticConfig(name="tiny", description="48 px, for two cores", clips=TINY),
+        SyntheticConfig(name="full", description="224 px, 1-3 px motion", clips=FULL),
+        SyntheticConfig(name="mini", description="32 px, for tests", clips=MINI),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        curves = tfds.features.Tensor(shape=(None, len(CELLS)), dtype=np.float32)
+        extra = {
+            "au_intensity": curves,
+            "decoy_cells": tfds.features.Sequence(tfds.features.Text()),
+            "amplitude_px": tfds.features.Scalar(np.float32),
+        }
+        return self.dataset_info_from_configs(
+            features=clip_features(extra),
+            description=self.__doc__,
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator]:
+        del dl_manager  # nothing to fetch
+        self.info.metadata.update(describe(self.builder_config.clips))
+        return {"clips": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, object]]]:
+        config = self.builder_config.clips
+        hashes = {}
+        name = f"synthetic/{self.builder_config.name}"
+        for index in tqdm(range(config.clips), desc=name, unit="clip"):
+            clip = make_clip(config, index)
+            example = clip_example(
+                frames=clip.encoded,
+                frame_numbers=range(len(clip.encoded)),
+                onset=clip.onset,
+                apex=clip.apex,
+                offset=clip.offset,
+                apex_valid=True,
+                subject=clip.subject,
+                clip=clip.clip,
+                fps=clip.fps,
+                emotion=clip.emotion,
+                au_cell=clip.au_cell,
+            )
+            hashes[clip.clip] = example["source_hash"]
+            extra = {
+                "au_intensity": clip.au_intensity,
+                "decoy_cells": list(clip.decoy_cells),
+                "amplitude_px": clip.amplitude_px,
+            }
+            yield index, {**example, **extra}
+        self.info.metadata["fingerprint"] = fingerprint(hashes.items())
+
+
+def describe(config: ClipConfig) -> dict[str, object]:
+    """What is known about a dataset beforehand, as plain JSON values.
+
+    tasks["3"|"5"|"7"]: classes, class of each emotion, priors, ceiling (ACC, UAR, UF1
+    of an ideal observer), shuffled (the same, but not knowing the order of the key
+    frames) and chance (UF1 of guessing).
+    """
+    ordered, blind = ceilings(config), ceilings(config, shuffled=True)
+    tasks = {
+        str(task): {
+            "classes": list(classes),
+            "class_of": dict(class_of),
+            "priors": [round(float(p), 6) for p in ordered[task].priors],
+            "ceiling": _scores(ordered[task]),
+            "shuffled": _scores(blind[task]),
+            "chance": _chance(ordered[task]),
+        }
+        for task, (classes, class_of) in TASKS.items()
+    }
+    facts = {
+        "config": dataclasses.asdict(config),
+        "au_columns": list(CELLS),
+        "au_sets": AU_SETS,
+        "emotion_priors": emotion_priors(config),
+        "tasks": tasks,
+    }
+    # Through JSON, so that metadata is the same before and after it was on disk.
+    return json.loads(json.dumps(facts))
+
+
+def _chance(ceiling: Ceiling) -> dict[str, float]:
+    return {name: round(uf1, 6) for name, uf1 in chance(ceiling.priors).items()}
+
+
+def _scores(ceiling: Ceiling) -> dict[str, float]:
+    return {
+        "ACC": round(ceiling.acc, 6),
+        "UAR": round(ceiling.uar, 6),
+        "UF1": round(ceiling.uf1, 6),
+    }

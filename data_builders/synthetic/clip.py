@@ -1,0 +1,207 @@
+"""One clip: who, what, when, and how it looks. A pure function of (config, index).
+
+A clip holds one AU set per 3-class group. The set of the clip's own group follows the
+micro-expression's profile; the other two ("decoys") go through the very same values in
+a random order. What moves is thus the same in every class: only the order tells.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from data_builders.synthetic.config import (
+    GROUPS,
+    ClipConfig,
+    apportion,
+    clips_per_subject,
+)
+from data_builders.synthetic.emotions import (
+    EMOTIONS,
+    draw_group_set,
+    draw_set,
+    emotion_priors,
+    group_of,
+    rows_of,
+)
+from data_builders.synthetic.fields import CELLS
+from data_builders.synthetic.render import draw_nuisance, encode, render
+from merclip_jax.data.sampling import key_frames
+
+# Streams of random numbers: independent, so that forcing one choice moves no other.
+# (0 draws the subjects, in render.py.)
+_ORDER, _SET, _TIME, _DECOY, _NUISANCE = range(1, 6)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipTruth:
+    """All that is known about a clip before it is drawn.
+
+    au_intensity: float32 [n, 36], summed over the three sets, 1 = apex, columns as
+    `fields.CELLS`; decoy_cells: the decoys' AU cells in the order of their groups.
+    """
+
+    clip: str
+    subject: str
+    emotion: str
+    au_cell: str
+    decoy_cells: tuple[str, ...]
+    onset: int
+    apex: int
+    offset: int
+    fps: float
+    amplitude_px: float
+    au_intensity: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticClip(ClipTruth):
+    """A drawn clip: frames uint8 [n, h, w, 3] RGB, onset to offset.
+
+    encoded: the bytes of each frame's file; a JPEG loses a little of `frames`.
+    """
+
+    frames: np.ndarray
+    encoded: tuple[bytes, ...]
+
+
+def _rng(config: ClipConfig, stream: int, index: int) -> np.random.Generator:
+    seed = np.random.SeedSequence(config.seed, spawn_key=(stream, index))
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+@functools.lru_cache(maxsize=4)
+def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
+    """(subject number, emotion) of every clip, by subject.
+
+    Emotions keep the config's proportions and are dealt to subjects at random.
+    """
+    counts = apportion(config.clips, emotion_priors(config).values())
+    emotions = [e for e, n in zip(EMOTIONS, counts, strict=True) for _ in range(n)]
+    order = _rng(config, _ORDER, 0).permutation(config.clips)
+    subjects = [s for s, n in enumerate(clips_per_subject(config)) for _ in range(n)]
+    return tuple((s, emotions[i]) for s, i in zip(subjects, order, strict=True))
+
+
+def profile(onset: int, apex: int, offset: int) -> np.ndarray:
+    """Intensity of a micro-expression: 0 at onset, 1 at apex, 0 at offset, float [n].
+
+    A quick eased rise and a decay that starts faster than it ends.
+    """
+    t = np.arange(onset, offset + 1, dtype=np.float64)
+    rise = np.clip((t - onset) / (apex - onset), 0.0, 1.0)
+    fall = np.clip((offset - t) / (offset - apex), 0.0, 1.0)
+    ease = rise * rise * (3.0 - 2.0 * rise)
+    decay = np.sin(0.5 * np.pi * fall) ** 2.4
+    return np.where(t <= apex, ease, decay)
+
+
+def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """The values of `smooth` at the inner key frames in random order, float [n].
+
+    Zero at the first and last key frame, straight lines between key frames.
+    """
+    values = smooth[keys].copy()
+    values[1:-1] = rng.permutation(values[1:-1])
+    return np.interp(np.arange(len(smooth)), keys, values)
+
+
+def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
+    """Onset, apex, offset with as many distinct frames as there are key frames."""
+    shortest = config.key_frames + 4
+    length = round(rng.uniform(*config.seconds) * config.fps)
+    length = max(length, shortest)
+    apex = int(np.clip(round(rng.uniform(*config.apex_at) * length), 2, length - 2))
+    return 0, apex, length
+
+
+def _draw_sets(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
+    """AU cell per group: the emotion's own set, and decoys drawn independently."""
+    rng = _rng(config, _SET, index)
+    others = {group: draw_group_set(rng, group) for group in GROUPS}
+    own = group_of(emotion)
+    sets = {own: draw_set(rng, emotion)}
+    if config.decoys:
+        sets |= {group: others[group] for group in GROUPS if group != own}
+    return sets
+
+
+def _intensity(config, index, times, sets, own) -> np.ndarray:
+    """Intensity of every AU-side in every frame, float32 [n, 36]."""
+    rng = _rng(config, _DECOY, index)
+    smooth = profile(*times)
+    keys = key_frames(*times, config.key_frames)
+    curves = np.zeros((len(smooth), len(CELLS)))
+    for group in GROUPS:  # always three draws: no choice moves another's numbers
+        shuffled = twitch(rng, smooth, keys)
+        if group in sets:
+            curve = smooth if group == own else shuffled
+            curves[:, list(rows_of(sets[group]))] += curve[:, None]
+    return curves.astype(np.float32)
+
+
+def clip_truth(
+    config: ClipConfig, index: int, *, emotion: str | None = None
+) -> ClipTruth:
+    """Who, what and when of clip `index`; `emotion` replaces the one dealt to it.
+
+    Raises IndexError outside 0..clips-1 and KeyError for an unknown emotion.
+    """
+    if not 0 <= index < config.clips:
+        raise IndexError(f"synthetic clip {index}: expected 0..{config.clips - 1}")
+    subject, dealt = assignments(config)[index]
+    emotion = dealt if emotion is None else emotion
+    own = group_of(emotion)
+    rng = _rng(config, _TIME, index)
+    times = _draw_times(config, rng)
+    amplitude = float(rng.uniform(*config.amplitude_px))
+    sets = _draw_sets(config, index, emotion)
+    return ClipTruth(
+        clip=f"synthetic/s{subject:02d}/c{index:04d}",
+        subject=f"synthetic/s{subject:02d}",
+        emotion=emotion,
+        au_cell=sets[own],
+        decoy_cells=tuple(sets[g] for g in GROUPS if g != own and g in sets),
+        onset=times[0],
+        apex=times[1],
+        offset=times[2],
+        fps=config.fps,
+        amplitude_px=amplitude,
+        au_intensity=_intensity(config, index, times, sets, own),
+    )
+
+
+def make_clip(
+    config: ClipConfig, index: int, *, emotion: str | None = None
+) -> SyntheticClip:
+    """Draw clip `index` of a dataset; arguments and errors as `clip_truth`.
+
+    Forcing the emotion leaves subject, times, nuisance and noise as they are.
+    """
+    truth = clip_truth(config, index, emotion=emotion)
+    rng = _rng(config, _NUISANCE, index)
+    keys = key_frames(truth.onset, truth.apex, truth.offset, config.key_frames)
+    nuisance = draw_nuisance(config, rng, keys)
+    curves = truth.au_intensity * np.float32(truth.amplitude_px)
+    frames = render(config, assignments(config)[index][0], curves, nuisance, rng)
+    facts = {f.name: getattr(truth, f.name) for f in dataclasses.fields(truth)}
+    return SyntheticClip(**facts, frames=frames, encoded=encode(config, rng, frames))
+
+
+def make_all(config: ClipConfig) -> dict[str, np.ndarray]:
+    """Every clip at its key frames, stacked, for quick experiments.
+
+    frames uint8 [clips, k, h, w, 3]; au_intensity float32 [clips, k, 36]; keys [clips,
+    k]; emotion, group, subject, clip, au_cell str [clips].
+    """
+    clips = [make_clip(config, i) for i in range(config.clips)]
+    keys = [key_frames(c.onset, c.apex, c.offset, config.key_frames) for c in clips]
+    pairs = list(zip(clips, keys, strict=True))
+    texts = ("emotion", "subject", "clip", "au_cell")
+    return {
+        "frames": np.stack([c.frames[k] for c, k in pairs]),
+        "au_intensity": np.stack([c.au_intensity[k] for c, k in pairs]),
+        "keys": np.stack(keys),
+        "group": np.array([group_of(c.emotion) for c in clips]),
+        **{name: np.array([getattr(c, name) for c in clips]) for name in texts},
+    }

@@ -1,0 +1,416 @@
+"""One experiment, in the order it happens: data, members, prompts, rounds, report."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+import merclip_jax
+from merclip_jax import (
+    metrics,
+    optim,
+    protocols,
+    report,
+    results,
+    rounds,
+    text,
+    train,
+    workdir,
+)
+from merclip_jax.data.augment import Probabilities
+from merclip_jax.data.source import Clips, load_clips
+from merclip_jax.data.store import ClipStore
+from merclip_jax.errors import UserError
+from merclip_jax.models import mer_clip
+
+CPU_STACK = 8  # members at once where the memory is not the device's own
+# What may change between two commands that continue one run: no number depends on it.
+_FREE = ("data.data_dir", "data.residency", "train.checkpoint_every")
+
+
+def run(config: ConfigDict, path: Path, *, command: str = "") -> dict:
+    """Train and score everything that `config` asks for; returns the result card.
+
+    Writes card.json, report.html, predictions.csv, scalars/ and members/ under `path`;
+    called again it goes on where it was stopped. Raises UserError for what the user
+    can mend.
+    """
+    clips = load(config)
+    return run_on(clips, config, path, command=command)
+
+
+def load(config: ConfigDict) -> Clips:
+    """The clips of the config's task."""
+    data = config.data
+    return load_clips(
+        data.dataset,
+        data_dir=data.data_dir,
+        classes=data.classes,
+        dropped=data.dropped,
+        frames=data.frames,
+        image_size=data.image_size,
+        frame_sampling=data.sampling,
+        access=data.access,
+    )
+
+
+def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -> dict:
+    """`run` on clips that are loaded already."""
+    started = time.monotonic()
+    if config.protocol.selection not in ("last", "inner", "oracle"):
+        raise UserError(
+            "config.protocol.selection must be last, inner or oracle, got "
+            f"{config.protocol.selection!r}"
+        )
+    if (config.protocol.selection == "inner") != bool(config.protocol.inner_subjects):
+        raise UserError(
+            "config.protocol.selection='inner' goes with protocol.inner_subjects of 1 "
+            "or more, the others with 0"
+        )
+    settings = flatten(config)
+    workdir.claim(path, identity(clips, settings))
+    members = members_of(clips, config)
+    print(describe(clips, config, members))
+
+    table = prompt_table(clips, config)
+    plan = plan_of(clips, config, table, path)
+    stack = stack_of(config, plan, members)
+    rounds.run_rounds(plan, members, stack)
+    found = rounds.load_results(plan, members)
+
+    pooled = pool(clips, members, found, selected=config.protocol.selection != "oracle")
+    oracle = None
+    if config.protocol.selection == "oracle":
+        best = pool(clips, members, found, selected=True)
+        oracle = scores_of(best)
+    card = results.build_card(
+        title=f"MER-CLIP on {clips.dataset}, {len(clips.classes)} classes",
+        task=config.name,
+        dataset=clips.dataset,
+        dataset_fingerprint=clips.fingerprint,
+        classes=clips.classes,
+        protocol=config.protocol.name,
+        recipe=config.recipe,
+        selection="last" if oracle else config.protocol.selection,
+        input_contract=config.protocol.input_contract,
+        config=settings,
+        predictions=pooled,
+        epochs=config.train.epochs,
+        versions=versions(),
+        command=command,
+        dropped=config.data.dropped,
+        ceiling=ceiling_of(clips),
+        oracle=oracle,
+        lineage=["random initialisation (no pretrained weights)"],
+        timing={"seconds_this_command": round(time.monotonic() - started, 1)},
+        notes=notes_of(clips, config, plan),
+    )
+    results.write_predictions_csv(path / "predictions.csv", pooled, clips.classes)
+    results.write_card(path / "card.json", card)
+    report.write_report(
+        path / "report.html",
+        card=card,
+        predictions=pooled,
+        curves=curves_of(members, found),
+        examples=examples_of(clips, members, found, table),
+    )
+    return card
+
+
+def flatten(config: ConfigDict) -> dict[str, object]:
+    """A config as {"train.epochs": 55, ...}, tuples as lists."""
+    flat: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat |= {f"{key}.{k}": v for k, v in flatten(value).items()}
+        else:
+            flat[key] = _lists(value)
+    return flat
+
+
+def _lists(value):
+    return [_lists(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def identity(clips: Clips, settings: Mapping[str, object]) -> dict[str, object]:
+    """Everything that a run's numbers depend on."""
+    kept = {k: v for k, v in settings.items() if k not in _FREE}
+    return kept | {
+        "dataset_fingerprint": clips.fingerprint,
+        "clips": len(clips),
+        "version": merclip_jax.__version__,
+    }
+
+
+def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
+    """The members of the config's protocol."""
+    protocol = config.protocol
+    folds = protocols.split(
+        protocol.name,
+        clips.subject,
+        clips.label,
+        folds=protocol.folds,
+        test_subjects=protocol.test_subjects,
+        splits=clips.split,
+        train_splits=protocol.train_splits,
+        test_splits=protocol.test_splits,
+        inner_subjects=protocol.inner_subjects,
+    )
+    return protocols.members(folds, protocol.seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptTable:
+    """The bank of sentences, their features [p, s, e] and every clip's set [n]."""
+
+    bank: text.PromptBank
+    features: jax.Array
+    au_sets: np.ndarray
+
+
+def prompt_table(clips: Clips, config: ConfigDict) -> PromptTable:
+    """Encode every prompt of the task once, with the frozen text tower."""
+    bank = text.prompt_bank(
+        clips.au_cell.tolist(),
+        templates=config.text.templates,
+        order=config.text.order,
+        last_and=config.text.last_and,
+    )
+    texts = bank.texts()
+    vocabulary = text.WordVocabulary.of(texts)
+    tower = mer_clip.clip_text(
+        size_of(config), vocabulary=vocabulary.size, context=vocabulary.context
+    )
+    ids = jnp.asarray(vocabulary.encode(texts[:1]))
+    variables = jax.jit(tower.init)(jax.random.key(0), ids)
+    features = text.encode_prompts(tower, variables, vocabulary.encode, texts)
+    features = features.reshape(len(bank.templates), len(bank.cells), -1)
+    return PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
+
+
+def size_of(config: ConfigDict) -> mer_clip.Size:
+    """The model size the config names; UserError lists the known ones."""
+    if config.model.size not in mer_clip.SIZES:
+        raise UserError(
+            f"config.model.size={config.model.size!r}: expected one of "
+            f"{list(mer_clip.SIZES)}"
+        )
+    return mer_clip.SIZES[config.model.size]
+
+
+def plan_of(
+    clips: Clips, config: ConfigDict, table: PromptTable, path: Path
+) -> rounds.Plan:
+    """Model, optimiser, hyper-parameters and clips as the rounds take them."""
+    model, optimiser, loss, train_ = (
+        config.model,
+        config.optim,
+        config.loss,
+        config.train,
+    )
+    built = mer_clip.mer_clip(
+        size_of(config),
+        classes=len(clips.classes),
+        drop_path=model.drop_path,
+        global_drop_path=model.global_drop_path,
+        global_mlp_dropout=model.global_mlp_dropout,
+        head_dropout=model.head_dropout,
+        learn_temperature=model.learn_temperature,
+        bn_group_size=model.bn_group_size or None,
+        attention=model.attention,
+        dtype=dtype_of(model.dtype),
+    )
+    tx = optim.adamw(
+        weight_decay=optimiser.weight_decay,
+        clip_norm=optimiser.clip_norm,
+        decay_embeddings=optimiser.decay_embeddings,
+        frozen=optimiser.frozen,
+    )
+    order = np.random.default_rng(config.protocol.seeds[0]).permutation(4)
+    hyper = train.Hyper(
+        epochs=train_.epochs,
+        peak_lr=optimiser.peak_lr,
+        warmup_epochs=optimiser.warmup_epochs,
+        lr_floor=optimiser.lr_floor,
+        contrastive_start=loss.contrastive_start,
+        contrastive_floor=loss.contrastive_floor,
+        total_weight=loss.total_weight,
+        contrastive_factor=loss.contrastive_factor,
+        focal_gamma=loss.focal_gamma,
+        augmentation=Probabilities(**config.augment.to_dict()),
+        jitter_order=tuple(int(i) for i in order),
+    )
+    return rounds.Plan(
+        model=built,
+        tx=tx,
+        hyper=hyper,
+        prompts=train.Prompts(table.features, jnp.asarray(table.bank.mirror)),
+        store=ClipStore(clips, residency=config.data.residency),
+        labels=clips.label,
+        au_sets=table.au_sets,
+        batch_size=train_.batch_size,
+        balanced=config.data.balanced,
+        scan_steps=train_.scan_steps,
+        checkpoint_every=train_.checkpoint_every,
+        selection=config.protocol.selection,
+        keep_weights=train_.keep_weights,
+        workdir=path,
+    )
+
+
+def dtype_of(name: str):
+    """The compute dtype: "auto" is bfloat16 on accelerators and float32 on CPU."""
+    if name == "auto":
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    if name not in ("float32", "bfloat16"):
+        raise UserError(f"config.model.dtype={name!r}: auto, float32 or bfloat16")
+    return jnp.dtype(name)
+
+
+def stack_of(
+    config: ConfigDict, plan: rounds.Plan, members: list[protocols.Member]
+) -> int:
+    """Members trained at once: the config's number, or as many as fit in memory."""
+    if config.train.stack:
+        return min(config.train.stack, len(members))
+    return min(rounds.members_that_fit(plan, members, CPU_STACK), len(members))
+
+
+def pool(clips, members, found, *, selected: bool) -> results.Predictions:
+    """All members' predictions; `selected` takes the logits of the chosen epoch."""
+    return results.pool(
+        [
+            results.Predictions(
+                clip=result.clip,
+                subject=clips.subject[member.fold.test],
+                fold=np.full(len(result.clip), member.fold.name),
+                seed=np.full(len(result.clip), member.seed),
+                label=clips.label[member.fold.test].astype(int),
+                logits=result.best_logits if selected else result.logits,
+            )
+            for member, result in zip(members, found, strict=True)
+        ]
+    )
+
+
+def scores_of(pooled: results.Predictions) -> dict[str, float]:
+    """UF1, UAR and ACC, the mean over seeds."""
+    rows = []
+    for seed in np.unique(pooled.seed):
+        part = pooled.seed == seed
+        matrix = metrics.confusion_matrix(
+            pooled.label[part], pooled.logits[part].argmax(1), classes=pooled.classes
+        )
+        score = metrics.scores(matrix)
+        rows.append((score.uf1, score.uar, score.acc))
+    uf1, uar, acc = np.mean(rows, 0)
+    return {"uf1": float(uf1), "uar": float(uar), "acc": float(acc)}
+
+
+def ceiling_of(clips: Clips) -> dict | None:
+    """The Bayes ceiling that a synthetic dataset stores for this number of classes."""
+    task = clips.metadata.get("tasks", {}).get(str(len(clips.classes)))
+    if not task:
+        return None
+    ceiling = {k.lower(): float(v) for k, v in task["ceiling"].items()}
+    return {"name": "Bayes ceiling of the dataset", **ceiling}
+
+
+def notes_of(clips: Clips, config: ConfigDict, plan: rounds.Plan) -> list[str]:
+    """What a reader of the card should know beside its numbers."""
+    notes = []
+    made = clips.metadata.get("config", {})
+    if "amplitude_px" in made:
+        low, high = made["amplitude_px"]
+        notes.append(
+            f"The clips are procedural: {made['clips']} clips of {made['subjects']} "
+            f"subjects at {made['size']}x{made['size']} pixels, with {low:g}-{high:g} "
+            "pixels of motion at the apex. Such scores say nothing about people."
+        )
+    silent = int((plan.au_sets < 0).sum())
+    if silent:
+        notes.append(f"{silent} clips have no describable AU: not aligned with text.")
+    return notes
+
+
+def curves_of(members, found) -> dict[str, dict[str, np.ndarray]]:
+    """Each member's loss curves, for the report."""
+    names = (
+        "loss/contrastive",
+        "loss/classification",
+        "weight/contrastive",
+        "weight/classification",
+        "lr",
+    )
+    return {
+        member.name: {name: result.history[name] for name in names}
+        for member, result in zip(members, found, strict=True)
+    }
+
+
+def examples_of(clips, members, found, table, *, count: int = 6) -> list:
+    """Clips of the first seed to show: of every class the surest, then misses."""
+    first = members[0].seed
+    pairs = [(m, r) for m, r in zip(members, found, strict=True) if m.seed == first]
+    index = np.concatenate([m.fold.test for m, _ in pairs])
+    logits = np.concatenate([r.logits for _, r in pairs])
+    video = np.concatenate([r.video for _, r in pairs])
+    right = logits.argmax(1) == clips.label[index]
+    margin = logits[np.arange(len(index)), clips.label[index]] - logits.mean(1)
+    order = np.argsort(-margin, kind="stable")
+    chosen = []
+    for k in range(len(clips.classes)):
+        chosen += [i for i in order if right[i] and clips.label[index[i]] == k][:1]
+    chosen = chosen[: count - 2]
+    chosen += [i for i in order[::-1] if not right[i]][: count - len(chosen)]
+    return [_example(clips, index[i], logits[i], video[i], table) for i in chosen]
+
+
+def _example(clips, index, logits, video, table) -> results.Example:
+    unit = table.features / jnp.linalg.norm(table.features, axis=-1, keepdims=True)
+    unit = unit.mean(0)
+    unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
+    similarity = np.asarray(unit @ (video / np.linalg.norm(video)))
+    best = np.argsort(-similarity, kind="stable")[:3]
+    mine = table.au_sets[index]
+    return results.Example(
+        clip=str(clips.clip[index]),
+        subject=str(clips.subject[index]),
+        label=int(clips.label[index]),
+        logits=logits,
+        frames=clips.decode(index),
+        au_text=table.bank.descriptions[mine] if mine >= 0 else "",
+        matches=[(table.bank.descriptions[i], float(similarity[i])) for i in best],
+        apex=int(clips.apex[index]),
+    )
+
+
+def versions() -> dict[str, str]:
+    """What computed the numbers."""
+    names = ("jax", "jaxlib", "flax", "optax", "numpy")
+    device = jax.devices()[0]
+    return {
+        "merclip_jax": merclip_jax.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+        "device": f"{jax.device_count()} x {device.device_kind}",
+    }
+
+
+def describe(clips: Clips, config: ConfigDict, members: list) -> str:
+    """Two lines on what is about to be trained."""
+    counts = np.bincount(clips.label, minlength=len(clips.classes))
+    listed = ", ".join(f"{n} {c}" for n, c in zip(clips.classes, counts, strict=True))
+    subjects = len(set(clips.subject.tolist()))
+    return (
+        f"{clips.dataset}: {len(clips)} clips of {subjects} subjects ({listed})\n"
+        f"{config.protocol.name}, {config.recipe} recipe: {len(members)} members, "
+        f"{config.train.epochs} epochs"
+    )

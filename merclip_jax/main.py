@@ -1,0 +1,57 @@
+"""Train and score MER-CLIP: one config in, a result card and a report out.
+
+  python -m merclip_jax.main --config=configs/synthetic_3class.py --workdir=runs/demo
+
+The config file may take an argument (recipe=paper|released, ablation=..., seeds=N):
+  --config=configs/casme3_7class.py:recipe=released,seeds=3
+and every value in it can be changed: --config.train.epochs=10
+The same command run again continues a run that was stopped.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from merclip_jax.errors import UserError
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, see configs/README.md.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run's results.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Start as one of several processes of a cluster."
+)
+COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache", "", "Folder where compiled programs are kept between runs."
+)
+
+
+def main(argv: list[str]) -> None:
+    """Run the config; a UserError ends with its message and exit status 1."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
+    if DISTRIBUTED.value:
+        jax.distributed.initialize()
+    if COMPILE_CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
+    from merclip_jax import experiment, results  # after the devices are set up
+
+    path = Path(WORKDIR.value).expanduser()
+    command = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
+    try:
+        card = experiment.run(CONFIG.value, path, command=command)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.reconfigure(errors="replace")
+    print(results.format_card(card))
+    print(f"report: {path / 'report.html'}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

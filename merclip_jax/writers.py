@@ -1,0 +1,50 @@
+"""Scalars to JSON lines and TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+
+class ScalarWriter:
+    """Appends one JSON line and one set of TensorBoard points an epoch.
+
+    `resume_at` is the first epoch that will be written: lines from there on, left by
+    a run that went further than its checkpoint, are dropped.
+    """
+
+    def __init__(self, workdir: Path, name: str, *, resume_at: int = 0):
+        folder = workdir / "scalars"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.jsonl"
+        kept = [
+            line
+            for line in (path.read_text().splitlines() if path.exists() else [])
+            if _epoch(line) < resume_at
+        ]
+        path.write_text("".join(line + "\n" for line in kept))
+        self.file = path.open("a")
+        self.board = SummaryWriter(
+            str(folder / "tensorboard" / name), purge_step=resume_at
+        )
+
+    def write(self, epoch: int, scalars: Mapping[str, float]) -> None:
+        """Record one epoch's scalars."""
+        self.file.write(json.dumps({"epoch": epoch, **scalars}) + "\n")
+        self.file.flush()
+        for name, value in scalars.items():
+            self.board.add_scalar(name, value, epoch)
+
+    def close(self) -> None:
+        """Flush and close both files."""
+        self.file.close()
+        self.board.close()
+
+
+def _epoch(line: str) -> float:
+    """The epoch of a line; one that a crash cut short counts as never written."""
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError):
+        return float("inf")
