@@ -1,8 +1,5 @@
 """One experiment, in the order it happens: data, members, prompts, rounds, report."""
 
-import dataclasses
-import importlib.metadata
-import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +11,12 @@ from ml_collections import ConfigDict
 
 import merclip_jax
 from merclip_jax import (
-    metrics,
     optim,
     protocols,
     report,
     results,
     rounds,
+    summary,
     text,
     train,
     workdir,
@@ -85,11 +82,13 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     rounds.run_rounds(plan, members, stack)
     found = rounds.load_results(plan, members)
 
-    pooled = pool(clips, members, found, selected=config.protocol.selection != "oracle")
+    pooled = summary.pool(
+        clips, members, found, selected=config.protocol.selection != "oracle"
+    )
     oracle = None
     if config.protocol.selection == "oracle":
-        best = pool(clips, members, found, selected=True)
-        oracle = scores_of(best)
+        best = summary.pool(clips, members, found, selected=True)
+        oracle = summary.scores_of(best)
     card = results.build_card(
         title=f"MER-CLIP on {clips.dataset}, {len(clips.classes)} classes",
         task=config.name,
@@ -103,23 +102,25 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
         config=settings,
         predictions=pooled,
         epochs=config.train.epochs,
-        versions=versions(),
+        versions=summary.versions(),
         command=command,
         dropped=config.data.dropped,
-        ceiling=ceiling_of(clips),
+        ceiling=summary.ceiling_of(clips),
         oracle=oracle,
         lineage=["random initialisation (no pretrained weights)"],
         timing={"seconds_this_command": round(time.monotonic() - started, 1)},
         notes=notes_of(clips, config, plan),
     )
-    results.write_predictions_csv(path / "predictions.csv", pooled, clips.classes)
+    results.write_predictions_csv(
+        path / "predictions.csv", pooled, classes=clips.classes
+    )
     results.write_card(path / "card.json", card)
     report.write_report(
         path / "report.html",
         card=card,
         predictions=pooled,
-        curves=curves_of(members, found),
-        examples=examples_of(clips, members, found, table),
+        curves=summary.curves_of(members, found),
+        examples=summary.examples_of(clips, members, found, table),
     )
     return card
 
@@ -166,16 +167,7 @@ def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
     return protocols.members(folds, protocol.seeds)
 
 
-@dataclasses.dataclass(frozen=True)
-class PromptTable:
-    """The bank of sentences, their features [p, s, e] and every clip's set [n]."""
-
-    bank: text.PromptBank
-    features: jax.Array
-    au_sets: np.ndarray
-
-
-def prompt_table(clips: Clips, config: ConfigDict) -> PromptTable:
+def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
     """Encode every prompt of the task once, with the frozen text tower."""
     bank = text.prompt_bank(
         clips.au_cell.tolist(),
@@ -192,7 +184,7 @@ def prompt_table(clips: Clips, config: ConfigDict) -> PromptTable:
     variables = jax.jit(tower.init)(jax.random.key(0), ids)
     features = text.encode_prompts(tower, variables, vocabulary.encode, texts)
     features = features.reshape(len(bank.templates), len(bank.cells), -1)
-    return PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
+    return text.PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
 
 
 def size_of(config: ConfigDict) -> mer_clip.Size:
@@ -206,7 +198,7 @@ def size_of(config: ConfigDict) -> mer_clip.Size:
 
 
 def plan_of(
-    clips: Clips, config: ConfigDict, table: PromptTable, path: Path
+    clips: Clips, config: ConfigDict, table: text.PromptTable, path: Path
 ) -> rounds.Plan:
     """Model, optimiser, hyper-parameters and clips as the rounds take them."""
     model, optimiser, loss, train_ = (
@@ -283,46 +275,6 @@ def stack_of(
     return min(rounds.members_that_fit(plan, members, CPU_STACK), len(members))
 
 
-def pool(clips, members, found, *, selected: bool) -> results.Predictions:
-    """All members' predictions; `selected` takes the logits of the chosen epoch."""
-    return results.pool(
-        [
-            results.Predictions(
-                clip=result.clip,
-                subject=clips.subject[member.fold.test],
-                fold=np.full(len(result.clip), member.fold.name),
-                seed=np.full(len(result.clip), member.seed),
-                label=clips.label[member.fold.test].astype(int),
-                logits=result.best_logits if selected else result.logits,
-            )
-            for member, result in zip(members, found, strict=True)
-        ]
-    )
-
-
-def scores_of(pooled: results.Predictions) -> dict[str, float]:
-    """UF1, UAR and ACC, the mean over seeds."""
-    rows = []
-    for seed in np.unique(pooled.seed):
-        part = pooled.seed == seed
-        matrix = metrics.confusion_matrix(
-            pooled.label[part], pooled.logits[part].argmax(1), classes=pooled.classes
-        )
-        score = metrics.scores(matrix)
-        rows.append((score.uf1, score.uar, score.acc))
-    uf1, uar, acc = np.mean(rows, 0)
-    return {"uf1": float(uf1), "uar": float(uar), "acc": float(acc)}
-
-
-def ceiling_of(clips: Clips) -> dict | None:
-    """The Bayes ceiling that a synthetic dataset stores for this number of classes."""
-    task = clips.metadata.get("tasks", {}).get(str(len(clips.classes)))
-    if not task:
-        return None
-    ceiling = {k.lower(): float(v) for k, v in task["ceiling"].items()}
-    return {"name": "Bayes ceiling of the dataset", **ceiling}
-
-
 def notes_of(clips: Clips, config: ConfigDict, plan: rounds.Plan) -> list[str]:
     """What a reader of the card should know beside its numbers."""
     notes = []
@@ -338,70 +290,6 @@ def notes_of(clips: Clips, config: ConfigDict, plan: rounds.Plan) -> list[str]:
     if silent:
         notes.append(f"{silent} clips have no describable AU: not aligned with text.")
     return notes
-
-
-def curves_of(members, found) -> dict[str, dict[str, np.ndarray]]:
-    """Each member's loss curves, for the report."""
-    names = (
-        "loss/contrastive",
-        "loss/classification",
-        "weight/contrastive",
-        "weight/classification",
-        "lr",
-    )
-    return {
-        member.name: {name: result.history[name] for name in names}
-        for member, result in zip(members, found, strict=True)
-    }
-
-
-def examples_of(clips, members, found, table, *, count: int = 6) -> list:
-    """Clips of the first seed to show: of every class the surest, then misses."""
-    first = members[0].seed
-    pairs = [(m, r) for m, r in zip(members, found, strict=True) if m.seed == first]
-    index = np.concatenate([m.fold.test for m, _ in pairs])
-    logits = np.concatenate([r.logits for _, r in pairs])
-    video = np.concatenate([r.video for _, r in pairs])
-    right = logits.argmax(1) == clips.label[index]
-    margin = logits[np.arange(len(index)), clips.label[index]] - logits.mean(1)
-    order = np.argsort(-margin, kind="stable")
-    chosen = []
-    for k in range(len(clips.classes)):
-        chosen += [i for i in order if right[i] and clips.label[index[i]] == k][:1]
-    chosen = chosen[: count - 2]
-    chosen += [i for i in order[::-1] if not right[i]][: count - len(chosen)]
-    return [_example(clips, index[i], logits[i], video[i], table) for i in chosen]
-
-
-def _example(clips, index, logits, video, table) -> results.Example:
-    unit = table.features / jnp.linalg.norm(table.features, axis=-1, keepdims=True)
-    unit = unit.mean(0)
-    unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
-    similarity = np.asarray(unit @ (video / np.linalg.norm(video)))
-    best = np.argsort(-similarity, kind="stable")[:3]
-    mine = table.au_sets[index]
-    return results.Example(
-        clip=str(clips.clip[index]),
-        subject=str(clips.subject[index]),
-        label=int(clips.label[index]),
-        logits=logits,
-        frames=clips.decode(index),
-        au_text=table.bank.descriptions[mine] if mine >= 0 else "",
-        matches=[(table.bank.descriptions[i], float(similarity[i])) for i in best],
-        apex=int(clips.apex[index]),
-    )
-
-
-def versions() -> dict[str, str]:
-    """What computed the numbers."""
-    names = ("jax", "jaxlib", "flax", "optax", "numpy")
-    device = jax.devices()[0]
-    return {
-        "merclip_jax": merclip_jax.__version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in names},
-        "device": f"{jax.device_count()} x {device.device_kind}",
-    }
 
 
 def describe(clips: Clips, config: ConfigDict, members: list) -> str:

@@ -81,6 +81,15 @@ class PromptBank:
         return np.fromiter(found, np.int32, len(au_cells))
 
 
+@dataclasses.dataclass(frozen=True)
+class PromptTable:
+    """The bank of sentences, their features [p, s, e] and every clip's set [n]."""
+
+    bank: PromptBank
+    features: jax.Array
+    au_sets: np.ndarray
+
+
 def prompt_bank(
     au_cells: Sequence[str],
     *,

@@ -1,0 +1,37 @@
+# `make demo` and `make test` set up what they need: Python 3.11+, make, a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/demo
+
+.PHONY: demo test lint controls clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny
+	$(BIN)/python -m merclip_jax.main --config=configs/synthetic_3class.py \
+		--workdir=$(WORKDIR)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+controls: $(VENV)/.demo
+	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny
+	$(BIN)/python -m benchmarks.controls --workdir=runs/controls
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) runs data *.egg-info
