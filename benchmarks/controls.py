@@ -95,10 +95,8 @@ def main(_: list[str]) -> None:
     print(f"{'oracle':<12}{oracle.uf1:>7.3f}   reads the true AU intensities")
     print(f"{'ceiling':<12}{ceiling['uf1']:>7.3f}   of the dataset")
     guess = chance["prior_uf1"]
-    print(
-        f"{'chance':<12}{guess['mean']:>7.3f}   {guess['low']:.3f} - {guess['high']:.3f}"
-        " for 95 % of guessers"
-    )
+    between = f"{guess['low']:.3f} - {guess['high']:.3f}"
+    print(f"{'chance':<12}{guess['mean']:>7.3f}   {between} for 95 % of guessers")
 
 
 if __name__ == "__main__":
