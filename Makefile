@@ -20,7 +20,7 @@ lint: $(VENV)/.test
 
 controls: $(VENV)/.demo
 	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny
-	$(BIN)/python -m benchmarks.controls --workdir=runs/controls
+	$(BIN)/python -m benchmarks.controls --config=configs/synthetic_3class.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

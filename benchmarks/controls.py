@@ -1,6 +1,6 @@
 """Anti-shortcut controls: where the score comes from.
 
-  python -m benchmarks.controls --workdir=runs/controls
+  python -m benchmarks.controls --config=configs/synthetic_3class.py
 
 Trains the config on its clips as they are, on the onset frame alone, on time-shuffled
 key frames, and with permuted labels; reads the true motion with an oracle. Only the
@@ -23,7 +23,7 @@ from merclip_jax import experiment, metrics
 from merclip_jax.data.source import Clips, find
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/synthetic_3class.py", "A synthetic config.", lock_config=False
+    "config", None, "A synthetic config.", lock_config=False
 )
 WORKDIR = flags.DEFINE_string("workdir", "runs/controls", "Folder of the results.")
 CONTROLS = flags.DEFINE_list(
@@ -100,4 +100,5 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
     app.run(main)

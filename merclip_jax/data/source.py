@@ -143,7 +143,7 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
     raise UserError("\n".join(lines))
 
 
-class _Chained:
+class _Chained(Sequence):
     """Several splits' records as one sequence."""
 
     def __init__(self, parts: Sequence[Sequence]):
