@@ -22,9 +22,6 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, see configs/README.md.", lock_config=True
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run's results.")
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Start as one of several processes of a cluster."
-)
 COMPILE_CACHE = flags.DEFINE_string(
     "compile_cache", "", "Folder where compiled programs are kept between runs."
 )
@@ -35,8 +32,6 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
-    if DISTRIBUTED.value:
-        jax.distributed.initialize()
     if COMPILE_CACHE.value:
         jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
     from merclip_jax import experiment, results  # after the devices are set up

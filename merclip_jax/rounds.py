@@ -1,6 +1,7 @@
 """One stack of members from init or checkpoint to saved predictions: the loop."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,10 @@ def run_rounds(plan: Plan, members: Sequence[Member], stack: int) -> None:
     programs = Programs(plan, members, stack)
     rounds = [members[i : i + stack] for i in range(0, len(members), stack)]
     total = len(rounds) * programs.calls * plan.scan_steps
-    with tqdm(total=total, unit="step", desc="training", smoothing=0.1) as bar:
+    pause = 0.2 if sys.stderr.isatty() else 30.0  # seconds between updates of the bar
+    with tqdm(
+        total=total, unit="step", desc="training", smoothing=0.1, mininterval=pause
+    ) as bar:
         for i, group in enumerate(rounds):
             if all(_path(plan, m).exists() for m in group):
                 bar.update(programs.calls * plan.scan_steps)
@@ -70,8 +74,15 @@ class Programs:
             sharding.by_member(self.mesh),
             sharding.replicated(self.mesh),
         )
-        self.batch_sharding = sharding.by_batch(self.mesh, scanned=True)
-        self.clip_sharding = sharding.by_batch(self.mesh, scanned=False)
+        self.scanned = sharding.by_batch(self.mesh, scanned=True)
+        self.single = sharding.by_batch(self.mesh, scanned=False)
+        self.resident = plan.store.resident
+        if self.resident is not None:
+            self.resident = jax.device_put(self.resident, everywhere)
+        self.gather = {
+            where: jax.jit(lambda clips, index: clips[index], out_shardings=where)
+            for where in (self.scanned, self.single)
+        }
         shape = plan.store.clips.shape
         self.init = jax.jit(
             train.stack_init(plan.model, plan.tx, shape), out_shardings=member
@@ -85,13 +96,13 @@ class Programs:
 
         self.train = jax.jit(
             steps,
-            in_shardings=(everywhere, member, member, self.batch_sharding),
+            in_shardings=(everywhere, member, member, self.scanned),
             out_shardings=(member, everywhere),
             donate_argnums=1,
         )
         self.predict = jax.jit(
             train.stack_predict(plan.model),
-            in_shardings=(member, self.clip_sharding),
+            in_shardings=(member, self.single),
             out_shardings=everywhere,
         )
         lengths = [steps_per_epoch(m, plan.batch_size) for m in members]
@@ -104,6 +115,14 @@ class Programs:
         )
         inner = max(len(m.fold.inner) for m in members)
         self.inner_batches = -(-inner // plan.batch_size)
+
+    def place(self, index: np.ndarray, clips: np.ndarray | None, where) -> jax.Array:
+        """Clips of an index array on their devices: gathered there, or sent."""
+        if self.resident is not None:
+            return self.gather[where](self.resident, jnp.asarray(index))
+        return jax.device_put(
+            self.plan.store.decode(index) if clips is None else clips, where
+        )
 
     def memory(self) -> int:
         """Bytes that a training call needs, resident clips included."""
@@ -119,13 +138,12 @@ class Programs:
         member = train.Member(keys, integers, integers)
         compiled = self.train.lower(plan.prompts, state, member, batch).compile()
         use = compiled.memory_analysis()
-        resident = plan.store.resident
         return (
             use.temp_size_in_bytes
             + use.argument_size_in_bytes
             + use.output_size_in_bytes
             - use.alias_size_in_bytes
-            + (0 if resident is None else resident.nbytes)
+            + (0 if self.resident is None else self.resident.nbytes)
         )
 
 
@@ -171,7 +189,6 @@ def _run_round(
         state, story.arrays = tree["state"], tree["story"]
         tqdm.write(f"{name}: going on from step {call * plan.scan_steps}")
     bar.update(call * plan.scan_steps)
-    bar.refresh()
 
     writer = ScalarWriter(plan.workdir, name, resume_at=story.epochs_done())
     batches = stack_batches(
@@ -191,26 +208,28 @@ def _run_round(
     )
     started, epoch = time.monotonic(), story.epochs_done()
     try:
-        for index, clips in plan.store.stream(batches):
+        for index, clips in plan.store.ahead(batches):
             batch = train.Batch(
-                clips, jnp.asarray(plan.labels[index]), jnp.asarray(plan.au_sets[index])
+                programs.place(index, clips, programs.scanned),
+                *jax.device_put(
+                    (plan.labels[index], plan.au_sets[index]), programs.scanned
+                ),
             )
-            batch = jax.device_put(batch, programs.batch_sharding)
             state, scalars = programs.train(plan.prompts, state, member, batch)
             story.add(call * plan.scan_steps, scalars, index)
             call += 1
             bar.update(plan.scan_steps)
             if plan.selection != "last" and call % programs.look_every == 0:
                 story.look(*_looked_at(plan, programs, state, stacked))
+            last = call == programs.calls
+            if last or call % plan.checkpoint_every == 0:
+                story.settle()
+                checkpoint.save(call, {"state": state, "story": story.arrays})
             while epoch < story.epochs_done():
                 line = story.epoch(epoch)
                 writer.write(epoch, line)
                 tqdm.write(_log_line(name, epoch, plan.hyper.epochs, line, started))
                 epoch += 1
-            if call % plan.checkpoint_every == 0:
-                checkpoint.save(call, {"state": state, "story": story.arrays})
-        if call % plan.checkpoint_every:
-            checkpoint.save(call, {"state": state, "story": story.arrays})
         _finish(plan, programs, state, group, stacked, story)
         checkpoint.delete()
     finally:
@@ -227,6 +246,7 @@ class Story:
 
     def __init__(self, plan: Plan, stacked: Sequence[Member], per_epoch: list[int]):
         self.plan, self.stacked, self.per_epoch = plan, stacked, np.asarray(per_epoch)
+        self.waiting = None
         m, classes = len(stacked), plan.model.classes
         tested = max(len(member.fold.test) for member in stacked)
         self.arrays = {
@@ -237,10 +257,21 @@ class Story:
         }
 
     def add(self, start: int, scalars: dict, index: np.ndarray) -> None:
-        """Add the scalars [k, m] of steps start..start+k-1 on clips `index` [k, m, b].
+        """Take the scalars [k, m] of steps start..start+k-1 on clips `index` [k, m, b].
+
+        They are read when the next ones come, so that the device never waits.
+        """
+        self.settle()
+        self.waiting = start, scalars, index
+
+    def settle(self) -> None:
+        """Read what `add` was given last.
 
         Raises UserError, with step, member and clips, for a loss that is not finite.
         """
+        if self.waiting is None:
+            return
+        (start, scalars, index), self.waiting = self.waiting, None
         table = np.stack([np.asarray(scalars[n]) for n in train.SCALARS], -1)
         for k, row in enumerate(table):
             epochs = (start + k) // self.per_epoch
@@ -309,8 +340,8 @@ def predict(plan, programs, state, indices: Sequence[np.ndarray], batches: int):
     filled = np.stack([padded(index, length)[0] for index in indices])
     logits, video = [], []
     for i in range(0, length, plan.batch_size):
-        clips = plan.store.fetch(filled[:, i : i + plan.batch_size])
-        clips = jax.device_put(clips, programs.clip_sharding)
+        index = filled[:, i : i + plan.batch_size]
+        clips = programs.place(index, None, programs.single)
         a, b = jax.device_get(programs.predict(state, clips))
         logits.append(a)
         video.append(b)

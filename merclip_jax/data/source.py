@@ -57,8 +57,8 @@ class Clips:
         """Sampled frames uint8 [t, h, w, 3] RGB of clip `index`."""
         frames = _read(self.source, int(self.records[index]), self.dataset)["frames"]
         kept = {
-            int(p): _decode(frames[p], self.clip[index], p, self.image_size)
-            for p in np.unique(self.positions[index])
+            p: _decode(frames[p], str(self.clip[index]), p, self.image_size)
+            for p in set(self.positions[index].tolist())
         }
         return np.stack([kept[int(p)] for p in self.positions[index]])
 

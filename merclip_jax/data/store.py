@@ -1,7 +1,5 @@
 """Where the decoded clips live: all on the device, or streamed from the host."""
 
-from collections.abc import Iterator
-
 import grain
 import jax
 import jax.numpy as jnp
@@ -17,9 +15,9 @@ HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CP
 class ClipStore:
     """Decoded clips by index. `residency`: "device", "host" or "auto" (by size).
 
-    On the device the whole set is decoded once, as uint8; on the host every batch is
-    decoded when it is asked for, ahead of time and in threads. Both give the same
-    bits.
+    On the device the whole set is decoded once: `resident`, uint8 [n, t, h, w, 3]. On
+    the host every batch is decoded when it is asked for, ahead of time and in threads;
+    `resident` is None. Both give the same bits.
     """
 
     def __init__(self, clips: Clips, *, residency: str = "auto"):
@@ -35,25 +33,21 @@ class ClipStore:
             bar = tqdm(range(len(clips)), desc="decoding clips", leave=False)
             self.resident = jnp.asarray(np.stack([clips.decode(i) for i in bar]))
 
-    def fetch(self, index: np.ndarray) -> jax.Array:
-        """Clips uint8 [..., t, h, w, 3] of an index array [...]."""
-        if self.resident is not None:
-            return self.resident[jnp.asarray(index)]
-        flat = index.reshape(-1)
-        decoded = {i: self.clips.decode(i) for i in np.unique(flat)}
+    def decode(self, index: np.ndarray) -> np.ndarray:
+        """Clips uint8 [..., t, h, w, 3] of an index array [...], decoded now."""
+        flat = index.reshape(-1).tolist()
+        decoded = {i: self.clips.decode(i) for i in set(flat)}
         clips = np.stack([decoded[i] for i in flat])
-        return jnp.asarray(clips.reshape(*index.shape, *clips.shape[1:]))
+        return clips.reshape(*index.shape, *clips.shape[1:])
 
-    def stream(
-        self, batches: grain.MapDataset
-    ) -> Iterator[tuple[np.ndarray, jax.Array]]:
-        """(indices, clips) of every element, in order."""
-        if self.resident is not None:
-            return ((index, self.fetch(index)) for index in batches)
+    def ahead(self, batches: grain.MapDataset) -> grain.IterDataset:
+        """(indices, clips or None) of every element in order, decoded in threads."""
+
+        def with_clips(index: np.ndarray):
+            return index, None if self.resident is not None else self.decode(index)
+
         options = grain.ReadOptions(num_threads=8, prefetch_buffer_size=2)
-        fetched = batches.map(lambda index: (index, np.asarray(self.fetch(index))))
-        ahead = fetched.to_iter_dataset(options)
-        return ((index, jnp.asarray(clips)) for index, clips in ahead)
+        return batches.map(with_clips).to_iter_dataset(options)
 
 
 def _room() -> float:
