@@ -8,13 +8,14 @@ and every value in it can be changed: --config.train.epochs=10
 The same command run again continues a run that was stopped.
 """
 
+import difflib
 import shlex
 import sys
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from merclip_jax.errors import UserError
 
@@ -47,6 +48,30 @@ def main(argv: list[str]) -> None:
     print(f"report: {path / 'report.html'}")
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parse the command line; an unknown config key ends with what was meant."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:
+        known = [f"config.{k}" for k in keys_of(flags.FLAGS["config"].value)]
+        given = [a.lstrip("-").partition("=")[0] for a in argv[1:]]
+        lines = [f"error: {error.args[0]}"]
+        for key in given:
+            if key.startswith("config.") and key not in known:
+                near = difflib.get_close_matches(key, known, n=3, cutoff=0.4)
+                lines.append(f"{key} is no key of this config; near: {', '.join(near)}")
+        sys.exit("\n".join(lines))
+
+
+def keys_of(config: ConfigDict) -> list[str]:
+    """Dotted names of a config's values."""
+    return [
+        f"{key}.{rest}" if rest else key
+        for key, value in config.items()
+        for rest in (keys_of(value) if isinstance(value, ConfigDict) else [""])
+    ]
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
