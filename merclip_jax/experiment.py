@@ -180,9 +180,9 @@ def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
     tower = mer_clip.clip_text(
         size_of(config), vocabulary=vocabulary.size, context=vocabulary.context
     )
-    ids = jnp.asarray(vocabulary.encode(texts[:1]))
-    variables = jax.jit(tower.init)(jax.random.key(0), ids)
-    features = text.encode_prompts(tower, variables, vocabulary.encode, texts)
+    ids = vocabulary.encode(texts)
+    variables = text.random_tower(tower, jax.random.key(0), ids)
+    features = text.encode_prompts(tower, variables, ids)
     features = features.reshape(len(bank.templates), len(bank.cells), -1)
     return text.PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
 

@@ -2,15 +2,16 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from merclip_jax import facs
-from merclip_jax.models.clip_text import ClipText
+from merclip_jax.models.clip_text import TOKEN_STD, ClipText
 
+RANDOM_TOKEN_STD = 0.5
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 
 
@@ -124,20 +125,37 @@ def prompt_bank(
     )
 
 
-def encode_prompts(
-    tower: ClipText,
-    variables: dict,
-    encode: Callable[[Sequence[str]], np.ndarray],
-    texts: Sequence[str],
-    *,
-    batch: int = 64,
-) -> jax.Array:
-    """Text features float32 [s, e] of all `texts`, in batches of one shape."""
-    ids = encode(texts)
+def random_tower(tower: ClipText, key: jax.Array, ids: np.ndarray) -> dict:
+    """Variables of a frozen tower that nobody trained, whose sentences differ.
+
+    CLIP's own initialisation leaves all sentences nearly parallel. Here the token
+    embeddings are as large as what is added to them, and the final norm's bias centres
+    the features of the prompts `ids` [s, l] on zero.
+    """
+    variables = jax.jit(tower.init)(key, jnp.asarray(ids[:1]))
+    params = dict(variables["params"])
+    params["token_embedding"] *= RANDOM_TOKEN_STD / TOKEN_STD
+    _, sentences = _encode(tower, {"params": params}, ids)
+    norm = params["ln_final"]
+    params["ln_final"] = norm | {"bias": norm["bias"] - sentences.mean(0)}
+    return {"params": params}
+
+
+def encode_prompts(tower: ClipText, variables: dict, ids: np.ndarray) -> jax.Array:
+    """Text features float32 [s, e] of prompt ids [s, l]."""
+    return _encode(tower, variables, ids)[0].astype(jnp.float32)
+
+
+def _encode(tower, variables, ids, *, batch: int = 64) -> tuple[jax.Array, jax.Array]:
+    """Features [s, e] and sentences before the projection [s, d], in equal batches."""
+
+    @jax.jit
+    def apply(ids):
+        features, state = tower.apply(variables, ids, mutable=["intermediates"])
+        return features, state["intermediates"]["sentence"][0]
+
     padded = np.pad(ids, [(0, -len(ids) % batch), (0, 0)], mode="edge")
-    apply = jax.jit(tower.apply)
     parts = [
-        apply(variables, jnp.asarray(padded[i : i + batch]))
-        for i in range(0, len(padded), batch)
+        apply(jnp.asarray(padded[i : i + batch])) for i in range(0, len(padded), batch)
     ]
-    return jnp.concatenate(parts)[: len(texts)].astype(jnp.float32)
+    return tuple(jnp.concatenate(part)[: len(ids)] for part in zip(*parts, strict=True))

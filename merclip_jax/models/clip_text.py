@@ -6,6 +6,8 @@ from flax import linen as nn
 from merclip_jax.models.layers import MLP, LayerNorm, PackedAttention
 from merclip_jax.shapes import Array, Dtype, Float, Int
 
+TOKEN_STD = 0.02
+
 
 class TextBlock(nn.Module):
     """Pre-norm transformer block with a causal mask and QuickGELU."""
@@ -59,7 +61,7 @@ class ClipText(nn.Module):
             raise ValueError(f"prompts of {length} tokens exceed {self.context}")
         normal = nn.initializers.normal
         tokens = self.param(
-            "token_embedding", normal(0.02), (self.vocabulary, self.width)
+            "token_embedding", normal(TOKEN_STD), (self.vocabulary, self.width)
         )
         position = self.param(
             "positional_embedding", normal(0.01), (self.context, self.width)
@@ -70,6 +72,7 @@ class ClipText(nn.Module):
         self.sow("intermediates", "before_ln_final", x)
         x = LayerNorm(dtype=self.dtype, name="ln_final")(x)
         x = jnp.take_along_axis(x, ids.argmax(-1)[:, None, None], axis=1)[:, 0]
+        self.sow("intermediates", "sentence", x)
         projection = self.param(
             "text_projection", normal(self.width**-0.5), (self.width, self.out)
         )

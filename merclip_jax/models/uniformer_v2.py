@@ -62,13 +62,18 @@ class PatchEmbed(nn.Module):
         )
         x = clip.astype(self.dtype).reshape(b, f, h // p, p, w // p, p, c)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, h // p, w // p, p * p * c)
-        if self.temporal_downsample:
-            t = -(-f // 2)
-            x = jnp.pad(x, [(0, 0), (1, 2 * t - f), (0, 0), (0, 0), (0, 0)])
-            x = jnp.concatenate(
-                [x[:, 0 : 2 * t : 2], x[:, 1 : 2 * t : 2], x[:, 2 : 2 * t + 1 : 2]], -1
-            )
-        return x @ kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
+        kernel = kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
+        if not self.temporal_downsample:
+            return x @ kernel
+        # Frames 2t and 2t+1 lie side by side already; frame 2t-1 is the odd frame of
+        # the pair before, so its product is shifted, not its (larger) pixels.
+        if f % 2:
+            x = jnp.pad(x, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
+        t, (y, z), q = -(-f // 2), x.shape[2:4], x.shape[4]
+        x = x.reshape(b, t, 2, y, z, q)
+        even, odd = x[:, :, 0], x[:, :, 1]
+        before = jnp.pad(odd[:, :-1] @ kernel[:q], [(0, 0), (1, 0)] + [(0, 0)] * 3)
+        return before + even @ kernel[q : 2 * q] + odd @ kernel[2 * q :]
 
 
 class LocalMHRA(nn.Module):
