@@ -61,8 +61,8 @@ def progressive_weights(
     """Weights of the contrastive and of the emotion loss in an epoch (eqs 14, 15).
 
     The contrastive weight falls linearly from `start` towards `floor`, which it would
-    reach at epoch `epochs`; the other is `total` (the released code: `start`) minus
-    it. Later epochs keep the last value.
+    reach at epoch `epochs`; the other is `total` minus it (2 also where the
+    released code starts at 1.5). Later epochs keep the last value.
     """
     done = jnp.minimum(epoch, epochs - 1).astype(jnp.float32) / epochs
     weight = start - (start - floor) * done

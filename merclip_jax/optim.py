@@ -100,7 +100,18 @@ def adamw(
     return optax.chain(
         optax.stateless(freeze),
         optax.clip_by_global_norm(clip_norm),
-        optax.scale_by_adam(),
+        _adam(),
         optax.add_decayed_weights(weight_decay, mask=decay),
         optax.stateless(freeze),
     )
+
+
+def _adam() -> optax.GradientTransformation:
+    """Adam's directions. Optax raises a float to an int32 power: not so strictly."""
+    adam = optax.scale_by_adam()
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return adam.update(updates, state, params)
+
+    return optax.GradientTransformation(adam.init, update)

@@ -95,7 +95,8 @@ def split(
         inner = _middle(rest, subjects, inner_subjects)
         train = np.flatnonzero(used & ~np.isin(subjects, group + inner))
         test = np.flatnonzero(used & np.isin(subjects, group))
-        made.append(Fold(title, train, test, np.flatnonzero(np.isin(subjects, inner))))
+        chosen = np.flatnonzero(used & np.isin(subjects, inner))
+        made.append(Fold(title, train, test, chosen))
         if len(np.unique(labels[train])) < 2:
             raise UserError(
                 f"fold {title}: its training clips ({len(train)}) hold fewer than two "

@@ -68,7 +68,7 @@ class Programs:
     """The compiled functions of a stack, and the sizes that all rounds share."""
 
     def __init__(self, plan: Plan, members: Sequence[Member], stack: int):
-        self.stack = stack
+        self.plan, self.stack = plan, stack
         self.mesh = sharding.make_mesh(stack, plan.batch_size)
         member, everywhere = (
             sharding.by_member(self.mesh),
@@ -219,9 +219,9 @@ def _run_round(
             story.add(call * plan.scan_steps, scalars, index)
             call += 1
             bar.update(plan.scan_steps)
-            if plan.selection != "last" and call % programs.look_every == 0:
-                story.look(*_looked_at(plan, programs, state, stacked))
             last = call == programs.calls
+            if plan.selection != "last" and (last or call % programs.look_every == 0):
+                story.look(*_looked_at(plan, programs, state, stacked))
             if last or call % plan.checkpoint_every == 0:
                 story.settle()
                 checkpoint.save(call, {"state": state, "story": story.arrays})

@@ -11,6 +11,7 @@ import jax
 
 Array = jax.Array
 Dtype = Any  # whatever NumPy takes for a dtype, such as jnp.bfloat16
+Leaf = Any  # an array of a tree, or what jax.tree.map puts in its place
 
 try:
     from jaxtyping import Bool, Float, Int, Num, Shaped, UInt8
@@ -24,4 +25,4 @@ except ImportError:
 
     Bool = Float = Int = Num = Shaped = UInt8 = _Plain
 
-__all__ = ["Array", "Bool", "Dtype", "Float", "Int", "Num", "Shaped", "UInt8"]
+__all__ = ["Array", "Bool", "Dtype", "Float", "Int", "Leaf", "Num", "Shaped", "UInt8"]

@@ -116,7 +116,7 @@ def _example(clips, index, logits, video, table) -> results.Example:
         subject=str(clips.subject[index]),
         label=int(clips.label[index]),
         logits=logits,
-        frames=clips.decode(index),
+        frames=clips.decode(int(index)),
         au_text=table.bank.descriptions[mine] if mine >= 0 else "",
         matches=[(table.bank.descriptions[i], float(similarity[i])) for i in best],
         apex=int(clips.apex[index]),

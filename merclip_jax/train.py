@@ -15,16 +15,16 @@ import optax
 from merclip_jax import losses, optim
 from merclip_jax.data.augment import Probabilities, augment, normalise
 from merclip_jax.models.mer_clip import MerClip
-from merclip_jax.shapes import Array, Float, Num
+from merclip_jax.shapes import Array, Float, Leaf, Num
 
 
 class TrainState(flax.struct.PyTreeNode):
     """What a step changes: step count (), parameters, BN statistics, Adam moments."""
 
-    step: jax.Array
+    step: Leaf
     params: dict
     batch_stats: dict
-    opt_state: optax.OptState
+    opt_state: Leaf
 
 
 class Member(flax.struct.PyTreeNode):
@@ -34,24 +34,24 @@ class Member(flax.struct.PyTreeNode):
     A stack runs as long as its longest member; the others then stand still.
     """
 
-    key: jax.Array
-    steps_per_epoch: jax.Array
-    steps: jax.Array
+    key: Leaf
+    steps_per_epoch: Leaf
+    steps: Leaf
 
 
 class Batch(flax.struct.PyTreeNode):
     """Clips [b, t, h, w, 3] (0..255), labels [b], AU-set indices [b] (-1: no AU)."""
 
-    clips: jax.Array
-    labels: jax.Array
-    au_sets: jax.Array
+    clips: Leaf
+    labels: Leaf
+    au_sets: Leaf
 
 
 class Prompts(flax.struct.PyTreeNode):
     """Encoded sentences [p, s, e] of p templates x s AU sets, and mirror sets [s]."""
 
-    features: jax.Array
-    mirror: jax.Array
+    features: Leaf
+    mirror: Leaf
 
 
 class Hyper(NamedTuple):

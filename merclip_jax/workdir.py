@@ -52,6 +52,8 @@ def claim(workdir: Path, identity: Mapping[str, object]) -> None:
         theirs = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(theirs, dict):
+        raise UserError(f"{path}: not this program's; give another --workdir")
     keys = sorted(k for k in ours.keys() | theirs.keys() if _differ(ours, theirs, k))
     if keys:
         absent = "(absent)"
@@ -88,13 +90,21 @@ def load_member(path: Path, clips: np.ndarray) -> MemberResult:
     """
     remedy = "delete it to train this member again"
     try:
-        with np.load(path) as data:
+        # np.load does not close a damaged file that it opened itself.
+        with open(path, "rb") as file, np.load(file) as data:
             arrays = {k: data[k] for k in data.files}
         result = MemberResult(
             **{k: arrays.pop(k) for k in ("clip", "logits", "video", "best_logits")},
             history={k.removeprefix("history/"): v for k, v in arrays.items()},
         )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,  # an array that is no archive
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
         raise UserError(f"{path}: damaged ({error}); {remedy}") from error
     if result.clip.tolist() != list(clips):
         raise UserError(f"{path}: holds other clips than this fold tests; {remedy}")

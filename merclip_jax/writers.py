@@ -45,6 +45,6 @@ class ScalarWriter:
 def _epoch(line: str) -> float:
     """The epoch of a line; one that a crash cut short counts as never written."""
     try:
-        return json.loads(line)["epoch"]
+        return float(json.loads(line)["epoch"])
     except (ValueError, KeyError):
         return float("inf")

@@ -50,7 +50,7 @@ class ClipStore:
         return batches.map(with_clips).to_iter_dataset(options)
 
 
-def _room() -> float:
+def _room() -> int:
     stats = jax.local_devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit")
-    return limit * DEVICE_SHARE if limit else HOST_LIMIT
+    return int(limit * DEVICE_SHARE) if limit else HOST_LIMIT
