@@ -33,17 +33,23 @@ CLASSES = {
 
 
 def tiny(classes: int) -> ConfigDict:
-    """Small frames, a small model from random weights, strong motion."""
+    """Small frames, a small model from random weights, no dropout, one template."""
     config = common.base()
     config.name = f"synthetic_{classes}class"
     config.data.dataset = "synthetic/tiny"
     config.data.classes = CLASSES[classes]
-    config.data.image_size = 48
+    config.data.image_size = 32
+    config.text.templates = 1
     config.model.size = "tiny"
     config.model.drop_path = 0.0
     config.model.global_drop_path = 0.0
-    config.model.global_mlp_dropout = 0.1
-    config.optim.peak_lr = 2e-3
+    config.model.global_mlp_dropout = 0.0
+    config.model.head_dropout = 0.0
+    config.optim.peak_lr = 1.5e-3
+    config.optim.warmup_epochs = 2
     config.augment.colour_jitter = 0.0
-    config.train.epochs = 60
+    config.train.epochs = 19
+    config.train.batch_size = 8
+    config.train.scan_steps = 40
+    config.train.checkpoint_every = 25
     return config

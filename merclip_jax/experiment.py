@@ -27,7 +27,7 @@ from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 
-CPU_STACK = 8  # members at once where the memory is not the device's own
+CPU_STACK = 12  # members at once where the memory is not the device's own
 # What may change between two commands that continue one run: no number depends on it.
 _FREE = ("data.data_dir", "data.residency", "train.checkpoint_every")
 
@@ -175,14 +175,15 @@ def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
         order=config.text.order,
         last_and=config.text.last_and,
     )
-    texts = bank.texts()
-    vocabulary = text.WordVocabulary.of(texts)
+    reference = text.reference_texts(bank.templates)
+    vocabulary = text.WordVocabulary.of(reference)
     tower = mer_clip.clip_text(
         size_of(config), vocabulary=vocabulary.size, context=vocabulary.context
     )
-    ids = vocabulary.encode(texts)
-    variables = text.random_tower(tower, jax.random.key(0), ids)
-    features = text.encode_prompts(tower, variables, ids)
+    variables = text.random_tower(
+        tower, jax.random.key(0), vocabulary.encode(reference)
+    )
+    features = text.encode_prompts(tower, variables, vocabulary.encode(bank.texts()))
     features = features.reshape(len(bank.templates), len(bank.cells), -1)
     return text.PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
 
@@ -269,10 +270,14 @@ def dtype_of(name: str):
 def stack_of(
     config: ConfigDict, plan: rounds.Plan, members: list[protocols.Member]
 ) -> int:
-    """Members trained at once: the config's number, or as many as fit in memory."""
+    """Members trained at once: the config's number, or as many as fit in memory.
+
+    What fits is shared out so that all rounds are equally full.
+    """
     if config.train.stack:
         return min(config.train.stack, len(members))
-    return min(rounds.members_that_fit(plan, members, CPU_STACK), len(members))
+    fit = min(rounds.members_that_fit(plan, members, CPU_STACK), len(members))
+    return -(-len(members) // -(-len(members) // fit))
 
 
 def notes_of(clips: Clips, config: ConfigDict, plan: rounds.Plan) -> list[str]:

@@ -222,14 +222,17 @@ def _run_round(
             last = call == programs.calls
             if plan.selection != "last" and (last or call % programs.look_every == 0):
                 story.look(*_looked_at(plan, programs, state, stacked))
-            if last or call % plan.checkpoint_every == 0:
+            saving = last or call % plan.checkpoint_every == 0
+            if saving:
                 story.settle()
-                checkpoint.save(call, {"state": state, "story": story.arrays})
+            # Before the checkpoint: an epoch it counts as done is not logged again.
             while epoch < story.epochs_done():
                 line = story.epoch(epoch)
                 writer.write(epoch, line)
                 tqdm.write(_log_line(name, epoch, plan.hyper.epochs, line, started))
                 epoch += 1
+            if saving:
+                checkpoint.save(call, {"state": state, "story": story.arrays})
         _finish(plan, programs, state, group, stacked, story)
         checkpoint.delete()
     finally:

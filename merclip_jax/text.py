@@ -1,6 +1,7 @@
 """Prompts, their tokens, and the table that the frozen text tower encodes once."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -24,14 +25,13 @@ class WordVocabulary:
     """
 
     words: tuple[str, ...]
-    context: int
+    context: int = 77
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "WordVocabulary":
-        """The vocabulary of some texts, with the context that the longest needs."""
-        split = [_WORD.findall(text.lower()) for text in texts]
-        words = sorted({word for text in split for word in text})
-        return cls(tuple(words), 2 + max(len(text) for text in split))
+        """The vocabulary of some texts, with CLIP's context."""
+        split = (_WORD.findall(text.lower()) for text in texts)
+        return cls(tuple(sorted({word for text in split for word in text})))
 
     @property
     def size(self) -> int:
@@ -125,12 +125,26 @@ def prompt_bank(
     )
 
 
+def reference_texts(templates: Sequence[str]) -> list[str]:
+    """Sentences of all single AUs, sided or not, and of all pairs of Table II.
+
+    They hold every word that a description can have. What is made for a tower with
+    random weights is made from them, never from a dataset: no test clip has a part.
+    """
+    cells = [str(number) for number in facs.PHRASES]
+    cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
+    cells += [f"{a}+{b}" for a, b in itertools.combinations(facs.TABLE_II, 2)]
+    cells.append("ref(1)+(L12 or L14)+2")
+    bodies = [facs.describe(facs.parse_cell(cell)) for cell in cells]
+    return [template.format(body) for template in templates for body in bodies]
+
+
 def random_tower(tower: ClipText, key: jax.Array, ids: np.ndarray) -> dict:
     """Variables of a frozen tower that nobody trained, whose sentences differ.
 
     CLIP's own initialisation leaves all sentences nearly parallel. Here the token
     embeddings are as large as what is added to them, and the final norm's bias centres
-    the features of the prompts `ids` [s, l] on zero.
+    the features of the sentences `ids` [s, l] on zero.
     """
     variables = jax.jit(tower.init)(key, jnp.asarray(ids[:1]))
     params = dict(variables["params"])

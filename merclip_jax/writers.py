@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from merclip_jax.files import write_atomically
+
 
 class ScalarWriter:
     """Appends one JSON line and one set of TensorBoard points an epoch.
@@ -23,7 +25,7 @@ class ScalarWriter:
             for line in (path.read_text().splitlines() if path.exists() else [])
             if _epoch(line) < resume_at
         ]
-        path.write_text("".join(line + "\n" for line in kept))
+        write_atomically(path, "".join(line + "\n" for line in kept).encode())
         self.file = path.open("a")
         self.board = SummaryWriter(
             str(folder / "tensorboard" / name), purge_step=resume_at

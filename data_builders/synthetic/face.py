@@ -193,10 +193,15 @@ def _draw_extras(image, look, rng, u, v, face):
 
 
 def draw_face(
-    rng: np.random.Generator, *, size: int, glasses: float, beard: float
+    rng: np.random.Generator,
+    *,
+    size: int,
+    variety: float,
+    glasses: float,
+    beard: float,
 ) -> Face:
     """Draw a subject's neutral face at size x size pixels."""
-    look = draw_looks(rng, glasses, beard)
+    look = draw_looks(rng, variety, glasses, beard)
     u, v = pixel_grid(size)
     image = np.zeros((size, size, 3))
     face, strands = _draw_head(image, look, rng, u, v)

@@ -47,13 +47,18 @@ class Looks:
     frame: np.ndarray
 
 
-def draw_looks(rng: np.random.Generator, glasses: float, beard: float) -> Looks:
-    """Draw a subject; `glasses` and `beard` are probabilities."""
+def draw_looks(
+    rng: np.random.Generator, variety: float, glasses: float, beard: float
+) -> Looks:
+    """Draw a subject; `glasses` and `beard` are probabilities.
+
+    `variety` scales how far geometry, skin and light lie from the mean face.
+    """
 
     def near(middle, spread):
-        return middle + spread * rng.uniform(-1.0, 1.0)
+        return middle + variety * spread * rng.uniform(-1.0, 1.0)
 
-    tone = rng.uniform(0, len(SKINS) - 1)
+    tone = near((len(SKINS) - 1) / 2, (len(SKINS) - 1) / 2)
     low = int(tone)
     skin = np.array(SKINS[low]) * (1 - tone + low) + np.array(
         SKINS[min(low + 1, len(SKINS) - 1)]

@@ -21,6 +21,7 @@ def subject_face(config: ClipConfig, subject: int) -> tuple[Face, AUFields]:
     face = draw_face(
         np.random.Generator(np.random.PCG64(seed)),
         size=config.size * config.supersample,
+        variety=config.variety,
         glasses=config.glasses,
         beard=config.beard,
     )

@@ -46,7 +46,7 @@ class ClipStore:
         def with_clips(index: np.ndarray):
             return index, None if self.resident is not None else self.decode(index)
 
-        options = grain.ReadOptions(num_threads=8, prefetch_buffer_size=2)
+        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
         return batches.map(with_clips).to_iter_dataset(options)
 
 

@@ -1,0 +1,104 @@
+"""Batches are a pure function of (seed, member, step)."""
+
+import numpy as np
+import pytest
+
+from merclip_jax.data.batches import member_batches, padded, stack_batches
+
+TRAIN = np.asarray([3, 4, 5, 8, 9, 11, 12, 20, 21, 22, 23])
+LABELS = np.asarray([0, 1, 2] * 8)
+LABELS[[3, 4, 5, 8]] = [2, 1, 2, 2]
+
+
+def batches(seed=5, *, batch_size=4, train=TRAIN, balanced=False):
+    return member_batches(
+        train, LABELS, seed=seed, batch_size=batch_size, balanced=balanced
+    )
+
+
+def first(dataset, count):
+    return np.stack([dataset[step] for step in range(count)])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_random_access_equals_reading_in_order(balanced):
+    ordered = first(batches(balanced=balanced), 30)
+    again = batches(balanced=balanced)
+    for step in np.random.default_rng(0).permutation(30):
+        np.testing.assert_array_equal(again[int(step)], ordered[step])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_seed_decides(balanced):
+    one = first(batches(seed=5, balanced=balanced), 11)
+    np.testing.assert_array_equal(one, first(batches(seed=5, balanced=balanced), 11))
+    assert (one != first(batches(seed=6, balanced=balanced), 11)).any()
+
+
+def test_a_large_seed_is_as_good_as_any():
+    large = first(batches(seed=100_003 * 50_000), 11)
+    assert set(large.ravel()) == set(TRAIN)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 16])
+def test_every_pass_covers_all_clips_once(batch_size):
+    """Batches run on from one pass into the next, so that none is short."""
+    passes = 6
+    steps = -(-passes * len(TRAIN) // batch_size)
+    clips = first(batches(batch_size=batch_size), steps)
+    assert clips.shape == (steps, batch_size)
+    clips = clips.ravel()[: passes * len(TRAIN)].reshape(passes, len(TRAIN))
+    for one in clips:
+        np.testing.assert_array_equal(np.sort(one), np.sort(TRAIN))
+    assert len({tuple(one) for one in clips}) == passes  # each in its own order
+
+
+def test_balanced_batches_draw_from_the_classes_in_turn():
+    present = np.unique(LABELS[TRAIN])
+    assert len(present) == 3
+    assert len(set(np.bincount(LABELS[TRAIN]))) > 1  # the set itself is not balanced
+    clips = first(batches(balanced=True, batch_size=6), 40)
+    for batch in clips:
+        np.testing.assert_array_equal(np.bincount(LABELS[batch]), [2, 2, 2])
+    flat = clips.ravel()
+    assert set(flat) == set(TRAIN)
+    for k in present:
+        mine = flat[LABELS[flat] == k]
+        times = np.bincount(mine)[TRAIN[LABELS[TRAIN] == k]]
+        assert times.max() - times.min() <= 1  # no clip of a class is preferred
+
+
+def test_balanced_passes_over_a_class_that_is_not_there():
+    train = TRAIN[LABELS[TRAIN] != 1]
+    clips = first(batches(balanced=True, train=train, batch_size=4), 10)
+    for batch in clips:
+        np.testing.assert_array_equal(np.bincount(LABELS[batch]), [2, 0, 2])
+
+
+def test_a_stack_is_its_members_side_by_side():
+    members = [batches(seed) for seed in (1, 2, 3)]
+    stacked = stack_batches(members, start=0, stop=12, scan_steps=4)
+    assert len(stacked) == 3
+    for call in (2, 0, 1):
+        index = stacked[call]
+        assert index.shape == (4, 3, 4)
+        for k in range(4):
+            for m, member in enumerate(members):
+                np.testing.assert_array_equal(index[k, m], member[call * 4 + k])
+
+
+def test_a_stack_goes_on_where_it_stopped():
+    members = [batches(seed) for seed in (1, 2)]
+    whole = list(stack_batches(members, start=0, stop=12, scan_steps=2))
+    rest = list(stack_batches(members, start=8, stop=12, scan_steps=2))
+    np.testing.assert_array_equal(rest, whole[4:])
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9])
+def test_padding_covers_each_clip_exactly_once(count):
+    indices = np.arange(100, 100 + count)
+    length = -(-count // 4) * 4
+    filled, real = padded(indices, length)
+    assert filled.shape == real.shape == (length,)
+    np.testing.assert_array_equal(filled[real], indices)
+    assert set(filled) == set(indices)

@@ -1,0 +1,264 @@
+"""From array records to clips: what is kept, how frames are cut, what goes wrong."""
+
+import dataclasses
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from configs import synthetic
+from data_builders.annotations import clip_example, clip_features, fingerprint
+from merclip_jax.data import sampling, source
+from merclip_jax.errors import UserError
+from tests import mini
+
+TASK = synthetic.CLASSES[3]
+
+
+def load(data_dir, **changes):
+    options = {"classes": TASK, "frames": 8, "image_size": 32} | changes
+    return source.load_clips(mini.DATASET, data_dir=str(data_dir), **options)
+
+
+@pytest.fixture(scope="module")
+def clips(mini_data):
+    return load(mini_data)
+
+
+@pytest.fixture(scope="module")
+def records(mini_data):
+    builder = tfds.builder_from_directory(source.find(mini.DATASET, str(mini_data)))
+    return list(builder.as_data_source("clips"))
+
+
+@pytest.fixture
+def copy(mini_data, tmp_path):
+    shutil.copytree(mini_data, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_columns_are_the_records(clips, records):
+    assert len(clips) == len(records) == 24
+    assert clips.shape == (8, 32, 32, 3)
+    names = {e: k for k, (_, emotions) in enumerate(TASK) for e in emotions}
+    for i, record in enumerate(records):
+        assert clips.clip[i] == record["clip"].decode()
+        assert clips.subject[i] == record["subject"].decode()
+        assert clips.au_cell[i] == record["au_cell"].decode()
+        assert clips.label[i] == names[record["emotion"].decode()]
+        assert clips.split[i] == "clips"
+        onset, apex, offset = (int(record[k]) for k in ("onset", "apex", "offset"))
+        wanted = sampling.key_frames(onset, apex, offset, 8)
+        np.testing.assert_array_equal(clips.positions[i], wanted)
+        assert clips.positions[i][clips.apex[i]] == apex
+
+
+def test_decoded_frames_are_the_records_own(clips, records):
+    for i in (0, 13, 23):
+        frames = clips.decode(i)
+        assert frames.shape == clips.shape
+        assert frames.dtype == np.uint8
+        wanted = np.stack([records[i]["frames"][p] for p in clips.positions[i]])
+        np.testing.assert_array_equal(frames, wanted)
+
+
+def test_samplings(mini_data):
+    uniform = load(mini_data, frame_sampling="uniform")
+    assert uniform.positions.shape == (24, 8)
+    keys = load(mini_data, frame_sampling="keyframes_integer")
+    assert (uniform.positions != keys.positions).any()
+    with pytest.raises(UserError, match="keyframes_integer or uniform, got 'random'"):
+        load(mini_data, frame_sampling="random")
+
+
+def test_dropped_emotions_are_left_out(clips, mini_data):
+    fewer = load(mini_data, classes=TASK[:2], dropped=("surprise",))
+    kept = clips.label < 2
+    np.testing.assert_array_equal(fewer.clip, clips.clip[kept])
+    np.testing.assert_array_equal(
+        fewer.decode(3), clips.decode(int(np.flatnonzero(kept)[3]))
+    )
+
+
+def test_an_emotion_of_neither_list_is_named_with_a_clip(clips, mini_data):
+    with pytest.raises(UserError, match="neither maps to a class nor drops") as caught:
+        load(mini_data, classes=TASK[:2])
+    first = clips.clip[np.flatnonzero(clips.emotion == "surprise")[0]]
+    assert f"'surprise' (clip {first})" in str(caught.value)
+    assert "happiness" not in str(caught.value)
+
+
+def test_no_clip_left(mini_data):
+    everything = sorted({e for _, emotions in TASK for e in emotions})
+    with pytest.raises(UserError, match="no clip has an emotion of the task"):
+        load(mini_data, classes=(("joy", ("joy",)),), dropped=everything)
+
+
+def test_a_missing_dataset_says_what_to_type(tmp_path):
+    with pytest.raises(UserError) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    assert f"python -m data_builders.build --dataset={mini.DATASET}" in message
+    assert f"--data_dir={tmp_path}" in message
+    assert "manual_dir" not in message
+
+
+def test_a_missing_dataset_of_owners_says_how_to_get_it(tmp_path):
+    with pytest.raises(UserError) as caught:
+        source.find("casme2/cropped", str(tmp_path), "ask the owners for it")
+    message = str(caught.value)
+    assert "How to get it: ask the owners for it" in message
+    assert "--dataset=casme2/cropped --manual_dir=" in message
+
+
+def test_two_builds_are_named(copy):
+    folder = source.find(mini.DATASET, str(copy))
+    shutil.copytree(folder, folder.parent / "2.0.0")
+    with pytest.raises(UserError, match="several builds") as caught:
+        load(copy)
+    assert f"{mini.DATASET}/1.0.0" in str(caught.value)
+
+
+def array_record(data_dir):
+    (path,) = source.find(mini.DATASET, str(data_dir)).glob("*.array_record*")
+    return path
+
+
+def test_a_truncated_file_is_refused(copy):
+    path = array_record(copy)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=mini.DATASET) as caught:
+        load(copy)
+    assert f"--dataset={mini.DATASET} --overwrite" in str(caught.value)
+
+
+def test_a_damaged_record_is_named(copy):
+    """Bytes that a failing disk made zero in the middle of the file."""
+    path = array_record(copy)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"record \d+ of 24 cannot be read"):
+        load(copy)
+
+
+def test_a_missing_file_is_refused(copy):
+    array_record(copy).unlink()
+    with pytest.raises(UserError, match=f"{mini.DATASET}: .*--overwrite"):
+        load(copy)
+
+
+def test_damaged_metadata_is_refused(copy):
+    info = source.find(mini.DATASET, str(copy)) / "dataset_info.json"
+    info.write_text(info.read_text()[:100])
+    with pytest.raises(UserError, match=f"{mini.DATASET}: .*--overwrite"):
+        load(copy)
+
+
+def picture(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def encode(image):
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+def test_an_undecodable_frame_is_named(clips, records):
+    """A truncated PNG still has its header; an empty one has nothing."""
+    frames = [encode(image) for image in records[2]["frames"]]
+    at = int(clips.positions[2][4])
+    frames[at] = b"\x89PNG but not really"
+    broken = dataclasses.replace(clips, source=[{"frames": frames}] * 24)
+    name = clips.clip[2]
+    with pytest.raises(UserError, match=f"clip {name}: frame {at} is not a readable"):
+        broken.decode(2)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(40, 60), (61, 40), (20, 31), (32, 50), (33, 32), (32, 32)]
+)
+def test_short_side_is_resized_and_the_centre_cut(height, width):
+    """OpenCV's bilinear, other side int(x s + 0.5), left = (w - 32) // 2."""
+    image = picture(height, width)
+    ours = source._decode(encode(image), "clip", 0, 32)
+    assert ours.shape == (32, 32, 3)
+    scale = 32 / min(height, width)
+    h, w = int(height * scale + 0.5), int(width * scale + 0.5)
+    wanted = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    wanted = wanted[(h - 32) // 2 :, (w - 32) // 2 :][:32, :32]
+    np.testing.assert_array_equal(ours, wanted)
+    if min(height, width) == 32:  # not resized: the pixels themselves
+        top, left = (height - 32) // 2, (width - 32) // 2
+        cut = image[top : top + 32, left : left + 32]
+        np.testing.assert_array_equal(ours, cut)
+
+
+class TwoSplits(tfds.core.GeneratorBasedBuilder):
+    """Four clips in the owners' two splits."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=clip_features(),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager):
+        self.info.metadata["fingerprint"] = fingerprint([])
+        return {
+            "train": self._generate_examples(3),
+            "test_a": self._generate_examples(1),
+        }
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            frames = [encode(picture(32, 32, 10 * count + f)) for f in range(5)]
+            yield (
+                i,
+                clip_example(
+                    frames=frames,
+                    frame_numbers=range(5),
+                    onset=0,
+                    apex=2,
+                    offset=4,
+                    apex_valid=True,
+                    subject=f"two/s{count}",
+                    clip=f"two/s{count}/{i}",
+                    fps=100.0,
+                    emotion="happiness",
+                    au_cell="12",
+                ),
+            )
+
+
+def test_several_splits_are_one_sequence(tmp_path):
+    builder = TwoSplits(data_dir=tmp_path, file_format="array_record")
+    builder.download_and_prepare()
+    clips = source.load_clips(
+        "two_splits",
+        data_dir=str(tmp_path),
+        classes=(("joy", ("happiness",)),),
+        frames=5,
+        image_size=32,
+    )
+    assert clips.split.tolist() == ["test_a", "train", "train", "train"]
+    assert clips.clip.tolist() == ["two/s1/0", "two/s3/0", "two/s3/1", "two/s3/2"]
+    for i, count in enumerate([1, 3, 3, 3]):
+        wanted = np.stack([picture(32, 32, 10 * count + f) for f in range(5)])
+        np.testing.assert_array_equal(clips.decode(i), wanted)
+    with pytest.raises(IndexError):
+        clips.source[4]
+
+
+def test_metadata_is_the_builders(clips, mini_data):
+    folder = source.find(mini.DATASET, str(mini_data))
+    stored = json.loads((folder / "metadata.json").read_text())
+    assert clips.fingerprint == stored["fingerprint"]
+    assert set(clips.metadata["tasks"]) == {"3", "5", "7"}

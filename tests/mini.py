@@ -1,0 +1,79 @@
+"""The smallest run there is, shared by the tests: 24 clips, a one-block model."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from configs import common, synthetic
+from merclip_jax.models import mer_clip
+
+DATASET = "synthetic/mini"
+ROOT = Path(__file__).parents[1]
+NANO = mer_clip.Size(
+    width=32,
+    layers=1,
+    heads=2,
+    patch_size=16,
+    global_layers=(0,),
+    embed=32,
+    text_width=32,
+    text_layers=1,
+    text_heads=2,
+)
+# What the runs of the tests share, so that they share compiled programs too.
+VALUES = {
+    "name": "mini",
+    "data.dataset": DATASET,
+    "data.frames": 8,
+    "data.image_size": 32,
+    "model.size": "nano",
+    "train.epochs": 5,
+    "train.batch_size": 8,
+    "train.scan_steps": 2,
+    "train.checkpoint_every": 1,
+    "train.stack": 2,
+    "optim.warmup_epochs": 1,
+}
+mer_clip.SIZES["nano"] = NANO
+
+
+def config(data_dir: Path, changes: dict | None = None) -> ConfigDict:
+    """Three classes, three subjects, left out one at a time."""
+    made = synthetic.tiny(3)
+    values = VALUES | {"data.data_dir": str(data_dir)} | (changes or {})
+    made.update_from_flattened_dict(values)
+    return common.finish(made, None)
+
+
+def get_config(arg: str) -> ConfigDict:
+    """`config` as the command line takes it: tests/mini.py:DATA_DIR."""
+    return config(Path(arg))
+
+
+def start(
+    data_dir: Path, workdir: Path, cache: Path, *flags: str, **options
+) -> subprocess.Popen:
+    """`python -m merclip_jax.main` in a process of its own, the nano size known."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.mini",
+        f"--config={__file__}:{data_dir}",
+        f"--workdir={workdir}",
+        f"--compile_cache={cache}",
+        *flags,
+    ]
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return subprocess.Popen(command, env=env, cwd=workdir.parent, **options)
+
+
+if __name__ == "__main__":
+    runpy.run_module("merclip_jax.main", run_name="__main__", alter_sys=True)

@@ -1,0 +1,174 @@
+"""Every config, resolved, is what tests/snapshots/configs.json says.
+
+A change that is meant is taken over with `python -m tests.test_configs`; the diff of
+the file is then part of the change.
+"""
+
+import ast
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from merclip_jax import experiment
+from merclip_jax.models import mer_clip
+
+FOLDER = Path(common.__file__).parent
+SNAPSHOT = Path(__file__).parent / "snapshots" / "configs.json"
+NAMES = sorted(
+    path.stem
+    for path in FOLDER.glob("*.py")
+    if path.stem not in ("__init__", "common", "synthetic")
+)
+ARGS = (None, "recipe=released", "ablation=no_alignment")
+
+
+def get_config(name, arg=None):
+    return importlib.import_module(f"configs.{name}").get_config(arg)
+
+
+def resolved(name):
+    """The config's values, and what each argument changes in them."""
+    made = {arg: experiment.flatten(get_config(name, arg)) for arg in ARGS}
+    plain = made[None]
+    changed = {
+        arg: {key: value for key, value in values.items() if value != plain[key]}
+        for arg, values in made.items()
+        if arg
+    }
+    return json.loads(json.dumps({"plain": plain} | changed))
+
+
+def write_snapshot():
+    text = json.dumps(
+        {name: resolved(name) for name in NAMES}, indent=1, sort_keys=True
+    )
+    SNAPSHOT.parent.mkdir(exist_ok=True)
+    SNAPSHOT.write_text(text + "\n")
+
+
+@pytest.fixture(scope="module")
+def snapshot():
+    return json.loads(SNAPSHOT.read_text())
+
+
+def test_the_snapshot_has_these_configs(snapshot):
+    assert sorted(snapshot) == NAMES, "python -m tests.test_configs takes it over"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resolved_config_is_the_snapshots(snapshot, name):
+    ours, theirs = resolved(name), snapshot.get(name, {})
+    lines = []
+    for part in sorted(ours.keys() | theirs.keys()):
+        mine, stored = ours.get(part, {}), theirs.get(part, {})
+        for key in sorted(mine.keys() | stored.keys()):
+            if mine.get(key, "absent") != stored.get(key, "absent"):
+                lines.append(
+                    f"  {part}: {key}: snapshot {stored.get(key, 'absent')!r}, "
+                    f"now {mine.get(key, 'absent')!r}"
+                )
+    if lines:
+        listing = "\n".join(lines)
+        pytest.fail(
+            f"configs/{name}.py changed:\n{listing}\nIf that is meant: "
+            "python -m tests.test_configs",
+            pytrace=False,
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_is_whole(name):
+    """Named like its file, with a header that says how to run it and what to expect."""
+    config = get_config(name)
+    assert config.name == name
+    assert config.model.size in mer_clip.SIZES
+    emotions = [e for _, names in config.data.classes for e in names]
+    assert len(emotions) == len(set(emotions))
+    assert not set(emotions) & set(config.data.dropped)
+    header = importlib.import_module(f"configs.{name}").__doc__
+    assert f"python -m merclip_jax.main --config=configs/{name}.py" in header
+    assert "aper's" in header
+    assert "Expected cost:" in header
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("ablation", sorted(common.ABLATIONS))
+def test_every_ablation_applies_to_every_config(name, ablation):
+    config = get_config(name, f"ablation={ablation}")
+    assert config.ablation == ablation
+    flat = experiment.flatten(config)
+    for key, value in common.ABLATIONS[ablation].items():
+        assert flat[key] == value
+
+
+def test_arguments_combine():
+    config = get_config(
+        "casme3_7class", "recipe=released,ablation=no_alignment,seeds=3"
+    )
+    assert (config.recipe, config.ablation) == ("released", "no_alignment")
+    assert config.protocol.seeds == (0, 1, 2)
+    assert config.optim.decay_embeddings
+    assert config.loss.contrastive_start == 0
+
+
+@pytest.mark.parametrize(
+    ("arg", "match"),
+    [
+        ("recipe=best", r"recipe='best': expected one of \['paper', 'released'\]"),
+        ("ablation=all", r"ablation='all': expected one of \['none', 'no_align"),
+        ("recipes=paper", r"'recipes=paper': expected one of \['recipe'"),
+        ("released", "'released': expected one of"),
+        ("seeds=0", "seeds='0': expected a positive"),
+        ("seeds=two", "seeds='two': expected a positive"),
+        ("seeds=-1", "seeds='-1'"),
+        ("seeds=", "seeds=''"),
+        ("recipe=", "recipe=''"),
+    ],
+)
+def test_unknown_arguments_are_errors(arg, match):
+    with pytest.raises(ValueError, match=match):
+        get_config("synthetic_3class", arg)
+
+
+def test_recipes_and_ablations_name_values_that_exist():
+    known = experiment.flatten(common.base())
+    for table in (*common.RECIPES.values(), *common.ABLATIONS.values()):
+        assert table.keys() <= known.keys()
+
+
+def test_two_configs_share_no_value_that_can_change():
+    first, second = common.base(), common.base()
+    first.train.epochs = 1
+    assert second.train.epochs == 55
+    assert isinstance(second, ConfigDict)
+
+
+def test_configs_import_nothing_from_the_package():
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            else:
+                continue
+            for name in names:
+                assert name.split(".")[0] in ("configs", "ml_collections"), path
+
+
+def test_the_readme_lists_every_config():
+    """By name, or as `name_{3,5}class`."""
+    text = (FOLDER / "README.md").read_text()
+    listed = set(re.findall(r"\w+_\dclass", text))
+    for stem, numbers in re.findall(r"(\w+_)\{([\d,]+)\}class", text):
+        listed |= {f"{stem}{k}class" for k in numbers.split(",")}
+    assert listed == set(NAMES)
+
+
+if __name__ == "__main__":
+    write_snapshot()

@@ -1,0 +1,288 @@
+"""The rules of the house: who may import what, and how a public function looks."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("merclip_jax", "configs", "data_builders")
+
+# Every module of merclip_jax and its floor: it imports from lower floors only.
+FLOORS = {
+    0: "errors facs files shapes",
+    1: "convert.rules data.batches data.sampling losses metrics models.layers optim "
+    "predictions protocols sharding writers checkpoint data.faces",
+    2: "card_text convert.apply data.augment data.source figures models.clip_text "
+    "models.emotion_head models.uniformer_v2 workdir",
+    3: "data.store models.mer_clip report results text",
+    4: "summary train",
+    5: "rounds",
+    6: "experiment predict explain",
+    7: "main",
+}
+FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
+# Modules that take values: no flags, no ConfigDict, no files, no orbax.
+PURE = ("losses", "metrics", "facs", "optim", "train", "data.augment", "data.sampling")
+STANDARD = {"collections", "dataclasses", "functools", "itertools", "math", "numbers"}
+STANDARD |= {"re", "typing"}
+ARRAYS = {"flax", "jax", "numpy", "optax"}
+# What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
+BLOCKED = (
+    "absl array_record beartype cv2 dlib grain hypothesis jaxtyping jinja2 matplotlib "
+    "ml_collections openpyxl pandas PIL sklearn tensorboardX tensorflow "
+    "tensorflow_datasets torch tqdm transformers"
+).split()
+
+
+def modules(package):
+    """Dotted name below the package -> path."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if path.name != "__init__.py":
+            parts = path.relative_to(ROOT / package).with_suffix("").parts
+            found[".".join(parts)] = path
+    return found
+
+
+MODULES = {package: modules(package) for package in PACKAGES}
+OURS = MODULES["merclip_jax"]
+
+
+def imports(path):
+    """Absolute dotted names that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def top(names):
+    return {name.split(".")[0] for name in names}
+
+
+def own(path):
+    """Modules of merclip_jax that a file imports, as in FLOOR."""
+    found = set()
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "merclip_jax":
+            below = ".".join(parts[1:])
+            if below not in OURS:  # a name inside a module
+                below = ".".join(parts[1:-1])
+            if below:
+                found.add(below)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_imports_point_one_way(name):
+    assert name in FLOOR, f"merclip_jax/{name} needs a floor in {__file__}"
+    higher = {other for other in own(OURS[name]) if FLOOR[other] >= FLOOR[name]}
+    assert not higher, f"{name} (floor {FLOOR[name]}) imports from its own or above"
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(OURS) if n in PURE or n.startswith("models.")]
+)
+def test_the_core_takes_values(name):
+    """No flags, no ConfigDict, no files: jax, flax, optax, numpy and plain Python."""
+    outside = top(imports(OURS[name])) - {"merclip_jax"}
+    assert outside <= STANDARD | ARRAYS, outside - STANDARD - ARRAYS
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(OURS[name].read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"open", "print", "exec", "eval", "__import__"}
+
+
+ONLY = {
+    "orbax": {"checkpoint"},
+    "ml_collections": {"main", "experiment"},
+    "absl": {"main"},
+    "grain": {"data.batches", "data.store"},
+    "cv2": {"data.source", "data.faces", "predict"},
+    "tensorflow_datasets": {"data.source"},
+    "torch": {name for name in OURS if name.startswith("convert.")},
+    "dlib": {"data.faces"},
+    "jaxtyping": {"shapes"},
+    "tensorboardX": {"writers"},
+}
+
+
+@pytest.mark.parametrize("library", sorted(ONLY))
+def test_a_library_has_its_place(library):
+    users = {name for name, path in OURS.items() if library in top(imports(path))}
+    assert users <= ONLY[library]
+
+
+def test_configs_import_nothing_from_the_package():
+    for path in MODULES["configs"].values():
+        assert top(imports(path)) <= {"configs", "ml_collections"}, path
+
+
+def test_builders_import_facs_and_sampling_only():
+    for path in MODULES["data_builders"].values():
+        assert own(path) <= {"facs", "data.faces", "data.sampling"}, path
+        assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
+
+
+def test_the_package_does_not_import_its_users():
+    for path in OURS.values():
+        users = {"configs", "data_builders", "tests", "benchmarks", "notebooks"}
+        assert not top(imports(path)) & users, path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tensorflow_is_never_imported_and_torch_only_to_convert(package):
+    for name, path in MODULES[package].items():
+        used = top(imports(path))
+        assert "tensorflow" not in used, path
+        assert "torch" not in used or name.startswith("convert."), path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_is_imported_by_a_string(package):
+    for path in MODULES[package].values():
+        text = path.read_text()
+        assert "import_module" not in text, path
+        assert "__import__" not in text, path
+
+
+def functions(path):
+    """Public functions and methods of public classes: (name, node)."""
+    for node in ast.parse(path.read_text()).body:
+        if getattr(node, "name", "_").startswith("_"):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_":
+                    yield f"{node.name}.{inner.name}", inner
+
+
+ALL = [
+    pytest.param(path, id=f"{package}.{name}")
+    for package in PACKAGES
+    for name, path in MODULES[package].items()
+]
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_public_things_have_docstrings(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+    lacking = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert not lacking
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_options_are_keyword_only(path):
+    """At most one default by position: the argument that all callers know."""
+    many = [name for name, node in functions(path) if len(node.args.defaults) > 1]
+    assert not many
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_arguments_are_named(path):
+    """No `**kwargs` pass-through; `released` of the configs is a set of values."""
+    passed = [
+        name
+        for name, node in functions(path)
+        if node.args.kwarg and (path.parent.name, name) != ("configs", "finish")
+    ]
+    assert not passed
+
+
+@pytest.mark.parametrize("name", ["data.augment", "losses", "train", "optim"])
+def test_randomness_comes_in_by_a_key(name):
+    """... and where only arrays follow, it comes first."""
+    text = OURS[name].read_text()
+    assert "np.random" not in text
+    for function, node in functions(OURS[name]):
+        names = [argument.arg for argument in node.args.args]
+        if "key" in names and name == "data.augment":
+            assert names[0] == "key", function
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_files_stay_readable(path):
+    """100-250 lines is the aim; 450 is where a file must be divided."""
+    assert len(path.read_text().splitlines()) <= 450
+
+
+LEAN = """
+import sys
+
+BLOCKED = {blocked!r}
+
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+
+
+before = set(sys.modules)
+assert not before & set(BLOCKED), before & set(BLOCKED)
+import importlib
+
+import flax
+import jax
+import numpy
+import optax
+
+needed = {{name.split(".")[0] for name in sys.modules}}
+BLOCKED = set(BLOCKED) - needed  # what these four import themselves
+assert BLOCKED >= {hard!r}, needed
+sys.meta_path.insert(0, Block())
+try:
+    import grain
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("the blocker does not block")
+known = set(sys.modules)
+for name in {names!r}:
+    importlib.import_module(name)
+extra = {{n.split(".")[0] for n in set(sys.modules) - known}} - {{"merclip_jax"}}
+print(sorted(extra - set(sys.stdlib_module_names) - needed))
+"""
+
+
+def test_model_and_training_import_with_four_libraries_alone():
+    """jax, flax, optax, numpy and what these import; nothing else of our list."""
+    names = [
+        "merclip_jax.models.mer_clip",
+        "merclip_jax.losses",
+        "merclip_jax.optim",
+        "merclip_jax.train",
+        "merclip_jax.data.augment",
+    ]
+    hard = set(BLOCKED) - {"absl"}
+    code = LEAN.format(blocked=BLOCKED, names=names, hard=hard)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    extra = set(ast.literal_eval(done.stdout))
+    assert not extra, f"imported beyond jax, flax, optax, numpy: {extra}"

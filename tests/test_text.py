@@ -1,0 +1,138 @@
+"""Vocabulary, prompt bank and the table that the text tower encodes once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from merclip_jax import facs, text
+from merclip_jax.convert import apply, rules
+from merclip_jax.models.clip_text import ClipText
+
+CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "99")
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return text.prompt_bank(CELLS)
+
+
+def test_vocabulary_ids():
+    vocabulary = text.WordVocabulary.of(["Raise the brow.", "the chin"])
+    assert vocabulary.words == (".", "brow", "chin", "raise", "the")
+    assert (vocabulary.size, vocabulary.context) == (8, 6)
+    ids = vocabulary.encode(["the chin", "Raise the brow."])
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [[6, 5, 3, 7, 0, 0], [6, 4, 5, 2, 1, 7]]
+    # The tower reads a sentence at its largest id: the end mark, wherever it stands.
+    assert (ids.argmax(1) == [3, 5]).all()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "named"),
+    [("the eyebrow", "eyebrow"), ("the the the the the", "at most 4 known words")],
+)
+def test_vocabulary_names_what_it_cannot_encode(sentence, named):
+    vocabulary = text.WordVocabulary.of(["Raise the brow.", "the chin"])
+    with pytest.raises(ValueError, match=named) as caught:
+        vocabulary.encode([sentence])
+    assert sentence in str(caught.value)
+
+
+def test_bank_holds_every_set_once_with_its_mirror_image(bank):
+    assert bank.cells == tuple(sorted(set(bank.cells)))
+    assert set(bank.cells) == {"1+2", "4+7", "L12", "R12", "R12+L14", "L12+R14"}
+    assert all(bank.descriptions)
+
+
+def test_mirror_is_an_involution(bank):
+    sets = np.arange(len(bank.cells))
+    np.testing.assert_array_equal(bank.mirror[bank.mirror], sets)
+    for cell, other in zip(bank.cells, bank.mirror, strict=True):
+        assert bank.cells[other] == str(facs.mirror(facs.parse_cell(cell)))
+    assert (bank.mirror != sets).sum() == 4
+
+
+def test_index_finds_a_set_or_says_that_there_is_no_sentence(bank):
+    index = bank.index(CELLS)
+    assert index.dtype == np.int32
+    assert [bank.cells[i] if i >= 0 else None for i in index] == [
+        "4+7", "L12", "R12+L14", "1+2", "4+7", None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("templates", [1, 7, 10])
+def test_texts_are_template_major(templates):
+    bank = text.prompt_bank(CELLS, templates=templates)
+    texts, sets = bank.texts(), len(bank.cells)
+    assert len(texts) == templates * sets
+    for row, sentence in enumerate(texts):
+        template, au_set = divmod(row, sets)
+        wanted = facs.TEMPLATES[template].format(bank.descriptions[au_set])
+        assert sentence == wanted
+
+
+def test_bank_takes_order_and_joining_of_the_dataset():
+    ascending = text.prompt_bank(["7+4"])
+    annotated = text.prompt_bank(["7+4"], order="annotation", last_and=False)
+    assert ascending.descriptions[0].endswith(
+        "lowering the brows and tightening the lids"
+    )
+    assert annotated.descriptions[0].endswith("tightening the lids, lowering the brows")
+
+
+@pytest.mark.parametrize("templates", [0, 11])
+def test_bank_without_templates(templates):
+    with pytest.raises(ValueError, match=f"1..10, got {templates}"):
+        text.prompt_bank(CELLS, templates=templates)
+
+
+def test_bank_without_sentences():
+    with pytest.raises(ValueError, match="no clip has an action unit"):
+        text.prompt_bank(["", "99"])
+
+
+def test_encoded_table_equals_the_tower_and_the_reference(golden):
+    """Padded to a batch of one shape, and still every row in its place."""
+    data = np.load(golden / "merclip_tiny.npz")
+    ids = data["in/prompt_ids"].astype(np.int32)
+    tower = ClipText(vocabulary=64, context=20, width=32, layers=2, heads=4, out=32)
+    prefix = "param/text_encoder."
+    state = {k[len(prefix) :]: data[k] for k in data.files if k.startswith(prefix)}
+    shapes = jax.eval_shape(tower.init, jax.random.key(0), jnp.asarray(ids))
+    variables = apply.to_flax(state, rules.CLIP_TEXT, shapes)
+    variables = jax.tree.map(jnp.asarray, variables)
+
+    table = text.encode_prompts(tower, variables, ids)
+    assert table.shape == (15, 32)
+    assert table.dtype == jnp.float32
+    direct = tower.apply(variables, jnp.asarray(ids))
+    np.testing.assert_allclose(table, direct, rtol=1e-5, atol=1e-5)
+    wanted = data["f32/eval/text_features_all_prompts"]
+    np.testing.assert_allclose(table, wanted, rtol=1e-5, atol=1e-5 * abs(wanted).max())
+    # More rows than a batch holds.
+    many = text.encode_prompts(tower, variables, np.resize(ids, (70, 20)))
+    np.testing.assert_allclose(many, np.resize(table, (70, 32)), rtol=1e-5, atol=1e-5)
+
+
+def test_sentences_of_a_random_tower_differ(bank):
+    """Random weights say nearly the same of all sentences: that part is taken off."""
+    texts = bank.texts()
+    vocabulary = text.WordVocabulary.of(texts)
+    tower = ClipText(
+        vocabulary=vocabulary.size,
+        context=vocabulary.context,
+        width=32,
+        layers=1,
+        heads=2,
+        out=32,
+    )
+    ids = vocabulary.encode(texts)
+    variables = text.random_tower(tower, jax.random.key(0), ids)
+    table = np.asarray(text.encode_prompts(tower, variables, ids))
+    np.testing.assert_allclose(table.mean(0), 0, atol=1e-5)
+    unit = table / np.linalg.norm(table, axis=1, keepdims=True)
+    similarity = (unit @ unit.T)[~np.eye(len(unit), dtype=bool)]
+    assert similarity.mean() < 0.1
+    again = text.random_tower(tower, jax.random.key(0), ids)
+    np.testing.assert_array_equal(table, text.encode_prompts(tower, again, ids))
