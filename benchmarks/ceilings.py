@@ -1,6 +1,6 @@
 """Exact ceilings of the synthetic configs: the table in their README.
 
-  python -m benchmarks.ceilings
+python -m benchmarks.ceilings
 """
 
 from data_builders.synthetic.builder import Synthetic

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 import merclip_jax
 from merclip_jax import (
     optim,
+    programs,
     protocols,
     report,
     results,
@@ -200,7 +201,7 @@ def size_of(config: ConfigDict) -> mer_clip.Size:
 
 def plan_of(
     clips: Clips, config: ConfigDict, table: text.PromptTable, path: Path
-) -> rounds.Plan:
+) -> programs.Plan:
     """Model, optimiser, hyper-parameters and clips as the rounds take them."""
     model, optimiser, loss, train_ = (
         config.model,
@@ -240,7 +241,7 @@ def plan_of(
         augmentation=Probabilities(**config.augment.to_dict()),
         jitter_order=tuple(int(i) for i in order),
     )
-    return rounds.Plan(
+    return programs.Plan(
         model=built,
         tx=tx,
         hyper=hyper,
@@ -268,7 +269,7 @@ def dtype_of(name: str):
 
 
 def stack_of(
-    config: ConfigDict, plan: rounds.Plan, members: list[protocols.Member]
+    config: ConfigDict, plan: programs.Plan, members: list[protocols.Member]
 ) -> int:
     """Members trained at once: the config's number, or as many as fit in memory.
 
@@ -276,11 +277,11 @@ def stack_of(
     """
     if config.train.stack:
         return min(config.train.stack, len(members))
-    fit = min(rounds.members_that_fit(plan, members, CPU_STACK), len(members))
+    fit = min(programs.members_that_fit(plan, members, CPU_STACK), len(members))
     return -(-len(members) // -(-len(members) // fit))
 
 
-def notes_of(clips: Clips, config: ConfigDict, plan: rounds.Plan) -> list[str]:
+def notes_of(clips: Clips, config: ConfigDict, plan: programs.Plan) -> list[str]:
     """What a reader of the card should know beside its numbers."""
     notes = []
     made = clips.metadata.get("config", {})

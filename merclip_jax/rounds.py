@@ -1,6 +1,6 @@
 """One stack of members from init or checkpoint to saved predictions: the loop."""
 
-import dataclasses
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -9,38 +9,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from tqdm import tqdm
 
 from merclip_jax import sharding, train
 from merclip_jax.checkpoint import RoundCheckpoint, save_weights
 from merclip_jax.data.batches import member_batches, padded, stack_batches
-from merclip_jax.data.store import ClipStore
-from merclip_jax.errors import UserError
-from merclip_jax.models.mer_clip import MerClip
+from merclip_jax.programs import Plan, Programs, steps_per_epoch
 from merclip_jax.protocols import Member
+from merclip_jax.story import Story
 from merclip_jax.workdir import MemberResult, load_member, save_member
 from merclip_jax.writers import ScalarWriter
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Everything a round needs beside its members; labels, au_sets: [n]."""
-
-    model: MerClip
-    tx: optax.GradientTransformation
-    hyper: train.Hyper
-    prompts: train.Prompts
-    store: ClipStore
-    labels: np.ndarray
-    au_sets: np.ndarray
-    batch_size: int
-    balanced: bool
-    scan_steps: int
-    checkpoint_every: int
-    selection: str
-    keep_weights: bool
-    workdir: Path
 
 
 def run_rounds(plan: Plan, members: Sequence[Member], stack: int) -> None:
@@ -50,6 +28,9 @@ def run_rounds(plan: Plan, members: Sequence[Member], stack: int) -> None:
     same stacks. The last round is filled up with repeats of its last member, so that
     one compiled program serves all.
     """
+    for member in members:  # a damaged file is better known before hours of training
+        if _path(plan, member).exists():
+            load_member(_path(plan, member), _tested(plan, member))
     programs = Programs(plan, members, stack)
     rounds = [members[i : i + stack] for i in range(0, len(members), stack)]
     total = len(rounds) * programs.calls * plan.scan_steps
@@ -58,113 +39,12 @@ def run_rounds(plan: Plan, members: Sequence[Member], stack: int) -> None:
         total=total, unit="step", desc="training", smoothing=0.1, mininterval=pause
     ) as bar:
         for i, group in enumerate(rounds):
+            name = f"round{i + 1}of{len(rounds)}"
             if all(_path(plan, m).exists() for m in group):
+                shutil.rmtree(plan.workdir / "rounds" / name, ignore_errors=True)
                 bar.update(programs.calls * plan.scan_steps)
                 continue
-            _run_round(plan, programs, f"round{i + 1}of{len(rounds)}", group, bar)
-
-
-class Programs:
-    """The compiled functions of a stack, and the sizes that all rounds share."""
-
-    def __init__(self, plan: Plan, members: Sequence[Member], stack: int):
-        self.plan, self.stack = plan, stack
-        self.mesh = sharding.make_mesh(stack, plan.batch_size)
-        member, everywhere = (
-            sharding.by_member(self.mesh),
-            sharding.replicated(self.mesh),
-        )
-        self.scanned = sharding.by_batch(self.mesh, scanned=True)
-        self.single = sharding.by_batch(self.mesh, scanned=False)
-        self.resident = plan.store.resident
-        if self.resident is not None:
-            self.resident = jax.device_put(self.resident, everywhere)
-        self.gather = {
-            where: jax.jit(lambda clips, index: clips[index], out_shardings=where)
-            for where in (self.scanned, self.single)
-        }
-        shape = plan.store.clips.shape
-        self.init = jax.jit(
-            train.stack_init(plan.model, plan.tx, shape), out_shardings=member
-        )
-        step = train.stack_train(plan.model, plan.tx, plan.hyper)
-
-        def steps(prompts, state, member, batches):
-            return jax.lax.scan(
-                lambda s, batch: step(prompts, s, member, batch), state, batches
-            )
-
-        self.train = jax.jit(
-            steps,
-            in_shardings=(everywhere, member, member, self.scanned),
-            out_shardings=(member, everywhere),
-            donate_argnums=1,
-        )
-        self.predict = jax.jit(
-            train.stack_predict(plan.model),
-            in_shardings=(member, self.single),
-            out_shardings=everywhere,
-        )
-        lengths = [steps_per_epoch(m, plan.batch_size) for m in members]
-        longest = max(lengths) * plan.hyper.epochs
-        self.calls = -(-longest // plan.scan_steps)
-        # Selection looks about once an epoch, at steps that all members share.
-        self.look_every = max(1, round(max(lengths) / plan.scan_steps))
-        self.test_batches = -(
-            -max(len(m.fold.test) for m in members) // plan.batch_size
-        )
-        inner = max(len(m.fold.inner) for m in members)
-        self.inner_batches = -(-inner // plan.batch_size)
-
-    def place(self, index: np.ndarray, clips: np.ndarray | None, where) -> jax.Array:
-        """Clips of an index array on their devices: gathered there, or sent."""
-        if self.resident is not None:
-            return self.gather[where](self.resident, jnp.asarray(index))
-        return jax.device_put(
-            self.plan.store.decode(index) if clips is None else clips, where
-        )
-
-    def memory(self) -> int:
-        """Bytes that a training call needs, resident clips included."""
-        m, plan = self.stack, self.plan
-        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), m))
-        state = jax.eval_shape(self.init, keys)
-        integers = jax.ShapeDtypeStruct((m,), jnp.int32)
-        lead = (plan.scan_steps, m, plan.batch_size)
-        batch = train.Batch(
-            jax.ShapeDtypeStruct((*lead, *plan.store.clips.shape), jnp.uint8),
-            *[jax.ShapeDtypeStruct(lead, jnp.int32)] * 2,
-        )
-        member = train.Member(keys, integers, integers)
-        compiled = self.train.lower(plan.prompts, state, member, batch).compile()
-        use = compiled.memory_analysis()
-        return (
-            use.temp_size_in_bytes
-            + use.argument_size_in_bytes
-            + use.output_size_in_bytes
-            - use.alias_size_in_bytes
-            + (0 if self.resident is None else self.resident.nbytes)
-        )
-
-
-def members_that_fit(plan: Plan, members: Sequence[Member], most: int) -> int:
-    """How many members train at once: by the device's memory, `most` on CPU.
-
-    Compiles the program of one member and of two; their memory gives the cost of one
-    more.
-    """
-    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    if not limit or len(members) == 1:
-        return most * jax.device_count()
-    used = [Programs(plan, members, n).memory() for n in (1, 2)]
-    each = max(used[1] - used[0], 1)
-    fit = 1 + int((0.8 * limit - used[0]) // each)
-    return max(1, fit) * jax.device_count()
-
-
-def steps_per_epoch(member: Member, batch_size: int) -> int:
-    """ceil(training clips / batch), the iterations per epoch of MER_CLIP section 6."""
-    return -(-len(member.fold.train) // batch_size)
+            _run_round(plan, programs, name, group, bar)
 
 
 def _run_round(
@@ -240,83 +120,6 @@ def _run_round(
         checkpoint.close()
 
 
-class Story:
-    """What a stack tells of its training; saved with every checkpoint.
-
-    sums: [m, epochs, scalars], divided by `steps_per_epoch` once an epoch is full;
-    best_score [m] and best_logits [m, n, k] belong to the selection.
-    """
-
-    def __init__(self, plan: Plan, stacked: Sequence[Member], per_epoch: list[int]):
-        self.plan, self.stacked, self.per_epoch = plan, stacked, np.asarray(per_epoch)
-        self.waiting = None
-        m, classes = len(stacked), plan.model.classes
-        tested = max(len(member.fold.test) for member in stacked)
-        self.arrays = {
-            "steps": np.zeros((), np.int32),
-            "sums": np.zeros((m, plan.hyper.epochs, len(train.SCALARS)), np.float64),
-            "best_score": np.full((m,), -1.0),
-            "best_logits": np.zeros((m, tested, classes), np.float32),
-        }
-
-    def add(self, start: int, scalars: dict, index: np.ndarray) -> None:
-        """Take the scalars [k, m] of steps start..start+k-1 on clips `index` [k, m, b].
-
-        They are read when the next ones come, so that the device never waits.
-        """
-        self.settle()
-        self.waiting = start, scalars, index
-
-    def settle(self) -> None:
-        """Read what `add` was given last.
-
-        Raises UserError, with step, member and clips, for a loss that is not finite.
-        """
-        if self.waiting is None:
-            return
-        (start, scalars, index), self.waiting = self.waiting, None
-        table = np.stack([np.asarray(scalars[n]) for n in train.SCALARS], -1)
-        for k, row in enumerate(table):
-            epochs = (start + k) // self.per_epoch
-            running = epochs < self.plan.hyper.epochs
-            bad = np.flatnonzero(running & ~np.isfinite(row[:, 0]))
-            if bad.size:
-                m = int(bad[0])
-                clips = self.plan.store.clips.clip[index[k, m]].tolist()
-                raise UserError(
-                    f"the loss of member {self.stacked[m].name} is {row[m, 0]} at step "
-                    f"{start + k}, on clips {clips}; try a lower peak_lr or look at "
-                    "these clips; the last checkpoint is from before this step"
-                )
-            self.arrays["sums"][np.flatnonzero(running), epochs[running]] += row[
-                running
-            ]
-        self.arrays["steps"] = np.asarray(start + len(table), np.int32)
-
-    def epochs_done(self) -> int:
-        """Epochs that every member of the stack has finished."""
-        done = int(self.arrays["steps"]) // self.per_epoch.max()
-        return int(min(done, self.plan.hyper.epochs))
-
-    def history(self, m: int) -> dict[str, np.ndarray]:
-        """Mean scalars [epochs] of member m."""
-        means = self.arrays["sums"][m] / self.per_epoch[m]
-        return {name: means[:, i] for i, name in enumerate(train.SCALARS)}
-
-    def epoch(self, epoch: int) -> dict[str, float]:
-        """Mean scalars of an epoch over the stack's distinct members."""
-        distinct = {member.name: m for m, member in enumerate(self.stacked)}
-        rows = [self.history(m) for m in distinct.values()]
-        return {n: float(np.mean([r[n][epoch] for r in rows])) for n in train.SCALARS}
-
-    def look(self, scores: np.ndarray, logits: list[np.ndarray]) -> None:
-        """Keep a member's test logits where its selection score [m] is a new best."""
-        for m, better in enumerate(scores > self.arrays["best_score"]):
-            if better:
-                self.arrays["best_score"][m] = scores[m]
-                self.arrays["best_logits"][m, : len(logits[m])] = logits[m]
-
-
 def _looked_at(plan, programs, state, stacked) -> tuple[np.ndarray, list[np.ndarray]]:
     """Accuracy on the selecting clips, and test logits, of every member."""
     tests = [m.fold.test for m in stacked]
@@ -363,7 +166,7 @@ def _finish(plan, programs, state, group, stacked, story) -> None:
         n = len(member.fold.test)
         best = story.arrays["best_logits"][m, :n]
         result = MemberResult(
-            clip=plan.store.clips.clip[member.fold.test],
+            clip=_tested(plan, member),
             logits=logits[m],
             video=video[m],
             best_logits=logits[m] if plan.selection == "last" else best,
@@ -382,8 +185,11 @@ def _finish(plan, programs, state, group, stacked, story) -> None:
 
 def load_results(plan: Plan, members: Sequence[Member]) -> list[MemberResult]:
     """The saved results of all members."""
-    clips = plan.store.clips.clip
-    return [load_member(_path(plan, m), clips[m.fold.test]) for m in members]
+    return [load_member(_path(plan, m), _tested(plan, m)) for m in members]
+
+
+def _tested(plan: Plan, member: Member) -> np.ndarray:
+    return plan.store.clips.clip[member.fold.test]
 
 
 def _path(plan: Plan, member: Member) -> Path:

@@ -20,9 +20,11 @@ FLOORS = {
     "models.emotion_head models.uniformer_v2 workdir",
     3: "data.store models.mer_clip report results text",
     4: "summary train",
-    5: "rounds",
-    6: "experiment predict explain",
-    7: "main",
+    5: "programs",
+    6: "story",
+    7: "rounds",
+    8: "experiment predict explain",
+    9: "main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
