@@ -1,5 +1,7 @@
 """Vocabulary, prompt bank and the table that the text tower encodes once."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,9 @@ def bank():
 
 
 def test_vocabulary_ids():
-    vocabulary = text.WordVocabulary.of(["Raise the brow.", "the chin"])
+    vocabulary = dataclasses.replace(
+        text.WordVocabulary.of(["Raise the brow.", "the chin"]), context=6
+    )
     assert vocabulary.words == (".", "brow", "chin", "raise", "the")
     assert (vocabulary.size, vocabulary.context) == (8, 6)
     ids = vocabulary.encode(["the chin", "Raise the brow."])
@@ -33,10 +37,22 @@ def test_vocabulary_ids():
     [("the eyebrow", "eyebrow"), ("the the the the the", "at most 4 known words")],
 )
 def test_vocabulary_names_what_it_cannot_encode(sentence, named):
-    vocabulary = text.WordVocabulary.of(["Raise the brow.", "the chin"])
+    vocabulary = dataclasses.replace(
+        text.WordVocabulary.of(["Raise the brow.", "the chin"]), context=6
+    )
     with pytest.raises(ValueError, match=named) as caught:
         vocabulary.encode([sentence])
     assert sentence in str(caught.value)
+
+
+def test_reference_sentences_hold_every_word_of_a_description():
+    vocabulary = text.WordVocabulary.of(text.reference_texts(facs.TEMPLATES))
+    cells = ["1+2+4", "ref(L12)+26", "(R6 or R12)+R15", "A7+T18+AD38+M58", "13+43"]
+    for order in ("ascending", "annotation"):
+        for last_and in (True, False):
+            bank = text.prompt_bank(cells, templates=10, order=order, last_and=last_and)
+            texts = bank.texts()
+            assert vocabulary.encode(texts).shape == (len(texts), 77)
 
 
 def test_bank_holds_every_set_once_with_its_mirror_image(bank):
