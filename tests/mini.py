@@ -36,6 +36,7 @@ VALUES = {
     "train.scan_steps": 2,
     "train.checkpoint_every": 1,
     "train.stack": 2,
+    "optim.peak_lr": 2e-3,
     "optim.warmup_epochs": 1,
 }
 mer_clip.SIZES["nano"] = NANO
