@@ -7,9 +7,13 @@ WORKDIR ?= runs/demo
 .PHONY: demo test lint controls clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny
+	@start=$$(date +%s); \
+	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny && \
+	built=$$(date +%s) && \
 	$(BIN)/python -m merclip_jax.main --config=configs/synthetic_3class.py \
-		--workdir=$(WORKDIR)
+		--workdir=$(WORKDIR) && \
+	echo "clips built in $$((built - start)) s," \
+		"trained and reported in $$(($$(date +%s) - built)) s"
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -26,12 +30,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
-	touch $@
+	@start=$$(date +%s); echo "installing into $(VENV)" && \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e . && \
+	touch $@ && echo "installed in $$(($$(date +%s) - start)) s"
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
-	touch $@ $(VENV)/.demo
+	@start=$$(date +%s); echo "installing into $(VENV)" && \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]" && \
+	touch $@ $(VENV)/.demo && echo "installed in $$(($$(date +%s) - start)) s"
 
 clean:
 	rm -rf $(VENV) runs data *.egg-info

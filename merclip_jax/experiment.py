@@ -290,7 +290,8 @@ def notes_of(clips: Clips, config: ConfigDict, plan: programs.Plan) -> list[str]
         notes.append(
             f"The clips are procedural: {made['clips']} clips of {made['subjects']} "
             f"subjects at {made['size']}x{made['size']} pixels, with {low:g}-{high:g} "
-            "pixels of motion at the apex. Such scores say nothing about people."
+            f"pixels of motion at the apex; faces differ {made.get('variety', 1):g} "
+            "times as much as they can. Such scores say nothing about people."
         )
     silent = int((plan.au_sets < 0).sum())
     if silent:
