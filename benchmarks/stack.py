@@ -1,0 +1,77 @@
+"""What training members as one stack is worth: clips per second against one by one.
+
+  python -m benchmarks.stack --config=configs/synthetic_3class.py
+
+Random clips of the config's shape; every size is compiled, warmed up and then timed
+over the same number of dispatches, in turns, and the median is taken.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from merclip_jax import experiment, optim, train
+from merclip_jax.models import mer_clip
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Whose model and batch.")
+STACKS = flags.DEFINE_list("stacks", ["1", "4", "10"], "Stack sizes to compare.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed dispatches of each size.")
+SETS = 64  # AU sets in the prompt table, which costs nothing
+
+
+def program(config, stack: int):
+    """A compiled dispatch of `scan_steps` steps: () -> seconds it took."""
+    data, settings = config.data, config.train
+    shape = (data.frames, data.image_size, data.image_size, 3)
+    size = experiment.size_of(config)
+    model = mer_clip.mer_clip(
+        size, classes=3, dtype=experiment.dtype_of(config.model.dtype)
+    )
+    tx, hyper = optim.adamw(), train.Hyper(epochs=1000)
+    keys = jnp.stack([jax.random.key(i) for i in range(stack)])
+    state = jax.jit(train.stack_init(model, tx, shape))(keys)
+    per_epoch = jnp.full((stack,), 100, jnp.int32)
+    member = train.Member(keys, per_epoch, per_epoch * hyper.epochs)
+    prompts = train.Prompts(
+        jax.random.normal(jax.random.key(0), (1, SETS, size.embed)),
+        jnp.arange(SETS, dtype=jnp.int32),
+    )
+    rng = np.random.default_rng(0)
+    lead = (settings.scan_steps, stack, settings.batch_size)
+    batches = train.Batch(
+        jnp.asarray(rng.integers(0, 256, (*lead, *shape), dtype=np.uint8)),
+        jnp.asarray(rng.integers(0, 3, lead), jnp.int32),
+        jnp.asarray(rng.integers(0, SETS, lead), jnp.int32),
+    )
+    step = train.stack_train(model, tx, hyper)
+    run = jax.jit(
+        lambda s, b: jax.lax.scan(lambda s, x: step(prompts, s, member, x), s, b)[0],
+        donate_argnums=0,
+    )
+    held = [jax.block_until_ready(run(state, batches))]
+
+    def dispatch() -> float:
+        started = time.perf_counter()
+        held[0] = jax.block_until_ready(run(held[0], batches))
+        return time.perf_counter() - started
+
+    return dispatch, int(np.prod(lead))
+
+
+def main(_: list[str]) -> None:
+    """Print clips per second of every stack size and the ratio to the first."""
+    sizes = [int(s) for s in STACKS.value]
+    programs = [program(CONFIG.value, size) for size in sizes]
+    times = [[dispatch() for dispatch, _ in programs] for _ in range(ROUNDS.value)]
+    rates = [n / t for (_, n), t in zip(programs, np.median(times, 0), strict=True)]
+    for size, rate in zip(sizes, rates, strict=True):
+        print(f"stack {size:>3}  {rate:8.1f} clips/s  x {rate / rates[0]:.2f}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)
