@@ -160,10 +160,23 @@ def test_a_member_alone_equals_the_same_member_in_a_stack(
             assert array.tolist() == stacked[name].tolist()
         else:
             np.testing.assert_allclose(
-                array, stacked[name], rtol=1e-4, atol=1e-4, err_msg=name
+                array, stacked[name], rtol=1e-5, atol=1e-5, err_msg=name
             )
     first = alone["history/loss"][0], stacked["history/loss"][0]
     np.testing.assert_allclose(*first, rtol=1e-6)
+
+
+def test_the_text_table_takes_nothing_from_test_clips(clips, mini_data, members):
+    """Their AU cells gone, every sentence that is left has the same features."""
+    config = mini.config(mini_data)
+    test = np.isin(np.arange(len(clips)), members[0].fold.test)
+    blank = dataclasses.replace(clips, au_cell=np.where(test, "", clips.au_cell))
+    whole = experiment.prompt_table(clips, config)
+    left = experiment.prompt_table(blank, config)
+    assert (left.au_sets[test] == -1).all() and (left.au_sets[~test] >= 0).all()
+    assert set(left.bank.cells) < set(whole.bank.cells)
+    rows = [whole.bank.cells.index(cell) for cell in left.bank.cells]
+    np.testing.assert_array_equal(left.features, whole.features[:, np.asarray(rows)])
 
 
 def garbled(plan, test):
