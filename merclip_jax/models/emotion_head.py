@@ -62,7 +62,8 @@ class EmotionHead(nn.Module):
 
     Token 0 after each block passes one shared norm, dropout and linear layer; the
     logits are the mean over blocks. The last block computes token 0 alone, which is
-    all that is read of it. No position embedding.
+    all that is read of it. No position embedding. Without blocks token 0 is classified
+    as it comes in.
     """
 
     classes: int
@@ -84,6 +85,8 @@ class EmotionHead(nn.Module):
             dtype=self.dtype,
             name="classifier",
         )
+        if not self.blocks:
+            return classify(drop(norm(tokens[:, 0])))
         x, logits = tokens, []
         for i in range(self.blocks):
             queries = 1 if i == self.blocks - 1 else x.shape[1]

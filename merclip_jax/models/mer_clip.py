@@ -10,19 +10,22 @@ from flax import linen as nn
 
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
+from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.layers import LayerNorm, uniform_fan_in
 from merclip_jax.models.uniformer_v2 import UniFormerV2
-from merclip_jax.shapes import Array, Dtype, Float
+from merclip_jax.shapes import Array, Dtype, Shaped
 
 TEMPERATURE = 0.07  # the contrastive temperature, fixed (paper) or its start (released)
+BIAS = -10.0  # where the sigmoid loss starts: nearly all pairs are negatives (SigLIP)
 
 
 class MerClipOutput(NamedTuple):
-    """`video` [b, e] to be aligned with text, `logits` [b, k], `scale` ()."""
+    """`video` [b, e] to be aligned with text, `logits` [b, k]; `scale`, `bias` ()."""
 
     video: jax.Array
     logits: jax.Array
     scale: jax.Array
+    bias: jax.Array
 
 
 class MerClip(nn.Module):
@@ -30,13 +33,16 @@ class MerClip(nn.Module):
 
     `encoder` is any module that maps a clip [b, t, h, w, 3] to VideoFeatures.
     `embed` is the width of the shared space and of the head (the checkpoint's
-    layout needs them equal). `scale` is exp(logit_scale), learnable, or 1/0.07.
+    layout needs them equal). `scale` is exp(logit_scale), learnable, or 1/0.07;
+    `bias` is the sigmoid loss's, learnable, or 0. `head_blocks=0` leaves the linear
+    classifier on the pooled token alone.
     """
 
     encoder: nn.Module
     classes: int
     embed: int
     learn_temperature: bool = False
+    learn_bias: bool = False
     head_blocks: int = 2
     head_heads: int = 4
     head_dropout: float = 0.1
@@ -44,9 +50,7 @@ class MerClip(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, clip: Float[Array, "b t h w c"], *, train: bool
-    ) -> MerClipOutput:
+    def __call__(self, clip: Shaped[Array, "..."], *, train: bool) -> MerClipOutput:
         features = self.encoder(clip, train=train)
         pooled, patches = features
         width = pooled.shape[-1]
@@ -84,13 +88,20 @@ class MerClip(nn.Module):
             scale = jnp.exp(self.param("logit_scale", start, ()))
         else:
             scale = jnp.asarray(1 / TEMPERATURE, jnp.float32)
+        bias = jnp.zeros((), jnp.float32)
+        if self.learn_bias:
+            bias = self.param("logit_bias", nn.initializers.constant(BIAS), ())
         wide = jnp.promote_types(self.dtype, jnp.float32)
-        return MerClipOutput(video.astype(wide), logits.astype(wide), scale)
+        video, logits = video.astype(wide), logits.astype(wide)
+        return MerClipOutput(video, logits, scale.astype(wide), bias.astype(wide))
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Widths and depths of one published or test-sized MER-CLIP."""
+    """Widths and depths of one published or test-sized MER-CLIP.
+
+    `global_layers` are those of the SSV2 structure: the last two thirds.
+    """
 
     width: int
     layers: int
@@ -106,29 +117,49 @@ class Size:
 SIZES = {
     "tiny": Size(64, 2, 2, 16, (0, 1), 64, 64, 2, 4),
     "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
+    "l14": Size(1024, 24, 16, 14, tuple(range(8, 24)), 768, 768, 12, 12),
 }
 
 
-def mer_clip(
+class Structure(NamedTuple):
+    """How UniFormerV2 arms its ViT; `last_global` None: the size's global layers."""
+
+    temporal_downsample: bool
+    local_mhra: int
+    last_global: int | None
+
+
+STRUCTURES = {
+    "ssv2": Structure(True, 2, None),  # what MER-CLIP uses
+    "kinetics": Structure(False, 0, 4),
+}
+ENCODERS = ("uniformer_v2", "factorized_vit")
+
+
+def uniformer_v2(
     size: Size,
+    structure: Structure = STRUCTURES["ssv2"],
     *,
-    classes: int,
-    drop_path: float = 0.2,
-    global_drop_path: float = 0.4,
+    drop_path: float = 0.0,
+    global_drop_path: float = 0.0,
     global_mlp_dropout: float = 0.5,
-    head_dropout: float = 0.1,
-    learn_temperature: bool = False,
     bn_group_size: int | None = None,
     attention: str = "xla",
     dtype: Dtype = jnp.float32,
-) -> MerClip:
-    """MER-CLIP over UniFormerV2 of the given size (MER_CLIP sections 3 and 4)."""
-    encoder = UniFormerV2(
+) -> UniFormerV2:
+    """A published UniFormerV2 encoder (UNIFORMER_V2 section 1)."""
+    global_layers = size.global_layers
+    if structure.last_global is not None:
+        first = max(size.layers - structure.last_global, 0)
+        global_layers = tuple(range(first, size.layers))
+    return UniFormerV2(
         width=size.width,
         layers=size.layers,
         heads=size.heads,
         patch_size=size.patch_size,
-        global_layers=size.global_layers,
+        temporal_downsample=structure.temporal_downsample,
+        local_mhra=structure.local_mhra,
+        global_layers=global_layers,
         global_heads=size.heads,
         global_mlp_dropout=global_mlp_dropout,
         drop_path=drop_path,
@@ -137,11 +168,66 @@ def mer_clip(
         attention=attention,
         dtype=dtype,
     )
+
+
+def mer_clip(
+    size: Size,
+    *,
+    classes: int,
+    video: str = "uniformer_v2",
+    structure: str = "ssv2",
+    frames: int = 16,
+    temporal_layers: int = 4,
+    drop_path: float = 0.2,
+    global_drop_path: float = 0.4,
+    global_mlp_dropout: float = 0.5,
+    head_blocks: int = 2,
+    head_dropout: float = 0.1,
+    learn_temperature: bool = False,
+    learn_bias: bool = False,
+    bn_group_size: int | None = None,
+    attention: str = "xla",
+    dtype: Dtype = jnp.float32,
+) -> MerClip:
+    """MER-CLIP of the given size (MER_CLIP sections 3 and 4).
+
+    `video` is one of ENCODERS, `structure` of STRUCTURES (UniFormerV2's); `frames` and
+    `temporal_layers` are the factorised encoder's. Raises ValueError for other names.
+    """
+    if video not in ENCODERS:
+        raise ValueError(f"video encoder {video!r}: expected one of {list(ENCODERS)}")
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure {structure!r}: expected one of {list(STRUCTURES)}")
+    if video == "factorized_vit":
+        encoder = FactorizedViT(
+            width=size.width,
+            layers=size.layers,
+            heads=size.heads,
+            patch_size=size.patch_size,
+            frames=frames,
+            temporal_layers=temporal_layers,
+            drop_path=drop_path,
+            attention=attention,
+            dtype=dtype,
+        )
+    else:
+        encoder = uniformer_v2(
+            size,
+            STRUCTURES[structure],
+            drop_path=drop_path,
+            global_drop_path=global_drop_path,
+            global_mlp_dropout=global_mlp_dropout,
+            bn_group_size=bn_group_size,
+            attention=attention,
+            dtype=dtype,
+        )
     return MerClip(
         encoder,
         classes=classes,
         embed=size.embed,
         learn_temperature=learn_temperature,
+        learn_bias=learn_bias,
+        head_blocks=head_blocks,
         head_dropout=head_dropout,
         attention=attention,
         dtype=dtype,

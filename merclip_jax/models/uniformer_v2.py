@@ -20,7 +20,7 @@ from merclip_jax.models.layers import (
     shifted_conv,
     uniform_fan_in,
 )
-from merclip_jax.shapes import Array, Dtype, Float
+from merclip_jax.shapes import Array, Dtype, Float, Shaped
 
 
 class VideoFeatures(NamedTuple):
@@ -32,6 +32,34 @@ class VideoFeatures(NamedTuple):
 
     pooled: jax.Array
     patches: jax.Array
+
+
+def check_clip(
+    clip: Shaped[Array, "..."], encoder: str, *, frames: int | None = None
+) -> None:
+    """ValueError unless `clip` is float [b, t, h, w, 3] with t >= 1 or `frames`."""
+    t = "t" if frames is None else frames
+    good = (
+        clip.ndim == 5
+        and clip.shape[-1] == 3
+        and clip.shape[1] == (frames or max(clip.shape[1], 1))
+    )
+    if not (good and jnp.issubdtype(clip.dtype, jnp.floating)):
+        raise ValueError(
+            f"{encoder} expects normalised frames, float [b, {t}, h, w, 3]; "
+            f"got {clip.dtype} {list(clip.shape)}"
+        )
+
+
+def check_positions(module: nn.Module, clip: Shaped[Array, "..."], n: int) -> None:
+    """ValueError when the encoder's position table is not for n tokens a frame."""
+    table = module.variables.get("params", {}).get("positional_embedding")
+    if table is not None and len(table) != n:
+        h, w = clip.shape[2:4]
+        raise ValueError(
+            f"frames of {h}x{w} pixels make {n} tokens, but this encoder's position "
+            f"embedding is for {len(table)}: give frames of the size it was made for"
+        )
 
 
 class PatchEmbed(nn.Module):
@@ -215,7 +243,7 @@ class UniFormerV2(nn.Module):
     `local_mhra` is the number of temporal mixers a block (0, 1, 2); `global_layers`
     are the 0-based local blocks that a global block follows; `frozen` is the variant
     without class-token residual and `balance`. Raises ValueError on a clip that is
-    not [b, f, h, w, 3] or an impossible option.
+    not float [b, t, h, w, 3] or an impossible option.
     """
 
     width: int
@@ -237,10 +265,9 @@ class UniFormerV2(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, clip: Float[Array, "b f h w c"], *, train: bool
-    ) -> VideoFeatures:
-        self._check(clip)
+    def __call__(self, clip: Shaped[Array, "..."], *, train: bool) -> VideoFeatures:
+        check_clip(clip, "UniFormerV2")
+        self._check()
         x = PatchEmbed(
             self.width,
             self.patch_size,
@@ -251,6 +278,7 @@ class UniFormerV2(nn.Module):
         self.sow("intermediates", "after_patch_embed", x)
         b, t, *grid, d = x.shape
         n = 1 + grid[0] * grid[1]
+        check_positions(self, clip, n)
         normal = nn.initializers.normal(d**-0.5)
         cls = self.param("class_embedding", normal, (d,)).astype(self.dtype)
         position = self.param("positional_embedding", normal, (n, d)).astype(self.dtype)
@@ -298,11 +326,7 @@ class UniFormerV2(nn.Module):
         pooled = LayerNorm(dtype=self.dtype, name="norm")(fused)
         return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * (n - 1), d))
 
-    def _check(self, clip):
-        if clip.ndim != 5 or clip.shape[-1] != 3:
-            raise ValueError(
-                f"UniFormerV2 expects a clip [b, t, h, w, 3], got {clip.shape}"
-            )
+    def _check(self) -> None:
         if self.local_mhra not in (0, 1, 2):
             raise ValueError(f"local_mhra must be 0, 1 or 2, got {self.local_mhra}")
         layers = list(self.global_layers)

@@ -1,0 +1,93 @@
+"""Factorised spatiotemporal encoder: CLIP's ViT on every frame, then one over time.
+
+The factorised encoder of ViViT (Arnab et al., ICCV 2021, model 2) over CLIP's image
+tower: space and time never attend together. Layout and names as in `uniformer_v2`.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from merclip_jax.models.layers import LayerNorm
+from merclip_jax.models.uniformer_v2 import (
+    LocalBlock,
+    PatchEmbed,
+    VideoFeatures,
+    check_clip,
+    check_positions,
+    linspace_rates,
+)
+from merclip_jax.shapes import Array, Dtype, Float, Shaped
+
+
+class FactorizedViT(nn.Module):
+    """Clip [b, t, h, w, 3] to VideoFeatures: class token over time, patch tokens.
+
+    Every frame passes CLIP's ViT by itself; its class token after `ln_post` stands for
+    the frame. `temporal_layers` blocks then read a class token and the t frames, each
+    with its temporal position; `pooled` is that class token, normalised. `patches` are
+    the raw patch tokens of the last spatial block. Raises ValueError on a clip that is
+    not float [b, `frames`, h, w, 3] or whose frames do not divide into patches.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    patch_size: int
+    frames: int = 16
+    temporal_layers: int = 4
+    drop_path: float = 0.0
+    attention: str = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, clip: Shaped[Array, "..."], *, train: bool) -> VideoFeatures:
+        check_clip(clip, "FactorizedViT", frames=self.frames)
+        x = PatchEmbed(
+            self.width,
+            self.patch_size,
+            temporal_downsample=False,
+            dtype=self.dtype,
+            name="patch_embed",
+        )(clip)
+        b, t, h, w, d = x.shape
+        check_positions(self, clip, 1 + h * w)
+        patches = x.reshape(b, t, h * w, d)
+        rates = linspace_rates(self.drop_path, self.layers + self.temporal_layers)
+        x = self._with_class(patches, "class_embedding", "positional_embedding")
+        x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
+        for i in range(self.layers):
+            x = self._block(f"block_{i}", rates[i])(x, train=train)
+            self.sow("intermediates", f"after_block_{i}", x)
+        frames = LayerNorm(dtype=self.dtype, name="ln_post")(x[:, :, 0])
+        self.sow("intermediates", "frames", frames)
+
+        y = self._with_class(
+            frames[:, None], "temporal_class_embedding", "temporal_embedding"
+        )
+        for i in range(self.temporal_layers):
+            y = self._block(f"temporal_{i}", rates[self.layers + i])(y, train=train)
+            self.sow("intermediates", f"after_temporal_{i}", y)
+        pooled = LayerNorm(dtype=self.dtype, name="norm")(y[:, 0, 0])
+        return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * h * w, d))
+
+    def _with_class(
+        self, tokens: Float[Array, "b s n d"], cls: str, position: str
+    ) -> Float[Array, "b s m d"]:
+        """A learned class token in front, learned positions added to all."""
+        b, s, n, d = tokens.shape
+        init = nn.initializers.normal(d**-0.5)
+        first = self.param(cls, init, (d,)).astype(self.dtype)
+        places = self.param(position, init, (1 + n, d)).astype(self.dtype)
+        first = jnp.broadcast_to(first.reshape(1, 1, 1, d), (b, s, 1, d))
+        return jnp.concatenate([first, tokens], axis=2) + places[None, None]
+
+    def _block(self, name: str, rate: float) -> LocalBlock:
+        return LocalBlock(
+            self.heads,
+            local_mhra=0,
+            reduced=0,
+            drop_path=rate,
+            attention=self.attention,
+            dtype=self.dtype,
+            name=name,
+        )
