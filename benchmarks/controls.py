@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from data_builders.synthetic.builder import Synthetic
 from data_builders.synthetic.ceiling import ceilings
 from data_builders.synthetic.oracle import MotionOracle
-from merclip_jax import experiment, metrics
+from merclip_jax import experiment, metrics, settings
 from merclip_jax.data.source import Clips, find
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -75,7 +75,7 @@ def main(_: list[str]) -> None:
     """Run every control and print the table."""
     logging.set_verbosity(logging.ERROR)
     config, root = CONFIG.value, Path(WORKDIR.value)
-    clips = experiment.load(config)
+    clips = settings.load(config)
     name, rows = config.name, []
     for control in CONTROLS.value:
         config.name = f"{name}-{control}"

@@ -14,8 +14,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from merclip_jax import experiment, optim, train
-from merclip_jax.models import mer_clip
+from merclip_jax import optim, settings, train
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Whose model and batch.")
 STACKS = flags.DEFINE_list("stacks", ["1", "4", "10"], "Stack sizes to compare.")
@@ -25,23 +24,21 @@ SETS = 64  # AU sets in the prompt table, which costs nothing
 
 def program(config, stack: int):
     """A compiled dispatch of `scan_steps` steps: () -> seconds it took."""
-    data, settings = config.data, config.train
+    data, training = config.data, config.train
     shape = (data.frames, data.image_size, data.image_size, 3)
-    size = experiment.size_of(config)
-    model = mer_clip.mer_clip(
-        size, classes=3, dtype=experiment.dtype_of(config.model.dtype)
-    )
-    tx, hyper = optim.adamw(), train.Hyper(epochs=1000)
+    model, tx = settings.model_of(config, classes=3), optim.adamw()
+    hyper = settings.hyper_of(config)._replace(epochs=1000)
     keys = jnp.stack([jax.random.key(i) for i in range(stack)])
     state = jax.jit(train.stack_init(model, tx, shape))(keys)
     per_epoch = jnp.full((stack,), 100, jnp.int32)
     member = train.Member(keys, per_epoch, per_epoch * hyper.epochs)
     prompts = train.Prompts(
-        jax.random.normal(jax.random.key(0), (1, SETS, size.embed)),
+        jax.random.normal(jax.random.key(0), (1, SETS, model.embed)),
         jnp.arange(SETS, dtype=jnp.int32),
+        jnp.eye(SETS),
     )
     rng = np.random.default_rng(0)
-    lead = (settings.scan_steps, stack, settings.batch_size)
+    lead = (training.scan_steps, stack, training.batch_size)
     batches = train.Batch(
         jnp.asarray(rng.integers(0, 256, (*lead, *shape), dtype=np.uint8)),
         jnp.asarray(rng.integers(0, 3, lead), jnp.int32),

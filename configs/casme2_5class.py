@@ -30,6 +30,7 @@ def get_config(arg: str | None = None):
         config,
         arg,
         optim__peak_lr=6.25e-6,
+        text__au26="parting the lips",
         augment__flip=0.5,
         data__balanced=True,
         model__drop_path=0.0,

@@ -28,6 +28,7 @@ def get_config(arg: str | None = None):
         config,
         arg,
         optim__peak_lr=6.25e-6,
+        text__au26="parting the lips",
         data__sampling="uniform",
         text__order="annotation",
         text__last_and=False,

@@ -16,11 +16,16 @@ RECIPES = {
         "model.learn_temperature": True,
         "model.bn_group_size": 8,  # BN statistics are per device
         "data.sampling": "keyframes_integer",
-        "augment.colour_jitter": 1.0,
+        "text.positions": 32,  # ViCLIP's; the rest of the 77 are zeros
+        "augment.augmix": 1.0,
         "augment.flip": 0.0,
+        "augment.flip_swaps_sides": False,
+        "augment.colour_jitter": 1.0,
+        "augment.static_mix_self": True,
     },
 }
 
+# Rows of the paper's Table VIII; its wording is lost, so "no_head" is our reading.
 ABLATIONS = {
     "none": {},
     "no_alignment": {
@@ -28,11 +33,14 @@ ABLATIONS = {
         "loss.contrastive_floor": 0.0,
         "loss.total_weight": 1.0,
     },
+    "no_head": {"model.head_blocks": 0},  # a linear layer on the pooled token
     "no_progressive": {
         "loss.contrastive_start": 1.0,
         "loss.contrastive_floor": 1.0,
     },
+    "emotion_guided": {"text.guide": "emotion"},
     "no_augmentation": {
+        "augment.augmix": 0.0,
         "augment.flip": 0.0,
         "augment.colour_jitter": 0.0,
         "augment.static_mix": 0.0,
@@ -58,16 +66,29 @@ def base() -> ConfigDict:
                 "dropped": (),  # emotions that the task leaves out
                 "frames": 16,
                 "image_size": 224,
+                "resize": 0,  # short side before the centre crop; 0: the image size
                 "sampling": "keyframes",
                 "residency": "auto",
                 "balanced": False,
             },
-            "text": {"templates": 7, "order": "ascending", "last_and": True},
+            "text": {
+                "guide": "au",  # or "emotion": prompts name the class instead
+                "templates": 7,
+                "order": "ascending",  # or annotation, shuffled
+                "words": "phrases",  # or facs
+                "last_and": True,
+                "au26": "dropping the jaw",
+                "positions": 77,  # position embeddings from here on are zeros
+            },
             "model": {
-                "size": "b16",
+                "video": "uniformer_v2",  # or factorized_vit
+                "size": "b16",  # or l14
+                "structure": "ssv2",  # or kinetics; of uniformer_v2
+                "temporal_layers": 4,  # of factorized_vit
                 "drop_path": 0.2,
                 "global_drop_path": 0.4,
                 "global_mlp_dropout": 0.5,
+                "head_blocks": 2,
                 "head_dropout": 0.1,
                 "learn_temperature": False,
                 "bn_group_size": 0,  # 0: statistics of the whole batch
@@ -75,8 +96,10 @@ def base() -> ConfigDict:
                 "dtype": "auto",  # bfloat16 on accelerators, float32 on CPU
             },
             "loss": {
+                "contrastive": "hard",  # or soft_au, sigmoid
                 "contrastive_start": 2.0,
                 "contrastive_floor": 1.0,
+                "progression": "linear",  # or gaussian, centred_gaussian
                 "total_weight": 2.0,
                 "contrastive_factor": 1.0,
                 "focal_gamma": 2.0,
@@ -90,11 +113,15 @@ def base() -> ConfigDict:
                 "decay_embeddings": False,
                 "frozen": (),  # regular expressions of parameter paths
             },
-            "augment": {
+            "augment": {  # the numbers are probabilities
+                "augmix": 0.5,
                 "flip": 0.5,
+                "flip_swaps_sides": True,
                 "colour_jitter": 0.5,
                 "static_mix": 0.5,
                 "static_mix_weight": 0.5,
+                "static_mix_self": False,
+                "static_mix_inverse": False,
             },
             "train": {
                 "epochs": 55,
@@ -119,7 +146,9 @@ def base() -> ConfigDict:
     )
 
 
-def finish(config: ConfigDict, arg: str | None, **released: float) -> ConfigDict:
+def finish(
+    config: ConfigDict, arg: str | None, **released: float | str | bool
+) -> ConfigDict:
     """Apply an argument such as "recipe=released,seeds=3" to a config.
 
     `released` are the config's own values under that recipe, "__" for the dots.

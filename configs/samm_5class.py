@@ -31,4 +31,5 @@ def get_config(arg: str | None = None):
         arg,
         optim__peak_lr=8.75e-6,
         augment__colour_jitter=0.0,
+        loss__contrastive_start=1.5,
     )

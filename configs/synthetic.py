@@ -47,6 +47,7 @@ def tiny(classes: int) -> ConfigDict:
     config.model.head_dropout = 0.0
     config.optim.peak_lr = 1.5e-3
     config.optim.warmup_epochs = 2
+    config.augment.augmix = 0.0
     config.augment.colour_jitter = 0.0
     config.train.epochs = 19
     config.train.batch_size = 8

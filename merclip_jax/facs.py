@@ -6,6 +6,7 @@ phrases, joining and templates are MER-CLIP's (its ablation's three templates la
 
 import math
 import numbers
+import random
 import re
 from dataclasses import dataclass, replace
 
@@ -59,6 +60,39 @@ SIDED_PHRASES: dict[int, str] = {
     17: "raising the chin to the {side}",
     18: "puckering the lips to the {side}",
     20: "stretching the lips down and to the {side}",
+}
+
+# FACS's own names of the same AUs; with a side they become "left dimpler".
+NAMES: dict[int, str] = {
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    5: "upper lid raiser",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    13: "sharp lip puller",
+    14: "dimpler",
+    15: "lip corner depressor",
+    16: "lower lip depressor",
+    17: "chin raiser",
+    18: "lip pucker",
+    20: "lip stretcher",
+    21: "neck tightener",
+    22: "lip funneler",
+    23: "lip tightener",
+    24: "lip pressor",
+    25: "lips part",
+    26: "jaw drop",
+    28: "lip suck",
+    31: "jaw clencher",
+    38: "nostril dilator",
+    39: "nostril compressor",
+    43: "eyes closed",
+    57: "head forward",
+    58: "head back",
 }
 
 TEMPLATES: tuple[str, ...] = (
@@ -150,34 +184,63 @@ def parse_cell(cell: object) -> AUSet:
         position = _expect(_PLUS, text, position, "'+', 'or' or the end").end()
 
 
-def describe(
-    au_set: AUSet,
-    *,
-    order: str = "ascending",
-    last_and: bool = True,
-    au26: str = "dropping the jaw",
-) -> str:
-    """Words for an AU set: "a combination of A, B and C", or a bare phrase.
+@dataclass(frozen=True)
+class Wording:
+    """How an AU set is put into words: what the paper's Tables X to XII vary.
 
-    `order` is "ascending" (CASME II, SAMM, DFME) or "annotation" (CAS(ME)^3);
-    `last_and=False` writes "A, B, C" (DFME, CAS(ME)^3); `au26` words AU 26 ("parting
-    the lips" in the released text of CASME II and CAS(ME)^3). AUs without words are
-    passed over, and "" comes back when none is left: such a clip has no place in the
-    contrastive loss. Intensities and the sides A, T, B have no words.
+    `order`: "ascending" (CASME II, SAMM, DFME), "annotation" (CAS(ME)^3) or "shuffled".
+    `words`: "phrases" (Table II and its like) or "facs" (FACS's names, joined by commas
+    alone). `last_and=False` writes "A, B, C" (DFME, CAS(ME)^3). `au26` words AU 26
+    ("parting the lips" in the released text of CASME II and CAS(ME)^3). Raises
+    ValueError for other values.
     """
-    if order not in ("ascending", "annotation"):
-        raise ValueError(f"order is 'ascending' or 'annotation', not {order!r}")
+
+    order: str = "ascending"
+    words: str = "phrases"
+    last_and: bool = True
+    au26: str = PHRASES[26]
+
+    def __post_init__(self):
+        for name, known in (
+            ("order", ("ascending", "annotation", "shuffled")),
+            ("words", ("phrases", "facs")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} is one of {list(known)}, not {getattr(self, name)!r}"
+                )
+
+
+USUAL = Wording()
+
+
+def phrases(au_set: AUSet, wording: Wording = USUAL, *, shuffle: int = 0) -> list[str]:
+    """The phrases of an AU set in their order, each said once.
+
+    AUs without words are passed over; intensities and the sides A, T, B have none.
+    `shuffle` is the seed of order "shuffled".
+    """
     terms = list(au_set.terms)
-    if order == "ascending":
+    if wording.order == "ascending":
         terms.sort(key=lambda term: term[0].number)
-    parts = [[p for au in term if (p := _phrase(au, au26))] for term in terms]
+    if wording.order == "shuffled":
+        random.Random(f"{shuffle} {au_set}").shuffle(terms)
+    parts = [[p for au in term if (p := _phrase(au, wording))] for term in terms]
     # A phrase is said once, also where two codes share it (25 and 26, 38 and AD38).
     joined = [" or ".join(dict.fromkeys(alternatives)) for alternatives in parts]
-    phrases = list(dict.fromkeys(filter(None, joined)))
-    if len(phrases) < 2:
-        return "".join(phrases)
-    link = " and " if last_and else ", "
-    return f"a combination of {', '.join(phrases[:-1])}{link}{phrases[-1]}"
+    return list(dict.fromkeys(filter(None, joined)))
+
+
+def describe(au_set: AUSet, wording: Wording = USUAL, *, shuffle: int = 0) -> str:
+    """Words for an AU set: "a combination of A, B and C", or a bare phrase.
+
+    Returns "" when no AU has words: such a clip has no place in the contrastive loss.
+    """
+    said = phrases(au_set, wording, shuffle=shuffle)
+    if len(said) < 2 or wording.words == "facs":
+        return ", ".join(said)
+    link = " and " if wording.last_and else ", "
+    return f"a combination of {', '.join(said[:-1])}{link}{said[-1]}"
 
 
 def mirror(au_set: AUSet) -> AUSet:
@@ -189,10 +252,15 @@ def mirror(au_set: AUSet) -> AUSet:
     return AUSet(tuple(tuple(map(flip, term)) for term in au_set.terms))
 
 
-def _phrase(au: AU, au26: str) -> str:
-    phrase = au26 if au.number == 26 else PHRASES.get(au.number, "")
-    if au.side in SIDES and au.number in SIDED_PHRASES:
+def _phrase(au: AU, wording: Wording) -> str:
+    sided = au.side in SIDES and au.number in SIDED_PHRASES
+    if wording.words == "facs":
+        phrase = NAMES.get(au.number, "")
+        phrase = f"{SIDES[au.side]} {phrase}" if sided else phrase
+    elif sided:
         phrase = SIDED_PHRASES[au.number].format(side=SIDES[au.side])
+    else:
+        phrase = wording.au26 if au.number == 26 else PHRASES.get(au.number, "")
     return f"{phrase} might be present" if phrase and au.uncertain else phrase
 
 

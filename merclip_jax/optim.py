@@ -24,7 +24,8 @@ def learning_rate(
     Rises linearly from `floor` x peak, reaching peak at the last warm-up step; then
     falls as a cosine to `floor` x peak at the end of `epochs`.
     """
-    step, per_epoch = step.astype(jnp.float32), steps_per_epoch.astype(jnp.float32)
+    real = jnp.result_type(float)  # float64 under x64
+    step, per_epoch = step.astype(real), steps_per_epoch.astype(real)
     warm = warmup_epochs * per_epoch
     rise = floor + (1 - floor) * step / jnp.maximum(warm - 1, 1)
     span = jnp.maximum((epochs - warmup_epochs) * per_epoch, 1)
@@ -47,8 +48,8 @@ def decay_mask(params: dict, *, decay_embeddings: bool) -> dict:
     decays kernels and projections only.
     """
     vectors = re.compile(
-        r".*(class_embedding|positional_embedding|temporal_cls_token|balance"
-        r"|logit_scale|in_proj_bias)"
+        r".*(class_embedding|positional_embedding|temporal_embedding"
+        r"|temporal_cls_token|balance|logit_scale|logit_bias|in_proj_bias)"
     )
 
     def decayed(key_path, _) -> bool:

@@ -51,7 +51,7 @@ class Programs:
         if self.resident is not None:
             self.resident = jax.device_put(self.resident, everywhere)
         self.gather = {
-            where: jax.jit(lambda clips, index: clips[index], out_shardings=where)
+            where: jax.jit(lambda frames, rows: frames[rows], out_shardings=where)
             for where in (self.scanned, self.single)
         }
         shape = plan.store.clips.shape
@@ -87,13 +87,11 @@ class Programs:
         inner = max(len(m.fold.inner) for m in members)
         self.inner_batches = -(-inner // plan.batch_size)
 
-    def place(self, index: np.ndarray, clips: np.ndarray | None, where) -> jax.Array:
-        """Clips of an index array on their devices: gathered there, or sent."""
+    def place(self, frames: np.ndarray, where) -> jax.Array:
+        """Clips on their devices: gathered there by `ClipStore.frames`, or sent."""
         if self.resident is not None:
-            return self.gather[where](self.resident, jnp.asarray(index))
-        return jax.device_put(
-            self.plan.store.decode(index) if clips is None else clips, where
-        )
+            return self.gather[where](self.resident, jnp.asarray(frames))
+        return jax.device_put(frames, where)
 
     def memory(self) -> int:
         """Bytes that a training call needs, resident clips included."""

@@ -76,6 +76,7 @@ def _run_round(
             member_batches(
                 m.fold.train,
                 plan.labels,
+                plan.store.clips.draw,
                 seed=m.data_seed,
                 batch_size=plan.batch_size,
                 balanced=plan.balanced,
@@ -88,9 +89,9 @@ def _run_round(
     )
     started, epoch = time.monotonic(), story.epochs_done()
     try:
-        for index, clips in plan.store.ahead(batches):
+        for index, frames in plan.store.ahead(batches):
             batch = train.Batch(
-                programs.place(index, clips, programs.scanned),
+                programs.place(frames, programs.scanned),
                 *jax.device_put(
                     (plan.labels[index], plan.au_sets[index]), programs.scanned
                 ),
@@ -147,7 +148,7 @@ def predict(plan, programs, state, indices: Sequence[np.ndarray], batches: int):
     logits, video = [], []
     for i in range(0, length, plan.batch_size):
         index = filled[:, i : i + plan.batch_size]
-        clips = programs.place(index, None, programs.single)
+        clips = programs.place(plan.store.frames(index), programs.single)
         a, b = jax.device_get(programs.predict(state, clips))
         logits.append(a)
         video.append(b)

@@ -110,7 +110,7 @@ def _example(clips, index, logits, video, table) -> results.Example:
     unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
     similarity = np.asarray(unit @ (video / np.linalg.norm(video)))
     best = np.argsort(-similarity, kind="stable")[:3]
-    mine = table.au_sets[index]
+    mine = table.sets[index]
     return results.Example(
         clip=str(clips.clip[index]),
         subject=str(clips.subject[index]),

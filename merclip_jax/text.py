@@ -1,7 +1,6 @@
-"""Prompts, their tokens, and the table that the frozen text tower encodes once."""
+"""Tokens of prompts, and the table that the frozen text tower encodes once."""
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Sequence
 
@@ -9,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax import facs
 from merclip_jax.models.clip_text import TOKEN_STD, ClipText
+from merclip_jax.prompts import PromptBank
 
 RANDOM_TOKEN_STD = 0.5
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
@@ -59,84 +58,42 @@ class WordVocabulary:
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptBank:
-    """Every AU set that training may name, its mirror image, and the templates.
-
-    `cells` are canonical AU cells, `descriptions` their sentences' middle parts,
-    `mirror` [s] the index of each set with left and right swapped.
-    """
-
-    cells: tuple[str, ...]
-    descriptions: tuple[str, ...]
-    mirror: np.ndarray
-    templates: tuple[str, ...]
-
-    def texts(self) -> list[str]:
-        """Prompts, template-major: row = template * sets + set (MER_CLIP 8.3)."""
-        return [t.format(d) for t in self.templates for d in self.descriptions]
-
-    def index(self, au_cells: Sequence[str]) -> np.ndarray:
-        """AU-set index int32 [n] of each cell; -1 where no sentence describes it."""
-        rank = {cell: i for i, cell in enumerate(self.cells)}
-        found = (rank.get(str(facs.parse_cell(cell)), -1) for cell in au_cells)
-        return np.fromiter(found, np.int32, len(au_cells))
-
-
-@dataclasses.dataclass(frozen=True)
 class PromptTable:
     """The bank of sentences, their features [p, s, e] and every clip's set [n]."""
 
     bank: PromptBank
     features: jax.Array
-    au_sets: np.ndarray
+    sets: np.ndarray
 
 
-def prompt_bank(
-    au_cells: Sequence[str],
-    *,
-    templates: int = 7,
-    order: str = "ascending",
-    last_and: bool = True,
-) -> PromptBank:
-    """The bank of the sets in `au_cells` and their mirror images, in sorted order.
+def tokenise(vocabulary: WordVocabulary, bank: PromptBank) -> np.ndarray:
+    """Ids int32 [p * s, l] of a bank's sentences, template-major.
 
-    Sets whose description is empty are left out. Raises ValueError when nothing is
-    left or the number of templates is not 1..10.
+    Raises ValueError that names the AU set whose sentence cannot be encoded.
     """
-    if not 1 <= templates <= len(facs.TEMPLATES):
-        raise ValueError(f"templates must be 1..{len(facs.TEMPLATES)}, got {templates}")
-    sets = {}
-    for cell in au_cells:
-        au_set = facs.parse_cell(cell)
-        for variant in (au_set, facs.mirror(au_set)):
-            if facs.describe(variant, order=order, last_and=last_and):
-                sets[str(variant)] = variant
-    if not sets:
-        raise ValueError("no clip has an action unit that a sentence can describe")
-    cells = tuple(sorted(sets))
-    rank = {cell: i for i, cell in enumerate(cells)}
-    return PromptBank(
-        cells=cells,
-        descriptions=tuple(
-            facs.describe(sets[c], order=order, last_and=last_and) for c in cells
-        ),
-        mirror=np.asarray([rank[str(facs.mirror(sets[c]))] for c in cells], np.int32),
-        templates=facs.TEMPLATES[:templates],
-    )
+    texts = bank.texts()
+    try:
+        return vocabulary.encode(texts)
+    except ValueError:
+        for row, sentence in enumerate(texts):
+            try:
+                vocabulary.encode([sentence])
+            except ValueError as error:
+                name = bank.names[row % len(bank.names)]
+                raise ValueError(f"prompts of set {name!r}: {error}") from error
+        raise
 
 
-def reference_texts(templates: Sequence[str]) -> list[str]:
-    """Sentences of all single AUs, sided or not, and of all pairs of Table II.
+def keep_positions(variables: dict, count: int) -> dict:
+    """Variables of a tower whose positions from `count` on are zero.
 
-    They hold every word that a description can have. What is made for a tower with
-    random weights is made from them, never from a dataset: no test clip has a part.
+    ViCLIP's text tower has 32 positions; the released code fills up with zeros
+    (MER_CLIP section 5).
     """
-    cells = [str(number) for number in facs.PHRASES]
-    cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
-    cells += [f"{a}+{b}" for a, b in itertools.combinations(facs.TABLE_II, 2)]
-    cells.append("ref(1)+(L12 or L14)+2")
-    bodies = [facs.describe(facs.parse_cell(cell)) for cell in cells]
-    return [template.format(body) for template in templates for body in bodies]
+    params = dict(variables["params"])
+    kept = jnp.arange(len(params["positional_embedding"]))[:, None] < count
+    params["positional_embedding"] = jnp.where(kept, params["positional_embedding"], 0)
+    return variables | {"params": params}
 
 
 def random_tower(tower: ClipText, key: jax.Array, ids: np.ndarray) -> dict:

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 
 from merclip_jax import losses, optim
-from merclip_jax.data.augment import Probabilities, augment, normalise
-from merclip_jax.models.mer_clip import MerClip
-from merclip_jax.shapes import Array, Float, Leaf, Num
+from merclip_jax.data.augment import Augmentation, augment, normalise
+from merclip_jax.models.mer_clip import MerClip, MerClipOutput
+from merclip_jax.shapes import Array, Bool, Float, Int, Leaf, Num
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -23,7 +23,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     step: Leaf
     params: dict
-    batch_stats: dict
+    batch_stats: Leaf
     opt_state: Leaf
 
 
@@ -48,10 +48,15 @@ class Batch(flax.struct.PyTreeNode):
 
 
 class Prompts(flax.struct.PyTreeNode):
-    """Encoded sentences [p, s, e] of p templates x s AU sets, and mirror sets [s]."""
+    """Encoded sentences of all AU sets, and how the sets relate.
+
+    features: [p, s, e] of p templates x s sets; mirror: [s] each set with left and
+    right swapped; overlap: [s, s] Jaccard similarity of what two sets say.
+    """
 
     features: Leaf
     mirror: Leaf
+    overlap: Leaf
 
 
 class Hyper(NamedTuple):
@@ -64,9 +69,11 @@ class Hyper(NamedTuple):
     contrastive_start: float = 2.0
     contrastive_floor: float = 1.0
     total_weight: float = 2.0
+    progression: str = "linear"
+    contrastive: str = "hard"
     contrastive_factor: float = 1.0
     focal_gamma: float = 2.0
-    augmentation: Probabilities = Probabilities()
+    augmentation: Augmentation = Augmentation()
     jitter_order: tuple[int, int, int, int] = (0, 1, 2, 3)
 
 
@@ -125,29 +132,63 @@ def loss_fn(
     au_sets = jnp.where(mirrored, prompts.mirror[au_sets], au_sets)
     templates = len(prompts.features)
     template = jax.random.randint(template_key, au_sets.shape, 0, templates)
-    text = prompts.features[template, au_sets]
+    loss, scalars = objective(
+        hyper,
+        out,
+        text=prompts.features[template, au_sets],
+        overlap=prompts.overlap[au_sets][:, au_sets],
+        described=batch.au_sets >= 0,
+        labels=batch.labels,
+        epoch=epoch,
+    )
+    return loss, (new_vars.get("batch_stats", {}), scalars)
+
+
+def objective(
+    hyper: Hyper,
+    out: MerClipOutput,
+    *,
+    text: Float[Array, "b e"],
+    overlap: Float[Array, "b b"],
+    described: Bool[Array, "b"],
+    labels: Int[Array, "b"],
+    epoch: Int[Array, ""],
+) -> tuple[jax.Array, dict]:
+    """The weighted loss of a model's answers (eqs 9-15), and its parts by name.
+
+    Clips that are not `described` have no text and no part in the contrastive term.
+    Raises ValueError for an unknown `hyper.contrastive`.
+    """
     logits = out.scale * losses.similarity(out.video, text)
-    v2t, t2v = losses.contrastive(logits, batch.au_sets >= 0)
-    contrastive = (v2t + t2v) / 2
-    classification = losses.focal(out.logits, batch.labels, gamma=hyper.focal_gamma)
+    if hyper.contrastive in ("hard", "soft_au"):
+        targets = overlap if hyper.contrastive == "soft_au" else None
+        contrastive = sum(losses.contrastive(logits, described, targets)) / 2
+    elif hyper.contrastive == "sigmoid":
+        logits = logits + out.bias
+        contrastive = losses.sigmoid_contrastive(logits, described, overlap == 1)
+    else:
+        raise ValueError(
+            f"contrastive is 'hard', 'soft_au' or 'sigmoid', not {hyper.contrastive!r}"
+        )
+    classification = losses.focal(out.logits, labels, gamma=hyper.focal_gamma)
     clip_weight, emotion_weight = losses.progressive_weights(
         epoch,
         epochs=hyper.epochs,
         start=hyper.contrastive_start,
         floor=hyper.contrastive_floor,
         total=hyper.total_weight,
+        decay=hyper.progression,
     )
     aligned = clip_weight * hyper.contrastive_factor * contrastive
     loss = aligned + emotion_weight * classification
-    scalars = {
+    return loss, {
         "loss": loss,
         "loss/contrastive": contrastive,
         "loss/classification": classification,
         "weight/contrastive": clip_weight,
         "weight/classification": emotion_weight,
-        "accuracy": jnp.mean(out.logits.argmax(-1) == batch.labels),
+        "accuracy": jnp.mean(out.logits.argmax(-1) == labels),
     }
-    return loss, (new_vars.get("batch_stats", {}), scalars)
 
 
 def train_step(

@@ -5,15 +5,18 @@ from hypothesis import strategies as st
 
 from merclip_jax.facs import (
     AU,
+    NAMES,
     PHRASES,
     SIDED_PHRASES,
     TABLE_II,
     TEMPLATES,
     AUCellError,
     AUSet,
+    Wording,
     describe,
     mirror,
     parse_cell,
+    phrases,
 )
 
 # Every shape of token counted in the published tables, with what it says.
@@ -187,14 +190,57 @@ def test_descriptions(cell, words):
 def test_descriptions_of_other_datasets():
     cell = parse_cell("12+2+1")
     raising = [f"raising the {part} part of the brows" for part in ("outer", "inner")]
-    assert describe(cell, order="annotation", last_and=False) == (
+    released = Wording(order="annotation", last_and=False)
+    assert describe(cell, released) == (
         f"a combination of pulling the corners of the lips, {raising[0]}, {raising[1]}"
     )
     jaw = parse_cell("25+26")
     assert describe(jaw) == "a combination of parting the lips and dropping the jaw"
-    assert describe(jaw, au26="parting the lips") == "parting the lips"
-    with pytest.raises(ValueError, match="'random'"):
-        describe(cell, order="random")
+    assert describe(jaw, Wording(au26="parting the lips")) == "parting the lips"
+
+
+@pytest.mark.parametrize("field", ["order", "words"])
+def test_unknown_wordings_are_errors(field):
+    with pytest.raises(ValueError, match=f"{field} is one of .*, not 'random'"):
+        Wording(**{field: "random"})
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("12", "lip corner puller"),
+        ("4+7", "brow lowerer, lid tightener"),
+        ("7+L14+4", "brow lowerer, lid tightener, left dimpler"),
+        ("R12 or R14", "right lip corner puller or right dimpler"),
+        ("ref(25)+AD38", "lips part might be present, nostril dilator"),
+        ("T18+61", "lip pucker"),
+    ],
+)
+def test_descriptions_in_the_names_of_facs(cell, words):
+    assert describe(parse_cell(cell), Wording(words="facs")) == words
+
+
+def test_every_au_with_a_phrase_has_a_name():
+    assert NAMES.keys() == PHRASES.keys()
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_shuffled_orders_differ_and_repeat():
+    cell, shuffled = parse_cell("1+2+4+5+7"), Wording(order="shuffled")
+    orders = [tuple(phrases(cell, shuffled, shuffle=i)) for i in range(40)]
+    assert orders == [tuple(phrases(cell, shuffled, shuffle=i)) for i in range(40)]
+    assert len(set(orders)) > 20
+    assert {frozenset(order) for order in orders} == {frozenset(phrases(cell))}
+
+
+def test_no_described_clip_of_any_dataset_is_empty():
+    """Every code counted outside Table II in DATASETS, but those without words."""
+    silent = {8, 11, 45, 56, 61, 74}
+    counted = {8, 11, 13, 18, 21, 22, 26, 31, 38, 39, 43, 45, 56, 57, 58, 61, 74}
+    for number in counted | set(TABLE_II):
+        for style in (Wording(), Wording(words="facs"), Wording(order="annotation")):
+            said = describe(parse_cell(str(number)), style)
+            assert bool(said) == (number not in silent), number
 
 
 def test_mirror_swaps_sides_only():

@@ -14,23 +14,24 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # Every module of merclip_jax and its floor: it imports from lower floors only.
 FLOORS = {
     0: "errors facs files shapes",
-    1: "convert.rules data.batches data.sampling losses metrics models.layers optim "
-    "predictions protocols sharding writers checkpoint data.faces",
+    1: "convert.rules data.augmix data.batches data.sampling losses metrics "
+    "models.layers optim predictions protocols sharding writers checkpoint data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
-    "models.emotion_head models.uniformer_v2 workdir",
-    3: "data.store models.mer_clip report results text",
-    4: "summary train",
-    5: "programs",
-    6: "story",
-    7: "rounds",
-    8: "experiment predict explain",
-    9: "main",
+    "models.emotion_head models.uniformer_v2 prompts workdir",
+    3: "data.store models.factorized_vit report results text",
+    4: "models.mer_clip summary",
+    5: "train",
+    6: "programs",
+    7: "settings story",
+    8: "rounds",
+    9: "experiment predict explain",
+    10: "main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = ("losses", "metrics", "facs", "optim", "train", "data.augment", "data.sampling")
 STANDARD = {"collections", "dataclasses", "functools", "itertools", "math", "numbers"}
-STANDARD |= {"re", "typing"}
+STANDARD |= {"random", "re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (

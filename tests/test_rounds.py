@@ -12,9 +12,8 @@ import time
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from merclip_jax import experiment, rounds, workdir
+from merclip_jax import experiment, rounds, settings, workdir
 from merclip_jax.data.batches import member_batches
 from merclip_jax.data.source import Clips
 from merclip_jax.data.store import ClipStore
@@ -26,39 +25,21 @@ SEEDS = {"protocol.seeds": (0, 1)}
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs on disk: every run below has the same few."""
-    folder = tmp_path_factory.mktemp("programs")
-    values = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in values}
-    for name, value in values.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
 def clips(mini_data):
-    return experiment.load(mini.config(mini_data))
+    return settings.load(mini.config(mini_data))
 
 
 @pytest.fixture(scope="module")
 def plan(mini_data, clips, cache, tmp_path_factory):
     config = mini.config(mini_data, SEEDS)
-    table = experiment.prompt_table(clips, config)
-    return experiment.plan_of(clips, config, table, tmp_path_factory.mktemp("plan"))
+    table = settings.prompt_table(clips, config)
+    return settings.plan_of(clips, config, table, tmp_path_factory.mktemp("plan"))
 
 
 @pytest.fixture(scope="module")
 def members(clips, mini_data):
     """s00, s01, s02 with seed 0, then with seed 1: three rounds of two."""
-    return experiment.members_of(clips, mini.config(mini_data, SEEDS))
+    return settings.members_of(clips, mini.config(mini_data, SEEDS))
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +152,8 @@ def test_the_text_table_takes_nothing_from_test_clips(clips, mini_data, members)
     config = mini.config(mini_data)
     test = np.isin(np.arange(len(clips)), members[0].fold.test)
     blank = dataclasses.replace(clips, au_cell=np.where(test, "", clips.au_cell))
-    whole = experiment.prompt_table(clips, config)
-    left = experiment.prompt_table(blank, config)
+    whole = settings.prompt_table(clips, config)
+    left = settings.prompt_table(blank, config)
     assert (left.au_sets[test] == -1).all() and (left.au_sets[~test] >= 0).all()
     assert set(left.bank.cells) < set(whole.bank.cells)
     rows = [whole.bank.cells.index(cell) for cell in left.bank.cells]
@@ -203,8 +184,8 @@ class Poisoned(Clips):
 
     poison: tuple[int, ...] = ()
 
-    def decode(self, index):
-        clip = super().decode(index).astype(np.float32)
+    def decode(self, index, positions=None):
+        clip = super().decode(index, positions).astype(np.float32)
         return np.full_like(clip, np.nan) if index in self.poison else clip
 
 
@@ -405,7 +386,7 @@ def test_inner_selection_looks_at_held_out_training_subjects(
     config = mini.config(
         mini_data, {"protocol.selection": "inner", "protocol.inner_subjects": 1}
     )
-    members = experiment.members_of(clips, config)
+    members = settings.members_of(clips, config)
     for member in members:
         fold = member.fold
         parts = [set(clips.subject[p]) for p in (fold.train, fold.test, fold.inner)]
@@ -455,20 +436,20 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from merclip_jax import experiment, rounds, sharding
+from merclip_jax import rounds, settings, sharding
 from tests import mini
 
 jax.config.update("jax_disable_most_optimizations", True)
 data, out, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 assert jax.device_count() == 4
 config = mini.config(data, {"train.epochs": 1})
-clips = experiment.load(config)
-members = experiment.members_of(clips, config)[:2]
-table = experiment.prompt_table(clips, config)
+clips = settings.load(config)
+members = settings.members_of(clips, config)[:2]
+table = settings.prompt_table(clips, config)
 make_mesh = sharding.make_mesh
 for devices in (1, 4):
     sharding.make_mesh = lambda stack, batch: make_mesh(stack, batch, devices)
-    plan = experiment.plan_of(clips, config, table, out / str(devices))
+    plan = settings.plan_of(clips, config, table, out / str(devices))
     mesh = rounds.Programs(plan, members, 2).mesh
     assert mesh.shape == {1: {"member": 1, "data": 1}, 4: {"member": 2, "data": 2}}[
         devices

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax import facs, text
+from merclip_jax import facs, prompts, text
 from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 
@@ -16,7 +16,7 @@ CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "99")
 
 @pytest.fixture(scope="module")
 def bank():
-    return text.prompt_bank(CELLS)
+    return prompts.au_bank(CELLS)
 
 
 def test_vocabulary_ids():
@@ -46,41 +46,45 @@ def test_vocabulary_names_what_it_cannot_encode(sentence, named):
 
 
 def test_reference_sentences_hold_every_word_of_a_description():
-    vocabulary = text.WordVocabulary.of(text.reference_texts(facs.TEMPLATES))
+    vocabulary = text.WordVocabulary.of(prompts.reference_texts(templates=10))
     cells = ["1+2+4", "ref(L12)+26", "(R6 or R12)+R15", "A7+T18+AD38+M58", "13+43"]
     for order in ("ascending", "annotation"):
         for last_and in (True, False):
-            bank = text.prompt_bank(cells, templates=10, order=order, last_and=last_and)
+            bank = prompts.au_bank(
+                cells,
+                templates=10,
+                wording=facs.Wording(order=order, last_and=last_and),
+            )
             texts = bank.texts()
             assert vocabulary.encode(texts).shape == (len(texts), 77)
 
 
 def test_bank_holds_every_set_once_with_its_mirror_image(bank):
-    assert bank.cells == tuple(sorted(set(bank.cells)))
-    assert set(bank.cells) == {"1+2", "4+7", "L12", "R12", "R12+L14", "L12+R14"}
+    assert bank.names == tuple(sorted(set(bank.names)))
+    assert set(bank.names) == {"1+2", "4+7", "L12", "R12", "R12+L14", "L12+R14"}
     assert all(bank.descriptions)
 
 
 def test_mirror_is_an_involution(bank):
-    sets = np.arange(len(bank.cells))
+    sets = np.arange(len(bank.names))
     np.testing.assert_array_equal(bank.mirror[bank.mirror], sets)
-    for cell, other in zip(bank.cells, bank.mirror, strict=True):
-        assert bank.cells[other] == str(facs.mirror(facs.parse_cell(cell)))
+    for cell, other in zip(bank.names, bank.mirror, strict=True):
+        assert bank.names[other] == str(facs.mirror(facs.parse_cell(cell)))
     assert (bank.mirror != sets).sum() == 4
 
 
 def test_index_finds_a_set_or_says_that_there_is_no_sentence(bank):
     index = bank.index(CELLS)
     assert index.dtype == np.int32
-    assert [bank.cells[i] if i >= 0 else None for i in index] == [
+    assert [bank.names[i] if i >= 0 else None for i in index] == [
         "4+7", "L12", "R12+L14", "1+2", "4+7", None, None,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("templates", [1, 7, 10])
 def test_texts_are_template_major(templates):
-    bank = text.prompt_bank(CELLS, templates=templates)
-    texts, sets = bank.texts(), len(bank.cells)
+    bank = prompts.au_bank(CELLS, templates=templates)
+    texts, sets = bank.texts(), len(bank.names)
     assert len(texts) == templates * sets
     for row, sentence in enumerate(texts):
         template, au_set = divmod(row, sets)
@@ -89,8 +93,10 @@ def test_texts_are_template_major(templates):
 
 
 def test_bank_takes_order_and_joining_of_the_dataset():
-    ascending = text.prompt_bank(["7+4"])
-    annotated = text.prompt_bank(["7+4"], order="annotation", last_and=False)
+    ascending = prompts.au_bank(["7+4"])
+    annotated = prompts.au_bank(
+        ["7+4"], wording=facs.Wording(order="annotation", last_and=False)
+    )
     assert ascending.descriptions[0].endswith(
         "lowering the brows and tightening the lids"
     )
@@ -100,12 +106,12 @@ def test_bank_takes_order_and_joining_of_the_dataset():
 @pytest.mark.parametrize("templates", [0, 11])
 def test_bank_without_templates(templates):
     with pytest.raises(ValueError, match=f"1..10, got {templates}"):
-        text.prompt_bank(CELLS, templates=templates)
+        prompts.au_bank(CELLS, templates=templates)
 
 
 def test_bank_without_sentences():
     with pytest.raises(ValueError, match="no clip has an action unit"):
-        text.prompt_bank(["", "99"])
+        prompts.au_bank(["", "99"])
 
 
 def test_encoded_table_equals_the_tower_and_the_reference(golden):
@@ -152,3 +158,74 @@ def test_sentences_of_a_random_tower_differ(bank):
     assert similarity.mean() < 0.1
     again = text.random_tower(tower, jax.random.key(0), ids)
     np.testing.assert_array_equal(table, text.encode_prompts(tower, again, ids))
+
+
+def test_overlap_is_the_jaccard_similarity_of_phrases():
+    cells = ["4+7", "7+4", "4", "L12", "1+2+4+7"]
+    bank = prompts.au_bank(cells)
+    at = {name: i for i, name in enumerate(bank.names)}
+    overlap = bank.overlap
+    assert overlap.dtype == np.float32
+    np.testing.assert_array_equal(overlap, overlap.T)
+    np.testing.assert_array_equal(np.diagonal(overlap), 1)
+    assert overlap[at["4+7"], at["7+4"]] == 1  # one sentence, so no negative
+    assert overlap[at["4+7"], at["4"]] == 0.5
+    assert overlap[at["4+7"], at["1+2+4+7"]] == 0.5
+    assert overlap[at["L12"], at["R12"]] == 0
+
+
+def test_shuffled_prompts_have_an_order_for_each_template():
+    shuffled = facs.Wording(order="shuffled")
+    bank = prompts.au_bank(["1+2+4+5+7"], wording=shuffled)
+    bodies = {
+        sentences[0].removeprefix(template[: template.index("{")]).removesuffix(".")
+        for sentences, template in zip(bank.sentences, facs.TEMPLATES, strict=False)
+    }
+    assert len(bank.sentences) == 7
+    assert len(bodies) > 4
+    again = prompts.au_bank(["1+2+4+5+7"], wording=shuffled)
+    assert again.texts() == bank.texts()
+
+
+def test_prompts_can_name_the_emotion_instead():
+    bank = prompts.emotion_bank(["negative", "surprise"], templates=2)
+    assert bank.texts() == [
+        "This micro-expression involves the emotion of negative.",
+        "This micro-expression involves the emotion of surprise.",
+        "Key features of this micro-expression are the emotion of negative.",
+        "Key features of this micro-expression are the emotion of surprise.",
+    ]
+    np.testing.assert_array_equal(bank.overlap, np.eye(2))
+    np.testing.assert_array_equal(bank.mirror, [0, 1])
+
+
+def test_a_prompt_that_is_too_long_names_its_au_set(bank):
+    vocabulary = text.WordVocabulary.of(bank.texts())
+    assert text.tokenise(vocabulary, bank).shape == (7 * 6, 77)
+    short = dataclasses.replace(vocabulary, context=20)
+    with pytest.raises(ValueError, match=r"set '1\+2': .*expected at most 18"):
+        text.tokenise(short, bank)
+
+
+def test_positions_that_nobody_trained_are_zeros(golden):
+    tower = ClipText(vocabulary=64, context=20, width=32, layers=1, heads=4, out=32)
+    ids = np.ones((2, 20), np.int32)
+    variables = tower.init(jax.random.key(0), jnp.asarray(ids))
+    cut = text.keep_positions(variables, 12)
+    position = np.asarray(cut["params"]["positional_embedding"])
+    whole = np.asarray(variables["params"]["positional_embedding"])
+    np.testing.assert_array_equal(position[:12], whole[:12])
+    assert not position[12:].any()
+    np.testing.assert_array_equal(
+        text.keep_positions(variables, 20)["params"]["positional_embedding"], whole
+    )
+
+
+@pytest.mark.parametrize("words", ["phrases", "facs"])
+def test_the_longest_possible_prompts_fit(words):
+    """Six sided AUs, which no table reaches, in every template."""
+    wording = facs.Wording(words=words)
+    reference = prompts.reference_texts(templates=10, wording=wording)
+    bank = prompts.au_bank(["L1+R2+L4+R20+L14"], templates=10, wording=wording)
+    ids = text.tokenise(text.WordVocabulary.of(reference), bank)
+    assert (ids[:, -1] == 0).all()

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from merclip_jax.shapes import Array, Bool, Float, Int, Num
+from merclip_jax.data.augmix import augmix_batch
+from merclip_jax.shapes import Array, Bool, Float, Int, Num, Shaped
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -16,13 +17,23 @@ GREY = (0.2989, 0.587, 0.114)
 REGIONS = ("forehead", "chin", "left_cheek", "right_cheek")
 
 
-class Probabilities(NamedTuple):
-    """How often each augmentation acts on a clip, and the mixing weight of LSFM."""
+class Augmentation(NamedTuple):
+    """How often each augmentation acts on a clip, and how (MER_CLIP section 7).
 
+    `flip_swaps_sides` False leaves the sentence of a mirrored clip as it was (an error
+    of the released code). LSFM: `static_mix_weight` of the clip's own pixels remains,
+    `static_mix_self` lets a clip be its own partner, `static_mix_inverse` mixes all
+    but the region.
+    """
+
+    augmix: float = 0.5
     flip: float = 0.5
+    flip_swaps_sides: bool = True
     colour_jitter: float = 0.5
     static_mix: float = 0.5
     static_mix_weight: float = 0.5
+    static_mix_self: bool = False
+    static_mix_inverse: bool = False
 
 
 def normalise(clips: Num[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
@@ -154,13 +165,24 @@ def static_face_mix(
     region: Int[Array, "b"],
     *,
     weight: float = 0.5,
+    inverse: bool = False,
+    masks: Shaped[Array, "..."] | None = None,
 ) -> Float[Array, "b t h w c"]:
     """LocalStaticFaceMix: blends one region with a partner's first frame (eq 1).
 
     Inside the region of a chosen clip every frame is weight x own + (1 - weight) x
-    frame 0 of the unmixed partner clip; all else stays bit-identical.
+    frame 0 of the unmixed partner clip; all else stays bit-identical. `inverse` mixes
+    everywhere but in the region. `masks` are the regions, bool [r, h, w]; None: the
+    paper's four. Raises ValueError when they do not fit the frames.
     """
-    masks = region_masks(*clips.shape[2:4])[region] & chosen[:, None, None]
+    size = clips.shape[2:4]
+    masks = region_masks(*size) if masks is None else masks
+    if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype != bool:
+        raise ValueError(
+            f"expected masks as bool [regions, {size[0]}, {size[1]}] for clips "
+            f"{list(clips.shape)}, got {masks.dtype} {list(masks.shape)}"
+        )
+    masks = (masks[region] != inverse) & chosen[:, None, None]
     onset = clips[partner, :1]
     mixed = weight * clips + (1 - weight) * onset
     return jnp.where(masks[:, None, :, :, None], mixed, clips)
@@ -169,33 +191,42 @@ def static_face_mix(
 def augment(
     key: jax.Array,
     clips: Num[Array, "b t h w c"],
-    probabilities: Probabilities,
+    options: Augmentation,
     jitter_order: Int[Array, "4"],
 ) -> tuple[Float[Array, "b t h w c"], Bool[Array, "b"]]:
-    """Flip, colour jitter, normalisation, LocalStaticFaceMix, in the spec's order.
+    """AugMix, flip, colour jitter, normalisation, LocalStaticFaceMix, in this order.
 
-    `jitter_order` is drawn once a run. Returns the normalised clips and which were
-    mirrored, so that the caller takes the sentence with left and right swapped.
+    `jitter_order` is drawn once a run. Returns the normalised clips and for which of
+    them the caller must take the sentence with left and right swapped.
     """
     b = len(clips)
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 9)
     x = clips.astype(jnp.float32)
-    mirrored = jax.random.bernoulli(keys[0], probabilities.flip, (b,))
-    if probabilities.flip:
+    if options.augmix:
+        mixed = jax.random.bernoulli(keys[7], options.augmix, (b,))
+        x = augmix_batch(keys[8], x, mixed)
+    mirrored = jax.random.bernoulli(keys[0], options.flip, (b,))
+    if options.flip:
         x = flip(x, mirrored)
-    if probabilities.colour_jitter:
-        jittered = jax.random.bernoulli(keys[1], probabilities.colour_jitter, (b,))
+    if options.colour_jitter:
+        jittered = jax.random.bernoulli(keys[1], options.colour_jitter, (b,))
         factors = jax.random.uniform(keys[2], (b, 3), minval=0.5, maxval=1.5)
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
         jitter = jax.vmap(colour_jitter, in_axes=(0, None, 0))
         x = jnp.where(per_clip(jittered, x), jitter(x, jitter_order, strength), x)
     x = normalise(x)
-    if probabilities.static_mix:
-        mixed = jax.random.bernoulli(keys[4], probabilities.static_mix, (b,))
-        partner = jax.random.randint(keys[5], (b,), 0, b)
+    if options.static_mix:
+        mixed = jax.random.bernoulli(keys[4], options.static_mix, (b,))
+        nearest = 0 if options.static_mix_self or b == 1 else 1
+        away = jax.random.randint(keys[5], (b,), nearest, b)
         region = jax.random.randint(keys[6], (b,), 0, len(REGIONS))
         x = static_face_mix(
-            x, mixed, partner, region, weight=probabilities.static_mix_weight
+            x,
+            mixed,
+            (jnp.arange(b) + away) % b,
+            region,
+            weight=options.static_mix_weight,
+            inverse=options.static_mix_inverse,
         )
-    return x, mirrored
+    return x, mirrored & options.flip_swaps_sides

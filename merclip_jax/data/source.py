@@ -25,8 +25,10 @@ class Clips:
     """The clips of one task, in the dataset's order; columns have length n.
 
     clip, subject, split, emotion, au_cell: [n] str; label: [n] int32; positions:
-    [n, t] the sampled frames of each record; apex: [n] where among these; records:
-    [n] where each lies in `source`; fingerprint and metadata: the builder's.
+    [n, t] the sampled frames of each record; apex: [n] where among these; spans: [n, 2]
+    first and last frame of the expression; records: [n] where each lies in `source`;
+    fingerprint and metadata: the builder's. `drawn`: training draws its frames anew at
+    every step, and `positions` are those of a test.
     """
 
     dataset: str
@@ -41,9 +43,12 @@ class Clips:
     label: np.ndarray
     positions: np.ndarray
     apex: np.ndarray
+    spans: np.ndarray
     records: np.ndarray
     source: Sequence
     image_size: int
+    resize: int
+    drawn: bool
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -53,14 +58,29 @@ class Clips:
         """(t, h, w, 3) of a decoded clip."""
         return (self.positions.shape[1], self.image_size, self.image_size, 3)
 
-    def decode(self, index: int) -> np.ndarray:
-        """Sampled frames uint8 [t, h, w, 3] RGB of clip `index`."""
+    def decode(self, index: int, positions: np.ndarray | None = None) -> np.ndarray:
+        """Frames uint8 [t, h, w, 3] RGB of clip `index`, by default the test's."""
+        positions = self.positions[index] if positions is None else positions
         frames = _read(self.source, int(self.records[index]), self.dataset)["frames"]
         kept = {
-            p: _decode(frames[p], str(self.clip[index]), p, self.image_size)
-            for p in set(self.positions[index].tolist())
+            p: _decode(
+                frames[p], str(self.clip[index]), p, self.resize, self.image_size
+            )
+            for p in set(positions.tolist())
         }
-        return np.stack([kept[int(p)] for p in self.positions[index]])
+        return np.stack([kept[int(p)] for p in positions])
+
+    def draw(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Positions int64 [b, t] that a training step sees of clips `index` [b]."""
+        if not self.drawn:
+            return self.positions[index]
+        count = self.positions.shape[1]
+        return np.stack(
+            [
+                first + sampling.uniform_frames(last - first + 1, count, rng=rng)
+                for first, last in self.spans[index].tolist()
+            ]
+        )
 
 
 def load_clips(
@@ -71,16 +91,24 @@ def load_clips(
     dropped: Sequence[str] = (),
     frames: int = 16,
     image_size: int = 224,
+    resize: int | None = None,
     frame_sampling: str = "keyframes",
     access: str = "",
 ) -> Clips:
     """The clips of `dataset` ("name" or "name/config") that a task's classes keep.
 
     `classes` pairs every class with the original emotions it gathers; `dropped` names
-    the emotions the task leaves out. `access` says how the data can be had. Raises
-    UserError when the dataset is not built, damaged, or has an emotion that is in
-    neither list.
+    the emotions the task leaves out. Frames are resized to `resize` pixels at the short
+    side, then cropped to `image_size`. `frame_sampling`: "keyframes",
+    "keyframes_integer" or "uniform", which draws in training. `access` says how the
+    data can be had. Raises UserError when the dataset is not built, damaged, or has an
+    emotion that is in neither list.
     """
+    resize = image_size if resize is None else resize
+    if resize < image_size:
+        raise UserError(
+            f"config.data.resize={resize}: cannot crop {image_size} pixels from it"
+        )
     folder = find(dataset, data_dir, access)
     try:
         builder = tfds.builder_from_directory(folder)
@@ -117,6 +145,8 @@ def load_clips(
         classes=tuple(name for name, _ in classes),
         source=source,
         image_size=image_size,
+        resize=resize,
+        drawn=frame_sampling == "uniform",
         **columns,
     )
 
@@ -181,6 +211,7 @@ def _row(record, index, label, frames, frame_sampling) -> dict:
         "label": np.int32(label),
         "positions": positions,
         "apex": int(np.abs(positions - apex).argmin()),
+        "spans": (onset, offset),
         "records": index,
     }
 
@@ -200,15 +231,17 @@ def _damaged(where, dataset: str, error: Exception) -> str:
     )
 
 
-def _decode(encoded: bytes, clip: str, position: int, size: int) -> np.ndarray:
-    """One picture, short side resized to `size`, centre crop (MER_CLIP 7.1-7.3)."""
+def _decode(
+    encoded: bytes, clip: str, position: int, short: int, size: int
+) -> np.ndarray:
+    """One picture, short side resized to `short`, centre crop (MER_CLIP 7.1-7.3)."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise UserError(f"clip {clip}: frame {position} is not a readable picture")
     h, w = image.shape[:2]
-    if min(h, w) != size:
-        scale = size / min(h, w)
-        h, w = (size if x == min(h, w) else int(x * scale + 0.5) for x in (h, w))
+    if min(h, w) != short:
+        scale = short / min(h, w)
+        h, w = (short if x == min(h, w) else int(x * scale + 0.5) for x in (h, w))
         image = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     top, left = (h - size) // 2, (w - size) // 2
     return image[top : top + size, left : left + size]

@@ -62,8 +62,8 @@ class EmotionHead(nn.Module):
 
     Token 0 after each block passes one shared norm, dropout and linear layer; the
     logits are the mean over blocks. The last block computes token 0 alone, which is
-    all that is read of it. No position embedding. Without blocks token 0 is classified
-    as it comes in.
+    all that is read of it. No position embedding. Without blocks token 0 of the input
+    is normalised and classified.
     """
 
     classes: int

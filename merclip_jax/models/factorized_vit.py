@@ -25,7 +25,8 @@ class FactorizedViT(nn.Module):
     Every frame passes CLIP's ViT by itself; its class token after `ln_post` stands for
     the frame. `temporal_layers` blocks then read a class token and the t frames, each
     with its temporal position; `pooled` is that class token, normalised. `patches` are
-    the raw patch tokens of the last spatial block. Raises ValueError on a clip that is
+    the raw patch tokens of the last spatial block. Drop path rises over all blocks in
+    their order. Raises ValueError on a clip that is
     not float [b, `frames`, h, w, 3] or whose frames do not divide into patches.
     """
 

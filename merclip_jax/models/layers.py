@@ -25,6 +25,11 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.nn.gelu(x, approximate=False)
 
 
+def at_least_float32(dtype: Dtype) -> jnp.dtype:
+    """What norms and outputs are computed in: float64 stays, all else is float32."""
+    return jnp.dtype(dtype) if jnp.dtype(dtype).itemsize > 4 else jnp.dtype("float32")
+
+
 def along(vector: Float[Array, "d"], like: Shaped[Array, "..."]) -> jax.Array:
     """`vector` with leading axes of one, to broadcast along the last axis of `like`."""
     return vector.reshape((1,) * (like.ndim - 1) + (-1,))
@@ -49,7 +54,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        wide = jnp.promote_types(self.dtype, jnp.float32)
+        wide = at_least_float32(self.dtype)
         norm = nn.LayerNorm(
             epsilon=self.epsilon, dtype=wide, use_fast_variance=False, name="norm"
         )
@@ -78,7 +83,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (width,))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (width,))
-        wide = jnp.promote_types(self.dtype, jnp.float32)
+        wide = at_least_float32(self.dtype)
         y = x.astype(wide)
         if train:
             group = self.group_size or len(x)
@@ -114,13 +119,35 @@ def attend(
     causal: bool = False,
     implementation: str = "xla",
 ) -> Float[Array, "*batch n d"]:
-    """Multi-head scaled dot-product attention; head h is channels h*d/heads onwards."""
+    """Multi-head scaled dot-product attention; head h is channels h*d/heads onwards.
+
+    `implementation` "xla" takes the softmax in float32 or wider; "cudnn" is the fused
+    kernel of NVIDIA GPUs, for bfloat16. Raises ValueError for other names, and when the
+    width does not divide into heads.
+    """
+    if heads < 1 or q.shape[-1] % heads:
+        raise ValueError(
+            f"attention: width {q.shape[-1]} does not divide into {heads} heads"
+        )
+    if implementation not in ("xla", "cudnn"):
+        raise ValueError(f"attention is 'xla' or 'cudnn', not {implementation!r}")
     batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
     q = q.reshape(-1, n, heads, d // heads)
     k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))
-    out = jax.nn.dot_product_attention(
-        q, k, v, is_causal=causal, implementation=implementation
-    )
+    if implementation == "cudnn":
+        out = jax.nn.dot_product_attention(
+            q, k, v, is_causal=causal, implementation="cudnn"
+        )
+        return out.reshape(*batch, n, d)
+    # jax.nn.dot_product_attention sums in float32 even when asked in float64.
+    wide = at_least_float32(q.dtype)
+    scores = jnp.einsum("bnhc,bshc->bhns", q, k, preferred_element_type=wide)
+    scores = scores * (d // heads) ** -0.5
+    if causal:
+        seen = jnp.tril(jnp.ones((1, 1, n, s), bool))
+        scores = jnp.where(seen, scores, -jnp.inf)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    out = jnp.einsum("bhns,bshc->bnhc", weights, v)
     return out.reshape(*batch, n, d)
 
 

@@ -11,7 +11,11 @@ from flax import linen as nn
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import LayerNorm, uniform_fan_in
+from merclip_jax.models.layers import (
+    LayerNorm,
+    at_least_float32,
+    uniform_fan_in,
+)
 from merclip_jax.models.uniformer_v2 import UniFormerV2
 from merclip_jax.shapes import Array, Dtype, Shaped
 
@@ -87,11 +91,11 @@ class MerClip(nn.Module):
             start = nn.initializers.constant(math.log(1 / TEMPERATURE))
             scale = jnp.exp(self.param("logit_scale", start, ()))
         else:
-            scale = jnp.asarray(1 / TEMPERATURE, jnp.float32)
-        bias = jnp.zeros((), jnp.float32)
+            scale = jnp.asarray(1 / TEMPERATURE, at_least_float32(self.dtype))
+        bias = jnp.zeros(())
         if self.learn_bias:
             bias = self.param("logit_bias", nn.initializers.constant(BIAS), ())
-        wide = jnp.promote_types(self.dtype, jnp.float32)
+        wide = at_least_float32(self.dtype)
         video, logits = video.astype(wide), logits.astype(wide)
         return MerClipOutput(video, logits, scale.astype(wide), bias.astype(wide))
 

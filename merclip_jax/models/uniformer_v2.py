@@ -38,7 +38,7 @@ def check_clip(
     clip: Shaped[Array, "..."], encoder: str, *, frames: int | None = None
 ) -> None:
     """ValueError unless `clip` is float [b, t, h, w, 3] with t >= 1 or `frames`."""
-    t = "t" if frames is None else frames
+    t = "t >= 1" if frames is None else frames
     good = (
         clip.ndim == 5
         and clip.shape[-1] == 3
@@ -329,6 +329,11 @@ class UniFormerV2(nn.Module):
     def _check(self) -> None:
         if self.local_mhra not in (0, 1, 2):
             raise ValueError(f"local_mhra must be 0, 1 or 2, got {self.local_mhra}")
+        if not 0 < self.reduction <= self.width:
+            raise ValueError(
+                f"reduction must be above 0 and at most the width {self.width}, "
+                f"got {self.reduction}"
+            )
         layers = list(self.global_layers)
         if layers != sorted(set(layers)) or not set(layers) <= set(range(self.layers)):
             raise ValueError(
@@ -345,7 +350,7 @@ class UniFormerV2Classifier(nn.Module):
 
     @nn.compact
     def __call__(
-        self, clip: Float[Array, "b f h w c"], *, train: bool
+        self, clip: Shaped[Array, "..."], *, train: bool
     ) -> Float[Array, "b k"]:
         x = self.encoder(clip, train=train).pooled
         x = nn.Dropout(self.dropout, deterministic=not train)(x)

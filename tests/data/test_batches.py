@@ -10,14 +10,22 @@ LABELS = np.asarray([0, 1, 2] * 8)
 LABELS[[3, 4, 5, 8]] = [2, 1, 2, 2]
 
 
-def batches(seed=5, *, batch_size=4, train=TRAIN, balanced=False):
+def two_frames(index, rng):
+    return np.stack([index, index + 100], axis=1)
+
+
+def random_frames(index, rng):
+    return rng.integers(1000, size=(len(index), 2))
+
+
+def batches(seed=5, *, batch_size=4, train=TRAIN, balanced=False, draw=two_frames):
     return member_batches(
-        train, LABELS, seed=seed, batch_size=batch_size, balanced=balanced
+        train, LABELS, draw, seed=seed, batch_size=batch_size, balanced=balanced
     )
 
 
 def first(dataset, count):
-    return np.stack([dataset[step] for step in range(count)])
+    return np.stack([dataset[step][0] for step in range(count)])
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -25,7 +33,7 @@ def test_random_access_equals_reading_in_order(balanced):
     ordered = first(batches(balanced=balanced), 30)
     again = batches(balanced=balanced)
     for step in np.random.default_rng(0).permutation(30):
-        np.testing.assert_array_equal(again[int(step)], ordered[step])
+        np.testing.assert_array_equal(again[int(step)][0], ordered[step])
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -53,26 +61,36 @@ def test_every_pass_covers_all_clips_once(batch_size):
     assert len({tuple(one) for one in clips}) == passes  # each in its own order
 
 
-def test_balanced_batches_draw_from_the_classes_in_turn():
+def test_balanced_batches_draw_every_class_equally_often():
+    """With replacement: a class, then one of its clips."""
     present = np.unique(LABELS[TRAIN])
     assert len(present) == 3
     assert len(set(np.bincount(LABELS[TRAIN]))) > 1  # the set itself is not balanced
-    clips = first(batches(balanced=True, batch_size=6), 40)
-    for batch in clips:
-        np.testing.assert_array_equal(np.bincount(LABELS[batch]), [2, 2, 2])
-    flat = clips.ravel()
+    flat = first(batches(balanced=True, batch_size=50), 60).ravel()
     assert set(flat) == set(TRAIN)
+    shares = np.bincount(LABELS[flat]) / len(flat)
+    np.testing.assert_allclose(shares, 1 / 3, atol=4 * (2 / 9 / len(flat)) ** 0.5)
     for k in present:
-        mine = flat[LABELS[flat] == k]
-        times = np.bincount(mine)[TRAIN[LABELS[TRAIN] == k]]
-        assert times.max() - times.min() <= 1  # no clip of a class is preferred
+        clips = TRAIN[LABELS[TRAIN] == k]
+        times = np.bincount(flat, minlength=24)[clips] / (LABELS[flat] == k).sum()
+        np.testing.assert_allclose(times, 1 / len(clips), atol=0.06)
 
 
 def test_balanced_passes_over_a_class_that_is_not_there():
     train = TRAIN[LABELS[TRAIN] != 1]
-    clips = first(batches(balanced=True, train=train, batch_size=4), 10)
-    for batch in clips:
-        np.testing.assert_array_equal(np.bincount(LABELS[batch]), [2, 0, 2])
+    flat = first(batches(balanced=True, train=train, batch_size=50), 20).ravel()
+    shares = np.bincount(LABELS[flat], minlength=3) / len(flat)
+    np.testing.assert_allclose(shares, [0.5, 0, 0.5], atol=0.07)
+
+
+def test_frames_are_drawn_by_seed_and_step():
+    ordered = [batches(draw=random_frames)[step] for step in range(9)]
+    again = batches(draw=random_frames)
+    for step in (7, 0, 8, 3):
+        np.testing.assert_array_equal(again[step][1], ordered[step][1])
+    other = batches(seed=6, draw=random_frames)
+    assert (other[0][1] != ordered[0][1]).any()
+    assert len({tuple(frames.ravel()) for _, frames in ordered}) == 9
 
 
 def test_a_stack_is_its_members_side_by_side():
@@ -80,18 +98,23 @@ def test_a_stack_is_its_members_side_by_side():
     stacked = stack_batches(members, start=0, stop=12, scan_steps=4)
     assert len(stacked) == 3
     for call in (2, 0, 1):
-        index = stacked[call]
+        index, frames = stacked[call]
         assert index.shape == (4, 3, 4)
+        assert frames.shape == (4, 3, 4, 2)
         for k in range(4):
             for m, member in enumerate(members):
-                np.testing.assert_array_equal(index[k, m], member[call * 4 + k])
+                one = member[call * 4 + k]
+                np.testing.assert_array_equal(index[k, m], one[0])
+                np.testing.assert_array_equal(frames[k, m], one[1])
 
 
 def test_a_stack_goes_on_where_it_stopped():
     members = [batches(seed) for seed in (1, 2)]
     whole = list(stack_batches(members, start=0, stop=12, scan_steps=2))
     rest = list(stack_batches(members, start=8, stop=12, scan_steps=2))
-    np.testing.assert_array_equal(rest, whole[4:])
+    for ours, wanted in zip(rest, whole[4:], strict=True):
+        np.testing.assert_array_equal(ours[0], wanted[0])
+        np.testing.assert_array_equal(ours[1], wanted[1])
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9])

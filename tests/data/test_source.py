@@ -185,7 +185,7 @@ def test_an_undecodable_frame_is_named(clips, records):
 def test_short_side_is_resized_and_the_centre_cut(height, width):
     """OpenCV's bilinear, other side int(x s + 0.5), left = (w - 32) // 2."""
     image = picture(height, width)
-    ours = source._decode(encode(image), "clip", 0, 32)
+    ours = source._decode(encode(image), "clip", 0, 32, 32)
     assert ours.shape == (32, 32, 3)
     scale = 32 / min(height, width)
     h, w = int(height * scale + 0.5), int(width * scale + 0.5)

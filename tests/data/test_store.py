@@ -36,37 +36,77 @@ def host(clips):
     return store.ClipStore(clips, residency="host")
 
 
-def test_the_device_holds_every_clip_as_uint8(device, clips):
+@pytest.fixture(scope="module")
+def drawn(clips):
+    """Clips whose training frames are drawn anew at every step."""
+    return dataclasses.replace(clips, drawn=True)
+
+
+def test_the_device_holds_the_sampled_frames_as_uint8(device, clips):
     assert isinstance(device.resident, jax.Array)
     assert device.resident.dtype == np.uint8
-    assert device.resident.shape == (24, 4, 32, 32, 3)
+    assert device.resident.shape == (24 * 4, 32, 32, 3)
     for i in range(len(clips)):
-        np.testing.assert_array_equal(device.resident[i], clips.decode(i))
+        rows = device.frames(np.asarray(i))
+        np.testing.assert_array_equal(device.resident[rows], clips.decode(i))
 
 
 def test_the_host_decodes_what_the_device_holds(device, host):
     assert host.resident is None
-    clips = host.decode(INDEX)
+    clips = host.frames(INDEX)
     assert clips.shape == (2, 3, 4, 32, 32, 3)
-    np.testing.assert_array_equal(clips, np.asarray(device.resident)[INDEX])
+    rows = device.frames(INDEX)
+    assert rows.shape == (2, 3, 4) and rows.dtype == np.int32
+    np.testing.assert_array_equal(clips, np.asarray(device.resident)[rows])
+
+
+def test_drawn_frames_are_the_same_on_both(drawn):
+    device = store.ClipStore(drawn, residency="device")
+    host = store.ClipStore(drawn, residency="host")
+    lengths = drawn.spans[:, 1] - drawn.spans[:, 0] + 1
+    assert len(device.resident) == lengths.sum()
+    rng = np.random.default_rng(0)
+    for index in INDEX:
+        positions = drawn.draw(index, rng)
+        assert positions.shape == (3, 4)
+        first, last = drawn.spans[index].T
+        assert (positions >= first[:, None]).all()
+        assert (positions <= last[:, None]).all()
+        clips = host.frames(index, positions)
+        rows = device.frames(index, positions)
+        np.testing.assert_array_equal(clips, np.asarray(device.resident)[rows])
+        for one, i, at in zip(clips, index, positions, strict=True):
+            np.testing.assert_array_equal(one, drawn.decode(int(i), at))
+    tests = np.asarray(device.resident)[device.frames(INDEX)]
+    np.testing.assert_array_equal(tests, host.frames(INDEX))
+
+
+def test_only_uniform_sampling_draws(clips, drawn):
+    index = np.asarray([3, 3, 7])
+    rngs = [np.random.default_rng(seed) for seed in range(8)]
+    fixed = [clips.draw(index, rng) for rng in rngs]
+    assert all((one == clips.positions[index]).all() for one in fixed)
+    assert len({tuple(drawn.draw(index, rng).ravel()) for rng in rngs}) > 1
 
 
 def test_the_host_decodes_a_clip_once_a_batch(host, clips, monkeypatch):
     asked = []
 
-    def decode(self, index):
+    def decode(self, index, positions):
         asked.append(index)
         return np.zeros(self.shape, np.uint8)
 
     monkeypatch.setattr(source.Clips, "decode", decode)
-    host.decode(INDEX)
+    host.frames(INDEX)
     assert sorted(asked) == [0, 3, 7, 23]
 
 
 @pytest.fixture(scope="module")
-def batches():
+def batches(clips):
     members = [
-        member_batches(np.arange(24), np.zeros(24, int), seed=seed, batch_size=3)
+        member_batches(
+            np.arange(24), np.zeros(24, int), clips.draw, seed=seed, batch_size=3
+        )
         for seed in (0, 1)
     ]
     return stack_batches(members, start=4, stop=12, scan_steps=2)
@@ -76,20 +116,22 @@ def test_threads_keep_the_order(host, batches):
     ahead = list(host.ahead(batches))
     assert len(ahead) == len(batches) == 4
     for (index, clips), wanted in zip(ahead, batches, strict=True):
-        np.testing.assert_array_equal(index, wanted)
-        np.testing.assert_array_equal(clips, host.decode(wanted))
+        np.testing.assert_array_equal(index, wanted[0])
+        np.testing.assert_array_equal(clips, host.frames(*wanted))
 
 
-def test_the_device_streams_indices_only(device, batches):
-    ahead = list(device.ahead(batches))
-    assert [clips for _, clips in ahead] == [None] * 4
-    np.testing.assert_array_equal([index for index, _ in ahead], list(batches))
+def test_the_device_streams_rows_only(device, batches):
+    for (index, rows), wanted in zip(device.ahead(batches), batches, strict=True):
+        np.testing.assert_array_equal(index, wanted[0])
+        assert rows.shape == (*index.shape, 4) and rows.dtype == np.int32
 
 
 @pytest.mark.parametrize(("room", "residency"), [(1, "host"), (2**30, "device")])
 def test_auto_chooses_by_size(clips, monkeypatch, room, residency):
     monkeypatch.setattr(store, "_room", lambda: room)
-    few = dataclasses.replace(clips, clip=clips.clip[:2])
+    few = dataclasses.replace(
+        clips, positions=clips.positions[:2], spans=clips.spans[:2]
+    )
     assert store.ClipStore(few).residency == residency
 
 
@@ -99,7 +141,7 @@ def test_unknown_residency(clips):
 
 
 def test_an_error_in_a_thread_reaches_the_caller(host, batches, monkeypatch):
-    def decode(self, index):
+    def decode(self, index, positions):
         raise UserError(f"clip {index} is damaged")
 
     monkeypatch.setattr(source.Clips, "decode", decode)

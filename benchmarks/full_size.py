@@ -1,0 +1,155 @@
+"""One 16x224x224 clip through MER-CLIP B/16: time, memory and FLOPs, beside torch.
+
+  python -m benchmarks.full_size          # needs torch: pip install -e ".[convert]"
+
+Forward in eval mode, and a whole training step (forward, backward, AdamW) at batch 1 in
+float32, without augmentation and with the paper's. Each case runs in a process of its
+own; the cases take turns over several rounds and the medians are compared.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+from absl import app, flags
+
+CASE = flags.DEFINE_string("case", "", "Internal: the one case to time and print.")
+REPEATS = flags.DEFINE_integer("repeats", 3, "Timed runs of a case in each round.")
+ROUNDS = flags.DEFINE_integer("rounds", 2, "Rounds over the cases.")
+CASES = ("jax forward", "torch forward", "jax step", "torch step", "jax step augmented")
+SHAPE = (1, 16, 224, 224, 3)
+
+
+def jax_case(case: str):
+    """(run, FLOPs) of our model."""
+    import jax
+    import jax.numpy as jnp
+
+    from merclip_jax import optim, train
+    from merclip_jax.data.augment import Augmentation
+    from merclip_jax.models import mer_clip
+
+    model = mer_clip.mer_clip(mer_clip.SIZES["b16"], classes=7)
+    rng = np.random.default_rng(0)
+    clips = jnp.asarray(rng.integers(0, 256, SHAPE, dtype=np.uint8))
+    tx = optim.adamw()
+    state = jax.jit(lambda key: train.init_state(model, tx, key, SHAPE[1:]))(
+        jax.random.key(0)
+    )
+    if case == "jax forward":
+        run = jax.jit(lambda state, clips: train.predict_step(model, state, clips))
+        compiled = run.lower(state, clips).compile()
+        return lambda: jax.block_until_ready(compiled(state, clips)), flops(compiled)
+    off = Augmentation(augmix=0, flip=0, colour_jitter=0, static_mix=0)
+    always = Augmentation(augmix=1, flip=1, colour_jitter=1, static_mix=1)
+    hyper = train.Hyper(augmentation=always if "augmented" in case else off)
+    one = jnp.zeros(1, jnp.int32)
+    prompts = train.Prompts(
+        jax.random.normal(jax.random.key(1), (7, 1, 512)), one, jnp.ones((1, 1))
+    )
+    member = train.Member(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
+    batch = train.Batch(clips, one, one)
+    step = jax.jit(
+        lambda state, batch: train.train_step(
+            model, tx, hyper, prompts, state, member, batch
+        )[0],
+        donate_argnums=0,
+    )
+    compiled = step.lower(state, batch).compile()
+    held = [state]
+
+    def run():
+        held[0] = jax.block_until_ready(compiled(held[0], batch))
+
+    return run, flops(compiled)
+
+
+def flops(compiled) -> float:
+    """What XLA counts in a compiled program."""
+    return float(compiled.cost_analysis()["flops"])
+
+
+def torch_case(case: str):
+    """(run, FLOPs) of the plain torch yardstick."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks.torch_encoder import MerClip
+
+    torch.manual_seed(0)
+    model = MerClip()
+    b, t, h, w, c = SHAPE
+    clip = torch.randn(b, c, t, h, w)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(clip)
+    count = float(counter.get_total_flops())
+    if case == "torch forward":
+
+        def run():
+            with torch.no_grad():
+                model(clip)
+
+        return run, count
+    model.train()
+    tx = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05)
+
+    def run():
+        logits, video = model(clip)
+        loss = emotion_loss(logits) + video.square().mean()
+        tx.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 20.0)
+        tx.step()
+
+    def emotion_loss(logits):
+        return torch.nn.functional.cross_entropy(logits, torch.zeros(b, dtype=int))
+
+    return run, 3 * count
+
+
+def time_case(case: str) -> dict:
+    """Median seconds, peak memory in GB and GFLOPs of one case, in this process."""
+    run, count = (jax_case if case.startswith("jax") else torch_case)(case)
+    run()
+    taken = []
+    for _ in range(REPEATS.value):
+        started = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"seconds": taken, "peak_gb": peak, "gflop": count / 1e9}
+
+
+def main(_: list[str]) -> None:
+    """Print the table, or one case's numbers."""
+    if CASE.value:
+        print(json.dumps(time_case(CASE.value)))
+        return
+    found = {case: [] for case in CASES}
+    for _ in range(ROUNDS.value):
+        for case in CASES:
+            command = [sys.executable, "-m", "benchmarks.full_size", f"--case={case}"]
+            command.append(f"--repeats={REPEATS.value}")
+            printed = subprocess.run(
+                command, check=True, capture_output=True, text=True
+            ).stdout
+            found[case].append(json.loads(printed.splitlines()[-1]))
+    seconds = {
+        case: float(np.median([s for run in runs for s in run["seconds"]]))
+        for case, runs in found.items()
+    }
+    print(f"{'case':<20}{'seconds':>9}{'peak GB':>9}{'GFLOP':>9}   against torch")
+    for case, runs in found.items():
+        yardstick = seconds["torch forward" if "forward" in case else "torch step"]
+        peak = max(run["peak_gb"] for run in runs)
+        print(
+            f"{case:<20}{seconds[case]:>9.2f}{peak:>9.2f}{runs[0]['gflop']:>9.0f}"
+            f"   x {seconds[case] / yardstick:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

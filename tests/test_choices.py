@@ -1,0 +1,105 @@
+"""Every choice that a config offers trains to a card; the released ones together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import common
+from merclip_jax import experiment, rounds, settings
+from merclip_jax.data.store import ClipStore
+from merclip_jax.errors import UserError
+from tests import mini
+from tests.test_rounds import assert_same_files, files_of
+
+# Together they hold every choice that no other run of the tests makes.
+CHOICES = {
+    "factorized": {
+        "model.video": "factorized_vit",
+        "model.temporal_layers": 1,
+        "loss.contrastive": "soft_au",
+        "loss.progression": "gaussian",
+        "text.words": "facs",
+        "text.order": "shuffled",
+        "text.templates": 10,
+    },
+    "kinetics": {
+        "model.structure": "kinetics",
+        "model.head_blocks": 0,
+        "model.learn_temperature": True,
+        "loss.contrastive": "sigmoid",
+        "text.guide": "emotion",
+    },
+}
+
+
+def one_round(data, changes):
+    return mini.config(data, {"train.epochs": 1} | changes)
+
+
+def train(config, path, **changes):
+    """One stack of two members; their files."""
+    clips = settings.load(config)
+    table = settings.prompt_table(clips, config)
+    plan = settings.plan_of(clips, config, table, path)
+    plan = dataclasses.replace(plan, **changes)
+    rounds.run_rounds(plan, settings.members_of(clips, config)[:2], 2)
+    return files_of(path)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_choice_runs_to_a_card(mini_data, tmp_path, choice):
+    config = one_round(mini_data, CHOICES[choice])
+    clips = settings.load(config)
+    card = experiment.run_on(clips, config, tmp_path)
+    assert np.isfinite(card["scores"]["uf1"]["mean"])
+    assert (tmp_path / "report.html").exists()
+
+
+def test_the_released_recipe_runs(mini_data, tmp_path):
+    """AugMix on every clip, statistics over groups, learnable temperature."""
+    changes = dict(common.RECIPES["released"]) | {"model.bn_group_size": 4}
+    config = one_round(mini_data, changes)
+    found = train(config, tmp_path)
+    assert np.isfinite(found["s00-seed0"]["logits"]).all()
+
+
+def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cache):
+    """Uniform sampling draws by seed and step, wherever the clips live."""
+    config = one_round(mini_data, {"data.sampling": "uniform"})
+    clips = settings.load(config)
+    assert clips.drawn
+    device = train(config, tmp_path / "device")
+    host = train(config, tmp_path / "host", store=ClipStore(clips, residency="host"))
+    assert_same_files(host, device)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model.video": "vivit"},
+            r"config.model.video='vivit': expected \['uniformer_v2', 'fac",
+        ),
+        (
+            {"model.structure": "k400"},
+            r"config.model.structure='k400': expected \['ssv2', 'kinetics'",
+        ),
+        ({"model.size": "b32"}, r"config.model.size='b32': expected \['tiny'"),
+        ({"text.guide": "au+emotion"}, r"config.text.guide='au\+emotion'"),
+        ({"text.order": "random"}, "order is one of .*, not 'random'"),
+        ({"text.templates": 11}, "templates must be 1..10, got 11"),
+        ({"data.resize": 16}, "config.data.resize=16: cannot crop 32 pixels"),
+        ({"data.sampling": "all"}, "config.data.sampling must be keyframes"),
+        ({"loss.contrastive": "soft"}, "config.loss.contrastive='soft': expected"),
+        ({"loss.progression": "cosine"}, "config.loss.progression='cosine': expected"),
+        ({"model.attention": "flash"}, "config.model.attention='flash': expected"),
+        ({"augment.flip": 1.5}, "config.augment.flip=1.5: expected a probability"),
+        ({"model.bn_group_size": 3}, "config.model.bn_group_size=3 .* batch.* 8"),
+    ],
+)
+def test_choices_that_do_not_exist_are_named(mini_data, tmp_path, changes, message):
+    config = mini.config(mini_data, changes)
+    with pytest.raises(UserError, match=message):
+        experiment.run(config, tmp_path)
+    assert not list(tmp_path.glob("members/*"))
