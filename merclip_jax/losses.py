@@ -29,6 +29,7 @@ def similarity(
 
 def contrastive(
     logits: Shaped[Array, "..."],
+    *,
     valid: Shaped[Array, "..."] | None = None,
     targets: Shaped[Array, "..."] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -58,6 +59,7 @@ def contrastive(
 
 def sigmoid_contrastive(
     logits: Shaped[Array, "..."],
+    *,
     valid: Shaped[Array, "..."] | None = None,
     same: Shaped[Array, "..."] | None = None,
 ) -> Float[Array, ""]:

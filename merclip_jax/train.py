@@ -162,10 +162,14 @@ def objective(
     logits = out.scale * losses.similarity(out.video, text)
     if hyper.contrastive in ("hard", "soft_au"):
         targets = overlap if hyper.contrastive == "soft_au" else None
-        contrastive = sum(losses.contrastive(logits, described, targets)) / 2
+        contrastive = (
+            sum(losses.contrastive(logits, valid=described, targets=targets)) / 2
+        )
     elif hyper.contrastive == "sigmoid":
         logits = logits + out.bias
-        contrastive = losses.sigmoid_contrastive(logits, described, overlap == 1)
+        contrastive = losses.sigmoid_contrastive(
+            logits, valid=described, same=overlap == 1
+        )
     else:
         raise ValueError(
             f"contrastive is 'hard', 'soft_au' or 'sigmoid', not {hyper.contrastive!r}"

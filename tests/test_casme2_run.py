@@ -3,6 +3,7 @@
 from configs import casme2_3class
 from data_builders.build import build
 from merclip_jax import experiment
+from merclip_jax.models import mer_clip
 from merclip_jax.results import read_card
 from tests import mini
 from tests.fixtures.casme2 import write_casme2
@@ -12,7 +13,7 @@ def test_the_casme2_config_runs_through_loso_to_a_card(tmp_path):
     write_casme2(tmp_path / "owners", subjects=3, clips_per_subject=8)
     build("casme2/cropped", manual_dir=tmp_path / "owners", data_dir=tmp_path / "data")
     config = casme2_3class.get_config()
-    assert mini.NANO in experiment.mer_clip.SIZES.values()
+    assert mini.NANO in mer_clip.SIZES.values()
     config.update_from_flattened_dict(
         {
             "data.data_dir": str(tmp_path / "data"),

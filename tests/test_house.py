@@ -109,7 +109,7 @@ def test_the_core_takes_values(name):
 
 ONLY = {
     "orbax": {"checkpoint"},
-    "ml_collections": {"main", "experiment"},
+    "ml_collections": {"experiment", "main", "settings"},
     "absl": {"main"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.source", "data.faces", "predict"},

@@ -123,7 +123,7 @@ def test_contrastive_leaves_clips_without_a_sentence_out(logits, kept):
     valid = jnp.zeros(8, bool).at[jnp.asarray(kept)].set(True)
 
     def total(logits, valid=None):
-        return sum(losses.contrastive(logits, valid))
+        return sum(losses.contrastive(logits, valid=valid))
 
     value, grad = jax.value_and_grad(total)(logits, valid)
     rows = np.ix_(kept, kept)
@@ -137,7 +137,7 @@ def test_contrastive_leaves_clips_without_a_sentence_out(logits, kept):
 
 def test_contrastive_of_no_clip_is_zero(logits):
     def total(x):
-        return sum(losses.contrastive(x, jnp.zeros(8, bool)))
+        return sum(losses.contrastive(x, valid=jnp.zeros(8, bool)))
 
     value, grad = jax.value_and_grad(total)(logits)
     assert value == 0
@@ -153,8 +153,8 @@ def test_soft_targets_of_disjoint_sets_are_the_hard_ones(logits):
     targets = overlap([{i} for i in range(8)])
     valid = jnp.asarray([True] * 6 + [False] * 2)
     for mask in (None, valid):
-        hard = losses.contrastive(logits, mask)
-        assert losses.contrastive(logits, mask, targets) == hard
+        hard = losses.contrastive(logits, valid=mask)
+        assert losses.contrastive(logits, valid=mask, targets=targets) == hard
 
 
 def test_soft_targets_are_shared_by_jaccard_similarity(logits):
@@ -168,7 +168,7 @@ def test_soft_targets_are_shared_by_jaccard_similarity(logits):
         -(share * (z - np.log(np.exp(z).sum(1, keepdims=True)))).sum(1).mean()
         for z in (x, x.T)
     ]
-    soft = losses.contrastive(logits, None, overlap(sets))
+    soft = losses.contrastive(logits, targets=overlap(sets))
     np.testing.assert_allclose(soft, wanted, rtol=1e-5)
     # Clips of one set are no longer each other's negatives.
     assert not np.allclose(soft, losses.contrastive(logits), rtol=1e-2)
@@ -181,8 +181,8 @@ def test_other_contrastive_losses_are_symmetric_and_know_no_order(logits, kind):
 
     def total(x, targets):
         if kind == "sigmoid":
-            return losses.sigmoid_contrastive(x, None, targets == 1)
-        return sum(losses.contrastive(x, None, targets))
+            return losses.sigmoid_contrastive(x, same=targets == 1)
+        return sum(losses.contrastive(x, targets=targets))
 
     value = total(logits, targets)
     np.testing.assert_allclose(total(logits.T, targets), value, rtol=1e-6)
@@ -194,7 +194,7 @@ def test_other_contrastive_losses_are_symmetric_and_know_no_order(logits, kind):
 @pytest.mark.parametrize("b", [1, 2, 16])
 def test_soft_contrastive_of_equal_logits_is_log_b(b):
     targets = overlap([{i // 2, 9} for i in range(b)])
-    both = losses.contrastive(jnp.full((b, b), -7.0), None, targets)
+    both = losses.contrastive(jnp.full((b, b), -7.0), targets=targets)
     np.testing.assert_allclose(both, [np.log(b)] * 2, rtol=1e-5, atol=1e-6)
 
 
@@ -207,7 +207,7 @@ def test_sigmoid_contrastive_is_its_definition(logits):
     z[0, 1] = z[1, 0] = 1
     wanted = np.log1p(np.exp(-z * x)).sum() / 8
     same = jnp.asarray(z > 0)
-    value = losses.sigmoid_contrastive(logits, None, same)
+    value = losses.sigmoid_contrastive(logits, same=same)
     np.testing.assert_allclose(value, wanted, rtol=1e-5)
     zero = losses.sigmoid_contrastive(jnp.zeros((4, 4)))
     np.testing.assert_allclose(zero, 4 * np.log(2), rtol=1e-6)
@@ -216,10 +216,10 @@ def test_sigmoid_contrastive_is_its_definition(logits):
 def test_sigmoid_contrastive_leaves_clips_without_a_sentence_out(logits):
     kept = np.asarray([0, 2, 3, 7])
     valid = jnp.zeros(8, bool).at[kept].set(True)
-    value = losses.sigmoid_contrastive(logits, valid)
+    value = losses.sigmoid_contrastive(logits, valid=valid)
     wanted = losses.sigmoid_contrastive(logits[np.ix_(kept, kept)])
     np.testing.assert_allclose(value, wanted, rtol=1e-6)
-    assert losses.sigmoid_contrastive(logits, jnp.zeros(8, bool)) == 0
+    assert losses.sigmoid_contrastive(logits, valid=jnp.zeros(8, bool)) == 0
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,10 @@ def test_sigmoid_contrastive_leaves_clips_without_a_sentence_out(logits):
 )
 @pytest.mark.parametrize("loss", [losses.contrastive, losses.sigmoid_contrastive])
 def test_masks_that_do_not_fit_are_named(loss, arrays, message):
+    matrix = "targets" if loss is losses.contrastive else "same"
+    options = dict(zip(("valid", matrix), arrays[1:], strict=False))
     with pytest.raises(ValueError, match=message):
-        loss(*arrays)
+        loss(arrays[0], **options)
 
 
 DECAYS = {

@@ -34,10 +34,13 @@ class ClipStore:
         self.residency = residency
         self.resident = None
         if residency == "device":
-            frames = np.empty((int(sizes.sum()), *clips.shape[1:]), np.uint8)
+            frames = None
             for i in tqdm(range(n), desc="decoding clips", leave=False):
-                stored = slice(self.starts[i], self.starts[i] + sizes[i])
-                frames[stored] = clips.decode(i, self._stored(i))
+                decoded = clips.decode(i, self._stored(i))
+                if frames is None:
+                    shape = (int(sizes.sum()), *clips.shape[1:])
+                    frames = np.empty(shape, decoded.dtype)
+                frames[self.starts[i] : self.starts[i] + sizes[i]] = decoded
             self.resident = jnp.asarray(frames)
 
     def frames(
