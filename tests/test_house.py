@@ -15,16 +15,17 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 FLOORS = {
     0: "errors facs files shapes",
     1: "convert.rules data.batches data.sampling losses metrics models.layers optim "
-    "predictions protocols sharding writers checkpoint data.faces",
+    "predictions protocols sharding tokenizer writers checkpoint data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
     "models.emotion_head models.uniformer_v2 workdir",
-    3: "data.store models.mer_clip report results text",
-    4: "summary train",
-    5: "programs",
-    6: "story",
-    7: "rounds",
-    8: "experiment predict explain",
-    9: "main",
+    3: "data.store models.factorized_vit report results text",
+    4: "models.mer_clip summary",
+    5: "train",
+    6: "programs",
+    7: "story",
+    8: "rounds",
+    9: "experiment predict explain",
+    10: "main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
@@ -34,9 +35,10 @@ STANDARD |= {"re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
-    "absl array_record beartype cv2 dlib grain hypothesis jaxtyping jinja2 matplotlib "
-    "ml_collections openpyxl pandas PIL sklearn tensorboardX tensorflow "
-    "tensorflow_datasets torch tqdm transformers"
+    "absl array_record beartype cv2 dlib ftfy grain huggingface_hub hypothesis "
+    "jaxtyping jinja2 matplotlib ml_collections openpyxl pandas PIL safetensors "
+    "sklearn tensorboardX tensorflow tensorflow_datasets tokenizers torch tqdm "
+    "transformers"
 ).split()
 
 
@@ -117,6 +119,8 @@ ONLY = {
     "dlib": {"data.faces"},
     "jaxtyping": {"shapes"},
     "tensorboardX": {"writers"},
+    "tokenizers": {"tokenizer"},
+    "ftfy": {"tokenizer"},
 }
 
 
