@@ -1,5 +1,6 @@
 """One experiment, in the order it happens: data, members, prompts, rounds, report."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from merclip_jax import (
     train,
     workdir,
 )
+from merclip_jax.convert import start
 from merclip_jax.data.augment import Probabilities
 from merclip_jax.data.source import Clips, load_clips
 from merclip_jax.data.store import ClipStore
@@ -73,12 +75,18 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
             "or more, the others with 0"
         )
     settings = flatten(config)
-    workdir.claim(path, identity(clips, settings))
+    tower = (
+        start.load_text(config.init.text, size_of(config)) if config.init.text else None
+    )
+    begun = start_of(config, len(clips.classes))
+    origins = [found.lineage for found in (begun, tower) if found]
+    workdir.claim(path, identity(clips, settings) | start.identity(origins))
     members = members_of(clips, config)
     print(describe(clips, config, members))
 
-    table = prompt_table(clips, config)
+    table = prompt_table(clips, config, tower)
     plan = plan_of(clips, config, table, path)
+    plan = dataclasses.replace(plan, start=begun.arrays if begun else {})
     stack = stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)
     found = rounds.load_results(plan, members)
@@ -108,7 +116,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
         dropped=config.data.dropped,
         ceiling=summary.ceiling_of(clips),
         oracle=oracle,
-        lineage=["random initialisation (no pretrained weights)"],
+        lineage=start.lineage_lines(origins),
         timing={"seconds_this_command": round(time.monotonic() - started, 1)},
         notes=notes_of(clips, config, plan),
     )
@@ -168,7 +176,22 @@ def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
     return protocols.members(folds, protocol.seeds)
 
 
-def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
+def start_of(config: ConfigDict, classes: int) -> start.Start | None:
+    """The weights that every member starts from, None for random ones."""
+    init, data = config.init, config.data
+    return start.load(
+        model_of(config, classes),
+        (data.frames, data.image_size),
+        vision=init.vision,
+        merclip=init.merclip,
+        norm_from_classifier=init.norm_from_classifier,
+        new_head=init.new_head,
+    )
+
+
+def prompt_table(
+    clips: Clips, config: ConfigDict, published: start.Text | None = None
+) -> text.PromptTable:
     """Encode every prompt of the task once, with the frozen text tower."""
     bank = text.prompt_bank(
         clips.au_cell.tolist(),
@@ -176,14 +199,17 @@ def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
         order=config.text.order,
         last_and=config.text.last_and,
     )
-    reference = text.reference_texts(bank.templates)
-    vocabulary = text.WordVocabulary.of(reference)
-    tower = mer_clip.clip_text(
-        size_of(config), vocabulary=vocabulary.size, context=vocabulary.context
-    )
-    variables = text.random_tower(
-        tower, jax.random.key(0), vocabulary.encode(reference)
-    )
+    if published:
+        tower, variables, vocabulary, _ = published
+    else:
+        reference = text.reference_texts(bank.templates)
+        vocabulary = text.WordVocabulary.of(reference)
+        tower = mer_clip.clip_text(
+            size_of(config), vocabulary=vocabulary.size, context=vocabulary.context
+        )
+        variables = text.random_tower(
+            tower, jax.random.key(0), vocabulary.encode(reference)
+        )
     features = text.encode_prompts(tower, variables, vocabulary.encode(bank.texts()))
     features = features.reshape(len(bank.templates), len(bank.cells), -1)
     return text.PromptTable(bank, features, bank.index(clips.au_cell.tolist()))
@@ -203,24 +229,8 @@ def plan_of(
     clips: Clips, config: ConfigDict, table: text.PromptTable, path: Path
 ) -> programs.Plan:
     """Model, optimiser, hyper-parameters and clips as the rounds take them."""
-    model, optimiser, loss, train_ = (
-        config.model,
-        config.optim,
-        config.loss,
-        config.train,
-    )
-    built = mer_clip.mer_clip(
-        size_of(config),
-        classes=len(clips.classes),
-        drop_path=model.drop_path,
-        global_drop_path=model.global_drop_path,
-        global_mlp_dropout=model.global_mlp_dropout,
-        head_dropout=model.head_dropout,
-        learn_temperature=model.learn_temperature,
-        bn_group_size=model.bn_group_size or None,
-        attention=model.attention,
-        dtype=dtype_of(model.dtype),
-    )
+    optimiser, loss, train_ = config.optim, config.loss, config.train
+    built = model_of(config, len(clips.classes))
     tx = optim.adamw(
         weight_decay=optimiser.weight_decay,
         clip_norm=optimiser.clip_norm,
@@ -256,6 +266,23 @@ def plan_of(
         selection=config.protocol.selection,
         keep_weights=train_.keep_weights,
         workdir=path,
+    )
+
+
+def model_of(config: ConfigDict, classes: int) -> mer_clip.MerClip:
+    """The config's model."""
+    model = config.model
+    return mer_clip.mer_clip(
+        size_of(config),
+        classes=classes,
+        drop_path=model.drop_path,
+        global_drop_path=model.global_drop_path,
+        global_mlp_dropout=model.global_mlp_dropout,
+        head_dropout=model.head_dropout,
+        learn_temperature=model.learn_temperature,
+        bn_group_size=model.bn_group_size or None,
+        attention=model.attention,
+        dtype=dtype_of(model.dtype),
     )
 
 

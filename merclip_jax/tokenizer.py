@@ -60,9 +60,7 @@ class ClipTokenizer:
             )
 
     @classmethod
-    def from_merges(
-        cls, path: str | Path, *, context: int = CONTEXT
-    ) -> "ClipTokenizer":
+    def from_merges(cls, path: str | Path, context: int = CONTEXT) -> "ClipTokenizer":
         """From the list of merges that CLIP was published with, gzipped or plain.
 
         UserError names the file when it is damaged or holds too few merges.
@@ -79,9 +77,7 @@ class ClipTokenizer:
         return cls({t: i for i, t in enumerate(tokens)}, merges, context)
 
     @classmethod
-    def from_folder(
-        cls, path: str | Path, *, context: int = CONTEXT
-    ) -> "ClipTokenizer":
+    def from_folder(cls, path: str | Path, context: int = CONTEXT) -> "ClipTokenizer":
         """From vocab.json and merges.txt, or tokenizer.json, as Hugging Face has them.
 
         UserError names the folder or file when one lacks, is damaged or is no CLIP's.

@@ -18,14 +18,15 @@ FLOORS = {
     "predictions protocols sharding tokenizer writers checkpoint data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
     "models.emotion_head models.uniformer_v2 workdir",
-    3: "data.store models.factorized_vit report results text",
+    3: "begin convert.families convert.read convert.write data.store models.factorized_vit "
+    "report results text",
     4: "models.mer_clip summary",
-    5: "train",
-    6: "programs",
-    7: "story",
-    8: "rounds",
+    5: "convert.fit train",
+    6: "convert.sources convert.table programs",
+    7: "convert.start story",
+    8: "convert.convert rounds",
     9: "experiment predict explain",
-    10: "main",
+    10: "convert.__main__ main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
@@ -111,7 +112,7 @@ def test_the_core_takes_values(name):
 ONLY = {
     "orbax": {"checkpoint"},
     "ml_collections": {"main", "experiment"},
-    "absl": {"main"},
+    "absl": {"convert.__main__", "main"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.source", "data.faces", "predict"},
     "tensorflow_datasets": {"data.source"},
@@ -119,6 +120,8 @@ ONLY = {
     "dlib": {"data.faces"},
     "jaxtyping": {"shapes"},
     "tensorboardX": {"writers"},
+    "huggingface_hub": {"convert.read"},
+    "safetensors": {"convert.read", "convert.write"},
     "tokenizers": {"tokenizer"},
     "ftfy": {"tokenizer"},
 }
