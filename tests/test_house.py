@@ -18,8 +18,8 @@ FLOORS = {
     "predictions protocols sharding tokenizer writers checkpoint data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
     "models.emotion_head models.uniformer_v2 workdir",
-    3: "begin convert.families convert.read convert.write data.store models.factorized_vit "
-    "report results text",
+    3: "begin convert.families convert.read convert.write data.store "
+    "models.factorized_vit report results text",
     4: "models.mer_clip summary",
     5: "convert.fit train",
     6: "convert.sources convert.table programs",

@@ -7,6 +7,7 @@ until an array is used.
 import hashlib
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -31,6 +32,18 @@ IN_FOLDER = (
     "open_clip_pytorch_model.bin",
 )
 BESIDE = ("vocab.json", "merges.txt", "config.json", "open_clip_config.json")
+# What trainers save beside the tensors, none of which is needed: read as nothing.
+_INERT = (
+    "_codecs.encode",
+    "argparse.Namespace",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -135,6 +148,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Inert:
+    """Stands in for what trainers save beside the tensors; it does nothing."""
+
+    def __init__(self, *args):
+        del args
+
+    def __setstate__(self, state):
+        del state
+
+
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         # It checks the header and every offset; its NumPy arrays lack bfloat16.
@@ -178,14 +201,17 @@ def _torch(path: Path, *, zipped: bool):
             if zipped and _is_torchscript(path):
                 found = torch.jit.load(path, map_location="cpu").state_dict()
             else:
-                found = torch.load(
-                    path, map_location="cpu", weights_only=True, mmap=zipped or None
-                )
+                inert = [(_Inert, name) for name in _INERT]
+                with torch.serialization.safe_globals(inert):
+                    found = torch.load(
+                        path, map_location="cpu", weights_only=True, mmap=zipped or None
+                    )
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "allowed" in str(error):
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named:
             raise UserError(
-                f"{path}: refused, because it holds more than tensors and loading it "
-                f"could run code ({_first_line(error)})"
+                f"{path}: refused, because it names {named[1]} beside its tensors, and "
+                "loading that could run code"
             ) from error
         raise UserError(
             f"{path}: not a whole PyTorch file ({_first_line(error)})"
@@ -213,5 +239,6 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = str(error).split("WeightsUnpickler error:")[-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else repr(error)

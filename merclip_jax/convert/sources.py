@@ -71,9 +71,11 @@ def _from_file(path: Path) -> Opened:
     record |= {"nested": list(found.nested), "prefixes": list(named.prefixes)}
     try:
         modules = _modules(named.family, parts)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:  # what tells the structure lacks or is odd
         problems = [p for part in parts.values() for p in part.problems]
-        raise fail(str(path), [*problems, f"{error}: missing from the file"]) from error
+        if not any(error.args[0] in part.bad for part in parts.values()):
+            problems.append(f"{error.args[0]}: missing from the file")
+        raise fail(str(path), problems) from error
     for name in PARTS:
         if (
             name not in modules

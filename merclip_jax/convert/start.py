@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from merclip_jax.convert import families
@@ -145,7 +147,8 @@ def load_text(source: str, size: Size) -> Text:
             "bpe_simple_vocab_16e6.txt.gz, beside the file"
         )
     tower = tower_of(size, padded(module))
-    return Text(tower, unflatten(start.arrays), tokenizer, start.lineage)
+    variables = jax.tree.map(jnp.asarray, unflatten(start.arrays))
+    return Text(tower, variables, tokenizer, start.lineage)
 
 
 def fit_vision(
