@@ -86,7 +86,10 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
 
     table = prompt_table(clips, config, tower)
     plan = plan_of(clips, config, table, path)
-    plan = dataclasses.replace(plan, start=begun.arrays if begun else {})
+    lineage = start.lineage_lines(origins)
+    plan = dataclasses.replace(
+        plan, start=begun.arrays if begun else {}, lineage=lineage
+    )
     stack = stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)
     found = rounds.load_results(plan, members)
@@ -116,7 +119,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
         dropped=config.data.dropped,
         ceiling=summary.ceiling_of(clips),
         oracle=oracle,
-        lineage=start.lineage_lines(origins),
+        lineage=lineage,
         timing={"seconds_this_command": round(time.monotonic() - started, 1)},
         notes=notes_of(clips, config, plan),
     )

@@ -19,7 +19,8 @@ from merclip_jax.protocols import Member
 class Plan:
     """Everything a round needs beside its members; labels, au_sets: [n].
 
-    `start` maps Flax paths to the arrays that every member starts from.
+    `start` maps Flax paths to the arrays that every member starts from, `lineage` says
+    where they come from.
     """
 
     model: MerClip
@@ -37,6 +38,7 @@ class Plan:
     keep_weights: bool
     workdir: Path
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    lineage: Sequence[str] = ()
 
 
 class Programs:

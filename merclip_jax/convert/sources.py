@@ -144,8 +144,20 @@ def _from_training(path: Path) -> Opened:
         "family": "MER-CLIP trained here",
         "bytes": size,
         "sha256": digest.hexdigest(),
+        "earlier": _earlier(path),
     }
     return Opened(path.name, [record], {"video": video}, modules)
+
+
+def _earlier(path: Path) -> list[str]:
+    """What the weights of a training started from, as its result card says it."""
+    origin = path / "origin.json"
+    if not origin.exists():
+        return []
+    try:
+        return [str(line) for line in json.loads(origin.read_text("utf-8"))["lineage"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{origin}: not whole ({error!r})") from error
 
 
 def _record(path: Path, title: str) -> dict:

@@ -212,6 +212,8 @@ def lineage_lines(lineages: Sequence[Mapping]) -> list[str]:
         for word in ("changed", "initialised", "dropped"):
             for why, count in reasons(lineage[word]).items():
                 line += f"; {count} {word}: {why}"
+        earlier = [e for r in lineage["sources"] for e in r.get("earlier", [])]
+        line += "".join(f"; trained from {e}" for e in earlier)
         lines.append(line)
     return lines
 

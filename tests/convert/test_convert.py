@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from merclip_jax.convert import apply, convert, families, fit, write
+from merclip_jax.convert import (
+    apply,
+    convert,
+    families,
+    fit,
+    sources,
+    start,
+    write,
+)
 from merclip_jax.errors import UserError
+from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
@@ -167,6 +176,47 @@ def test_every_key_of_the_published_lists_has_its_place(
     if named.family == "mer_clip":
         wanted |= fit.text_shapes(families.text_module(placed.arrays))
     assert {p: a.shape for p, a in placed.arrays.items()} == wanted
+
+
+@pytest.mark.parametrize("size", ["b16", "l14"])
+@pytest.mark.parametrize("family", ["clip", "ssv2", "kinetics"])
+def test_published_sizes_fill_their_modules(size, family):
+    """At full size, with arrays that take no memory."""
+    published = mer_clip.SIZES[size]
+    side = 224 // published.patch_size
+    if family == "clip":
+        shapes = made.clip_shapes(published, side=side, vocabulary=49408)
+        structure = "ssv2"
+    else:
+        count = 4 if family == "kinetics" else len(published.global_layers)
+        structure = family
+        shapes = made.uniformer_shapes(
+            published, structure=family, side=side, classes=174, globals_=count
+        )
+    one = np.float32(1)
+    state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
+    named = families.recognise(family, state)
+    table = families.FAMILIES[named.family]
+    video = apply.place(
+        {k: v for k, v in named.state.items() if "visual" in k or family != "clip"},
+        table.video,
+        dropped=table.dropped,
+    )
+    module = families.video_module(named.family, video.arrays)
+    opened = sources.Opened(
+        family, [], {"video": video}, {"video": module | {"family": named.family}}
+    )
+    model = mer_clip.mer_clip(published, classes=3, structure=structure)
+    wanted = fit.shapes_of(model, 224)
+    fitted = start.fit_vision(opened, wanted)
+    assert not fitted.problems
+    assert fitted.arrays.keys() | fitted.initialised.keys() == wanted.keys()
+    assert fit.size_name(module) == size
+    if family == "clip":
+        text = apply.place(named.state, table.text, dropped=((".*", "not text"),))
+        tower = families.text_module(text.arrays)
+        assert {p: a.shape for p, a in text.arrays.items()} == fit.text_shapes(tower)
+        assert tower["out"] == published.embed
 
 
 def test_the_first_source_gives_its_part(tmp_path):

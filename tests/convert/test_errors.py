@@ -1,6 +1,5 @@
 """Damaged and foreign files: one clear error, nothing left behind."""
 
-import gc
 import json
 from pathlib import Path
 
@@ -144,7 +143,6 @@ def test_a_failure_leaves_nothing(whole, tmp_path, monkeypatch, error):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["w.safetensors"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_folder(whole, tmp_path):
     convert.write_folder(convert.convert([whole]), tmp_path / "out")
     lineage = tmp_path / "out/lineage.json"
@@ -161,12 +159,9 @@ def test_a_damaged_folder(whole, tmp_path):
         with pytest.raises(UserError, match=message):
             sources.open_source(str(tmp_path / "out"))
     lineage.write_text(text)
-    for path in (tmp_path / "out/video").rglob("*"):
-        if path.is_file() and path.parent.name == "d":
-            path.write_bytes(b"")
+    (tmp_path / "out/video/_METADATA").write_text("{")
     with pytest.raises(UserError, match="video: these weights cannot be read"):
         sources.open_source(str(tmp_path / "out"))
-    gc.collect()  # what orbax leaves unfinished complains here, not in another test
 
 
 def test_another_activation_is_refused(tmp_path):

@@ -215,6 +215,8 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
         np.testing.assert_array_equal(
             found.arrays["params/encoder/ln_pre/bias"], clip["visual.ln_pre.bias"]
         )
+        (line,) = start.lineage_lines([found.lineage])
+        assert f"; trained from {video}; trained from {text}" in line
     count = convert.write_torch(str(weights[0]), tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
     assert not again.problems
