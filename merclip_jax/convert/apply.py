@@ -145,7 +145,14 @@ def to_torch(
             continue
         match, key, layout = hits[0]
         key = key.format(**match.groupdict())
-        state[key] = np.require(layout.to_torch(np.asarray(array)), requirements="C")
+        try:
+            official = layout.to_torch(np.asarray(array))
+        except ValueError:
+            lost.append(
+                f"{path}: expected the official model's shape, not {array.shape}"
+            )
+            continue
+        state[key] = np.require(official, requirements="C")
         if key.endswith(".running_var"):  # torch's BatchNorm counts its batches
             counter = key.removesuffix("running_var") + "num_batches_tracked"
             state[counter] = np.zeros((), np.int64)

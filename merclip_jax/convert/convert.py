@@ -165,7 +165,8 @@ def describe(module: dict) -> str:
             f"{module['taps']}, {module['local_mhra'] or 'no'} local MHRA a block, "
             f"{module['global_blocks']} global blocks"
         )
-    return line + (f", {module['classes']} classes" if module["classes"] else "")
+    line += f", {module['classes']} classes" if module["classes"] else ""
+    return line + (f", fitted into {module['into']}" if "into" in module else "")
 
 
 def _fit_video(opened: Opened, into: str, new_head: bool) -> Fit:

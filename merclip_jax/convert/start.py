@@ -23,6 +23,7 @@ from merclip_jax.convert.fit import (
 )
 from merclip_jax.convert.fit import text_tower as tower_of
 from merclip_jax.convert.sources import Opened, open_source
+from merclip_jax.convert.table import parameters
 from merclip_jax.errors import UserError
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip, Size
@@ -190,7 +191,7 @@ def account(opened: Opened, fitted: Fit, part: str) -> dict:
         "changed": fitted.changed,
         "initialised": fitted.initialised,
         "dropped": fitted.dropped,
-        "parameters": sum(int(a.size) for a in fitted.arrays.values()),
+        "parameters": parameters(fitted, fitted.used),
     }
 
 

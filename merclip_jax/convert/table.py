@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from merclip_jax.convert.fit import Fit
 
@@ -39,7 +39,7 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
         if not used and not fresh:
             continue
         keys = [key for path in used for key in fitted.used[path]]
-        size = sum(fitted.arrays[path].size for path in used)
+        size = parameters(fitted, used)
         way = f"{_stem(keys, '.')} -> {_stem(used, '/')}" if used else _stem(fresh, "/")
         rows.append((name, str(len(keys)), f"{size:,}", way, str(len(fresh)), "0"))
     if dropped:
@@ -47,7 +47,7 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
             ("left aside", "0", "0", _stem(dropped, "."), "0", str(len(dropped)))
         )
     keys = sum(len(k) for k in fitted.used.values())
-    size = sum(a.size for a in fitted.arrays.values())
+    size = parameters(fitted, fitted.used)
     total = (
         str(keys),
         f"{size:,}",
@@ -63,6 +63,11 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
         lines.append(f"UNEXPLAINED: {len(fitted.problems)}")
         lines += [f"  {problem}" for problem in sorted(fitted.problems)]
     return "\n".join(lines)
+
+
+def parameters(fitted: Fit, paths: Iterable[str]) -> int:
+    """How many parameters lie under some paths; BN statistics are none."""
+    return sum(int(fitted.arrays[p].size) for p in paths if p.startswith("params/"))
 
 
 def group(path: str) -> str:
@@ -86,7 +91,7 @@ def _stem(names: Sequence[str] | Mapping, separator: str) -> str:
     if len(set(names)) == 1:
         return names[0]
     stem = os.path.commonprefix([re.sub(r"\d+", "*", name) for name in names])
-    return stem[: stem.rfind(separator) + 1] + "..."
+    return stem[: stem.rfind(separator) + 1] + "*"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

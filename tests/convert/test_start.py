@@ -143,6 +143,25 @@ def test_a_folder_starts_as_its_file_does(file, tmp_path):
     assert ours.lineage["used"] == theirs.lineage["used"]
 
 
+@pytest.mark.parametrize("into", ["uniformer_v2", "factorized_vit"])
+def test_a_folder_fitted_into_an_encoder(file, tmp_path, monkeypatch, into):
+    monkeypatch.setitem(mer_clip.SIZES, "made", TINY)
+    source = file("clip")
+    found = convert.convert([source], into=into)
+    assert not found.problems
+    assert f"fitted into {into}" in convert.report(found)
+    convert.write_folder(found, tmp_path / "out")
+    wanted = shapes(video=into)
+    ours = start.load_vision(str(tmp_path / "out"), wanted)
+    theirs = start.load_vision(source, wanted)
+    assert ours.arrays.keys() == theirs.arrays.keys()
+    for path, array in ours.arrays.items():
+        np.testing.assert_array_equal(array, theirs.arrays[path])
+    if into == "uniformer_v2":
+        with pytest.raises(UserError, match="patch_embed/kernel: expected"):
+            convert.write_torch(str(tmp_path / "out"), tmp_path / "b.safetensors")
+
+
 @pytest.mark.parametrize(
     "load, name, message",
     [
