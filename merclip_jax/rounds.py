@@ -180,6 +180,7 @@ def _finish(plan, programs, state, group, stacked, story) -> None:
             folder = plan.workdir / "weights" / member.name
             save_weights(folder, one)
             origin = {"member": member.name, "lineage": list(plan.lineage)}
+            folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "origin.json", json.dumps(origin).encode())
         path = _path(plan, member)
         if path.exists():

@@ -34,15 +34,16 @@ class Opened:
     tokenizer: ClipTokenizer | None = None
 
 
-def open_source(source: str) -> Opened:
+def open_source(source: str, *, only: str = "") -> Opened:
     """Reads a path, a converted or trained folder, or hf://owner/name/file.
 
+    `only` names the one part that is wanted, which spares reading a folder's others.
     Raises UserError that names the source when it cannot be read or is no family that
     this project knows. Arrays that do not fit are told in the parts' problems.
     """
     path = read.locate(source)
     if (path / write.LINEAGE).exists():
-        return _from_folder(path)
+        return _from_folder(path, only)
     if path.is_dir() and checkpoint.holds_weights(path):
         return _from_training(path)
     path = read.file_of(path)
@@ -114,8 +115,8 @@ def _modules(family: str, parts: Mapping[str, Placement]) -> dict[str, dict]:
     return {name: module for name, module in found.items() if module}
 
 
-def _from_folder(path: Path) -> Opened:
-    arrays, lineage = write.read_folder(path)
+def _from_folder(path: Path, only: str) -> Opened:
+    arrays, lineage = write.read_folder(path, only=only)
     parts = {}
     for name, found in arrays.items():
         keys = {p: tuple(k) for p, k in lineage["parts"][name]["used"].items()}

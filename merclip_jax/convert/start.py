@@ -18,7 +18,6 @@ from merclip_jax.convert.fit import (
     Shapes,
     fit,
     shapes_of,
-    structure_name,
     text_shapes,
 )
 from merclip_jax.convert.fit import text_tower as tower_of
@@ -101,7 +100,7 @@ def load_vision(
     though UniFormerV2 has its like before the classifier. Raises UserError that lists
     what does not fit.
     """
-    opened = open_source(source)
+    opened = open_source(source, only="video")
     fitted = fit_vision(opened, shapes, norm_from_classifier=norm_from_classifier)
     return _start(opened, fitted, "video", shapes)
 
@@ -111,7 +110,7 @@ def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Star
 
     Raises UserError that lists what does not fit.
     """
-    opened = open_source(source)
+    opened = open_source(source, only="video")
     placed, family = _video(opened)
     if family != "mer_clip":
         raise UserError(
@@ -130,7 +129,7 @@ def load_text(source: str, size: Size) -> Text:
     Contexts shorter than CLIP's are padded with rows of zeros. Raises UserError that
     lists what does not fit, and when no tokenizer lies with the weights.
     """
-    opened = open_source(source)
+    opened = open_source(source, only="text")
     if "text" not in opened.parts:
         raise UserError(f"{source}: holds no text tower")
     module = opened.modules["text"] | {
@@ -249,15 +248,21 @@ def _beyond(shapes: Shapes, whys: Sequence[Why]) -> list[Why]:
 
 def _start(opened: Opened, fitted: Fit, part: str, shapes: Shapes) -> Start:
     if fitted.problems:
-        problems = list(fitted.problems)
-        module = opened.modules[part]
-        wanted = shapes.get("params/encoder/patch_embed/kernel")
-        name = structure_name(module) if module.get("structure") else ""
-        if wanted and name and module["taps"] != wanted[0]:
-            error = fail(opened.name, problems)
-            raise UserError(
-                f"{error}\nThe file is of the {name!r} structure: set "
-                f"config.model.structure={name}"
-            )
-        raise fail(opened.name, problems)
+        error = fail(opened.name, fitted.problems)
+        hint = _hint(opened.modules[part], shapes) if part == "video" else ""
+        raise UserError(f"{error}{hint}")
     return Start(fitted.arrays, account(opened, fitted, part))
+
+
+def _hint(module: Mapping, shapes: Shapes) -> str:
+    """What to set in the config so that the model is the file's, "" when unknown."""
+    taps, patch, _, _, width = shapes["params/encoder/patch_embed/kernel"]
+    size, structure = module["size"], module.get("structure", "")
+    if size and (module["width"], module["patch_size"]) != (width, patch):
+        return f"\nThe file is of the size {size}: set config.model.size={size}"
+    if structure and module["taps"] != taps:
+        return (
+            f"\nThe file is of the structure {structure}: set "
+            f"config.model.structure={structure}"
+        )
+    return ""

@@ -53,8 +53,10 @@ def write_torch(dst: Path, state: Mapping[str, np.ndarray]) -> None:
     _whole(dst, write)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
-    """Arrays by part and Flax path, and the lineage, of a converted folder.
+def read_folder(
+    folder: Path, *, only: str = ""
+) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
+    """Arrays by part (or of one) and Flax path, and the lineage, of a converted folder.
 
     Raises UserError when it is damaged or another program's.
     """
@@ -62,7 +64,7 @@ def read_folder(folder: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
     try:
         lineage = json.loads(path.read_text("utf-8"))
         schema = lineage["schema"]
-        names = list(lineage["parts"])
+        names = [name for name in lineage["parts"] if only in ("", name)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole lineage ({error!r})") from error
     if schema != SCHEMA:

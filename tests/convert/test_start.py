@@ -66,6 +66,12 @@ def test_kinetics_needs_its_structure(file):
     assert "params/encoder/global_1/attn/in_proj_kernel" in found.arrays
 
 
+def test_another_size_is_told(tmp_path, monkeypatch, file):
+    monkeypatch.setitem(mer_clip.SIZES, "made", TINY)
+    with pytest.raises(UserError, match="set config.model.size=made"):
+        start.load_vision(file("ssv2"), shapes(mini.NANO, image_size=32))
+
+
 def _kinetics_shapes():
     """The made file has two global blocks where the published have four."""
     wanted = shapes(structure="kinetics")
