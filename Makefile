@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
-.PHONY: demo test lint controls clean
+.PHONY: demo test test-convert lint controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -16,7 +16,11 @@ demo: $(VENV)/.demo
 		"trained and reported in $$(($$(date +%s) - built)) s"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
+		--ignore=tests/convert_torch
+
+test-convert: $(VENV)/.convert
+	$(BIN)/python -m pytest tests/convert_torch
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -38,6 +42,12 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]" && \
 	touch $@ $(VENV)/.demo && echo "installed in $$(($$(date +%s) - start)) s"
+
+$(VENV)/.convert: pyproject.toml constraints.txt | $(BIN)/python
+	@start=$$(date +%s); echo "installing into $(VENV)" && \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,convert]" && \
+	touch $@ $(VENV)/.test $(VENV)/.demo && \
+	echo "installed in $$(($$(date +%s) - start)) s"
 
 clean:
 	rm -rf $(VENV) runs data *.egg-info

@@ -16,6 +16,7 @@ RECIPES = {
         "model.learn_temperature": True,
         "model.bn_group_size": 8,  # BN statistics are per device
         "data.sampling": "keyframes_integer",
+        "init.norm_from_classifier": False,  # a naming accident of its loader
         "text.positions": 32,  # ViCLIP's; the rest of the 77 are zeros
         "augment.augmix": 1.0,
         "augment.flip": 0.0,
@@ -70,6 +71,13 @@ def base() -> ConfigDict:
                 "sampling": "keyframes",
                 "residency": "auto",
                 "balanced": False,
+            },
+            "init": {  # a path, a converted folder or hf://owner/name/file
+                "vision": "",  # the encoder's weights, "" for random ones
+                "text": "",  # the text tower's and its tokenizer
+                "merclip": "",  # a whole MER-CLIP's, in place of vision
+                "norm_from_classifier": True,  # UniFormerV2's proj.0 as our norm
+                "new_head": False,  # with merclip: start the last layer anew
             },
             "text": {
                 "guide": "au",  # or "emotion": prompts name the class instead

@@ -1,5 +1,6 @@
 """One experiment, in the order it happens: data, members, prompts, rounds, report."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 
 import merclip_jax
 from merclip_jax import programs, report, results, rounds, settings, summary, workdir
+from merclip_jax.convert import start
 from merclip_jax.data.source import Clips
 
 # What may change between two commands that continue one run: no number depends on it.
@@ -31,12 +33,19 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     started = time.monotonic()
     settings.check(config)
     values = settings.flatten(config)
-    workdir.claim(path, identity(clips, values))
+    tower = settings.tower_of(config)
+    begun = settings.start_of(config, classes=len(clips.classes))
+    origins = [found.lineage for found in (begun, tower) if found]
+    workdir.claim(path, identity(clips, values) | start.identity(origins))
     members = settings.members_of(clips, config)
     print(describe(clips, config, members))
 
-    table = settings.prompt_table(clips, config)
-    plan = settings.plan_of(clips, config, table, path)
+    table = settings.prompt_table(clips, config, tower)
+    plan = dataclasses.replace(
+        settings.plan_of(clips, config, table, path),
+        start=begun.arrays if begun else {},
+        lineage=start.lineage_lines(origins),
+    )
     stack = settings.stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)
     found = rounds.load_results(plan, members)
@@ -66,7 +75,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
         dropped=config.data.dropped,
         ceiling=summary.ceiling_of(clips),
         oracle=oracle,
-        lineage=["random initialisation (no pretrained weights)"],
+        lineage=plan.lineage,
         timing={"seconds_this_command": round(time.monotonic() - started, 1)},
         notes=notes_of(clips, config, plan),
     )

@@ -1,7 +1,7 @@
 """What a stack needs to run: its plan, its compiled functions, how many fit."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from merclip_jax import sharding, train
+from merclip_jax import begin, sharding, train
 from merclip_jax.data.store import ClipStore
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.protocols import Member
@@ -17,7 +17,11 @@ from merclip_jax.protocols import Member
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything a round needs beside its members; labels, au_sets: [n]."""
+    """Everything a round needs beside its members; labels, au_sets: [n].
+
+    `start` maps Flax paths to the arrays that every member starts from, `lineage` says
+    where they come from.
+    """
 
     model: MerClip
     tx: optax.GradientTransformation
@@ -33,6 +37,8 @@ class Plan:
     selection: str
     keep_weights: bool
     workdir: Path
+    start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    lineage: Sequence[str] = ()
 
 
 class Programs:
@@ -55,8 +61,9 @@ class Programs:
             for where in (self.scanned, self.single)
         }
         shape = plan.store.clips.shape
-        self.init = jax.jit(
-            train.stack_init(plan.model, plan.tx, shape), out_shardings=member
+        fresh = train.stack_init(plan.model, plan.tx, shape)
+        self.begin = jax.jit(
+            lambda keys, start: begin.fill(fresh(keys), start), out_shardings=member
         )
         step = train.stack_train(plan.model, plan.tx, plan.hyper)
 
@@ -86,6 +93,10 @@ class Programs:
         )
         inner = max(len(m.fold.inner) for m in members)
         self.inner_batches = -(-inner // plan.batch_size)
+
+    def init(self, keys: jax.Array) -> train.TrainState:
+        """The stack's state at step 0: random where the plan's start has nothing."""
+        return self.begin(keys, dict(self.plan.start))
 
     def place(self, frames: np.ndarray, where) -> jax.Array:
         """Clips on their devices: gathered there by `ClipStore.frames`, or sent."""

@@ -1,5 +1,6 @@
 """One stack of members from init or checkpoint to saved predictions: the loop."""
 
+import json
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from merclip_jax import sharding, train
 from merclip_jax.checkpoint import RoundCheckpoint, save_weights
 from merclip_jax.data.batches import member_batches, padded, stack_batches
+from merclip_jax.files import write_atomically
 from merclip_jax.programs import Plan, Programs, steps_per_epoch
 from merclip_jax.protocols import Member
 from merclip_jax.story import Story
@@ -176,7 +178,11 @@ def _finish(plan, programs, state, group, stacked, story) -> None:
         if plan.keep_weights:
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), variables)
-            save_weights(plan.workdir / "weights" / member.name, one)
+            folder = plan.workdir / "weights" / member.name
+            save_weights(folder, one)
+            origin = {"member": member.name, "lineage": list(plan.lineage)}
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "origin.json", json.dumps(origin).encode())
         path = _path(plan, member)
         if path.exists():
             load_member(path, result.clip)

@@ -6,6 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from merclip_jax import facs, optim, programs, prompts, protocols, text, train
+from merclip_jax.convert import start
 from merclip_jax.data.augment import Augmentation
 from merclip_jax.data.source import Clips, load_clips
 from merclip_jax.data.store import ClipStore
@@ -100,8 +101,33 @@ def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
     return protocols.members(folds, protocol.seeds)
 
 
-def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
-    """Encode every prompt of the task once, with the frozen text tower."""
+def tower_of(config: ConfigDict) -> start.Text | None:
+    """The published text tower that the config names, None for a random one."""
+    if not config.init.text:
+        return None
+    return start.load_text(config.init.text, mer_clip.SIZES[config.model.size])
+
+
+def start_of(config: ConfigDict, *, classes: int) -> start.Start | None:
+    """The weights that every member starts from, None for random ones."""
+    init, data = config.init, config.data
+    return start.load(
+        model_of(config, classes=classes),
+        (data.frames, data.image_size),
+        vision=init.vision,
+        merclip=init.merclip,
+        norm_from_classifier=init.norm_from_classifier,
+        new_head=init.new_head,
+    )
+
+
+def prompt_table(
+    clips: Clips, config: ConfigDict, published: start.Text | None = None
+) -> text.PromptTable:
+    """Encode every prompt of the task once, with the frozen text tower.
+
+    Without a published tower it is a random one, made from fixed sentences.
+    """
     settings = config.text
     try:
         wording = facs.Wording(
@@ -122,15 +148,18 @@ def prompt_table(clips: Clips, config: ConfigDict) -> text.PromptTable:
             sets = bank.index(cells)
     except ValueError as error:
         raise UserError(f"config.text: {error}") from error
-    vocabulary = text.WordVocabulary.of(reference)
-    tower = mer_clip.clip_text(
-        mer_clip.SIZES[config.model.size],
-        vocabulary=vocabulary.size,
-        context=vocabulary.context,
-    )
-    variables = text.random_tower(
-        tower, jax.random.key(0), vocabulary.encode(reference)
-    )
+    if published:
+        tower, variables, vocabulary, _ = published
+    else:
+        vocabulary = text.WordVocabulary.of(reference)
+        tower = mer_clip.clip_text(
+            mer_clip.SIZES[config.model.size],
+            vocabulary=vocabulary.size,
+            context=vocabulary.context,
+        )
+        variables = text.random_tower(
+            tower, jax.random.key(0), vocabulary.encode(reference)
+        )
     variables = text.keep_positions(variables, settings.positions)
     features = text.encode_prompts(tower, variables, text.tokenise(vocabulary, bank))
     features = features.reshape(templates, len(bank.names), -1)

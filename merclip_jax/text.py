@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,17 @@ from merclip_jax.prompts import PromptBank
 
 RANDOM_TOKEN_STD = 0.5
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
+
+
+@runtime_checkable
+class Vocabulary(Protocol):
+    """What turns sentences into ids: `WordVocabulary`, or CLIP's own tokenizer."""
+
+    size: int
+    context: int
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Ids int32 [s, context]; ValueError names a text that cannot be encoded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +78,7 @@ class PromptTable:
     sets: np.ndarray
 
 
-def tokenise(vocabulary: WordVocabulary, bank: PromptBank) -> np.ndarray:
+def tokenise(vocabulary: Vocabulary, bank: PromptBank) -> np.ndarray:
     """Ids int32 [p * s, l] of a bank's sentences, template-major.
 
     Raises ValueError that names the AU set whose sentence cannot be encoded.

@@ -15,17 +15,19 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 FLOORS = {
     0: "errors facs files shapes",
     1: "convert.rules data.augmix data.batches data.sampling losses metrics "
-    "models.layers optim predictions protocols sharding writers checkpoint data.faces",
+    "models.layers optim predictions protocols sharding tokenizer writers checkpoint "
+    "data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
     "models.emotion_head models.uniformer_v2 prompts workdir",
-    3: "data.store models.factorized_vit report results text",
+    3: "begin convert.families convert.read convert.write data.store "
+    "models.factorized_vit report results text",
     4: "models.mer_clip summary",
-    5: "train",
-    6: "programs",
-    7: "settings story",
-    8: "rounds",
+    5: "convert.fit train",
+    6: "convert.sources convert.table programs",
+    7: "convert.start story",
+    8: "convert.convert rounds settings",
     9: "experiment predict explain",
-    10: "main",
+    10: "convert.__main__ main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
@@ -35,9 +37,10 @@ STANDARD |= {"random", "re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
-    "absl array_record beartype cv2 dlib grain hypothesis jaxtyping jinja2 matplotlib "
-    "ml_collections openpyxl pandas PIL sklearn tensorboardX tensorflow "
-    "tensorflow_datasets torch tqdm transformers"
+    "absl array_record beartype cv2 dlib ftfy grain huggingface_hub hypothesis "
+    "jaxtyping jinja2 matplotlib ml_collections openpyxl pandas PIL safetensors "
+    "sklearn tensorboardX tensorflow tensorflow_datasets tokenizers torch tqdm "
+    "transformers"
 ).split()
 
 
@@ -110,7 +113,7 @@ def test_the_core_takes_values(name):
 ONLY = {
     "orbax": {"checkpoint"},
     "ml_collections": {"experiment", "main", "settings"},
-    "absl": {"main"},
+    "absl": {"convert.__main__", "main"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.source", "data.faces", "predict"},
     "tensorflow_datasets": {"data.source"},
@@ -118,6 +121,10 @@ ONLY = {
     "dlib": {"data.faces"},
     "jaxtyping": {"shapes"},
     "tensorboardX": {"writers"},
+    "huggingface_hub": {"convert.read"},
+    "safetensors": {"convert.read", "convert.write"},
+    "tokenizers": {"tokenizer"},
+    "ftfy": {"tokenizer"},
 }
 
 

@@ -14,11 +14,13 @@ import numpy as np
 class Layout(NamedTuple):
     """How an official array becomes ours.
 
-    The official axes `squeeze`, of length one, fall away; then `axes` transposes.
+    The official axes `squeeze`, of length one, fall away; `axes` transposes; then axes
+    of length one are put in at `expand`.
     """
 
     squeeze: tuple[int, ...] = ()
     axes: tuple[int, ...] | None = None
+    expand: tuple[int, ...] = ()
 
     def to_flax(self, array: np.ndarray) -> np.ndarray:
         """The official array in our layout; ValueError when the rank is wrong."""
@@ -27,10 +29,12 @@ class Layout(NamedTuple):
         if array.ndim != wanted:
             raise ValueError(f"expected {wanted} axes, got shape {array.shape}")
         array = np.squeeze(array, self.squeeze) if self.squeeze else array
-        return array.transpose(self.axes) if self.axes else array
+        array = array.transpose(self.axes) if self.axes else array
+        return np.expand_dims(array, self.expand) if self.expand else array
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Our array in the official layout: the exact inverse of `to_flax`."""
+        array = np.squeeze(array, self.expand) if self.expand else array
         array = array.transpose(np.argsort(self.axes)) if self.axes else array
         return np.expand_dims(array, self.squeeze) if self.squeeze else array
 
@@ -38,6 +42,7 @@ class Layout(NamedTuple):
 SAME = Layout()
 LINEAR = Layout(axes=(1, 0))  # (out, in) -> (in, out)
 TUBELET = Layout(axes=(2, 3, 4, 1, 0))  # (out, in, t, h, w) -> (t, h, w, in, out)
+PATCH = Layout(axes=(2, 3, 1, 0), expand=(0,))  # (out, in, h, w) -> (1, h, w, in, out)
 POINTWISE = Layout(squeeze=(2, 3, 4), axes=(1, 0))  # (out, in, 1, 1, 1) -> (in, out)
 TEMPORAL = Layout(squeeze=(1, 3, 4), axes=(1, 0))  # (r, 1, 3, 1, 1) -> (3, r)
 DEPTHWISE = Layout(squeeze=(1,), axes=(1, 2, 3, 0))  # (d, 1, t, h, w) -> (t, h, w, d)
@@ -156,6 +161,69 @@ CLIP_TEXT: list[Rule] = [
     *_norm(rf"{_BLOCK}\.ln_2", "block_{0}/ln_2"),
     *_mlp(rf"{_BLOCK}\.mlp", "block_{0}/mlp"),
 ]
+
+# CLIP's image tower, as OpenAI and open_clip name it; one tap of time.
+CLIP_VISUAL: list[Rule] = [
+    ("class_embedding", "params/encoder/class_embedding", SAME),
+    ("positional_embedding", "params/encoder/positional_embedding", SAME),
+    (r"conv1\.weight", "params/encoder/patch_embed/kernel", PATCH),
+    *_norm("ln_pre", "encoder/ln_pre"),
+    *_norm("ln_post", "encoder/ln_post"),
+    *_prefixed(
+        [
+            *_packed_attention(rf"{_BLOCK}\.attn", "block_{0}/attn"),
+            *_norm(rf"{_BLOCK}\.ln_1", "block_{0}/ln_1"),
+            *_norm(rf"{_BLOCK}\.ln_2", "block_{0}/ln_2"),
+            *_mlp(rf"{_BLOCK}\.mlp", "block_{0}/mlp"),
+        ],
+        "",
+        "encoder/",
+    ),
+]
+
+# Hugging Face's names as OpenAI's; q, k and v are packed apart from this table.
+HUGGING_FACE: list[tuple[str, str]] = [
+    (r"vision_model\.embeddings\.class_embedding", "visual.class_embedding"),
+    (r"vision_model\.embeddings\.patch_embedding\.weight", "visual.conv1.weight"),
+    (
+        r"vision_model\.embeddings\.position_embedding\.weight",
+        "visual.positional_embedding",
+    ),
+    # The misspelling is Hugging Face's.
+    (r"vision_model\.pre_layrnorm\.(weight|bias)", "visual.ln_pre.{0}"),
+    (r"vision_model\.post_layernorm\.(weight|bias)", "visual.ln_post.{0}"),
+    (r"text_model\.embeddings\.token_embedding\.weight", "token_embedding.weight"),
+    (
+        r"text_model\.embeddings\.position_embedding\.weight",
+        "positional_embedding",
+    ),
+    (r"text_model\.final_layer_norm\.(weight|bias)", "ln_final.{0}"),
+    *(
+        rule
+        for tower, ours in (("vision_model", "visual."), ("text_model", ""))
+        for layer in (rf"{tower}\.encoder\.layers\.(\d+)",)
+        for block in (ours + "transformer.resblocks.{0}",)
+        for rule in (
+            (rf"{layer}\.layer_norm([12])\.(weight|bias)", block + ".ln_{1}.{2}"),
+            (rf"{layer}\.mlp\.fc1\.(weight|bias)", block + ".mlp.c_fc.{1}"),
+            (rf"{layer}\.mlp\.fc2\.(weight|bias)", block + ".mlp.c_proj.{1}"),
+            (
+                rf"{layer}\.self_attn\.out_proj\.(weight|bias)",
+                block + ".attn.out_proj.{1}",
+            ),
+            (
+                rf"{layer}\.self_attn\.([qkv])_proj\.(weight|bias)",
+                block + ".attn.in_proj_{2}",
+            ),
+        )
+    ),
+]
+
+
+def under(key: str, rules: list[Rule]) -> list[Rule]:
+    """The rules for keys with a prefix, such as "text_encoder."."""
+    return _prefixed(rules, re.escape(key), "")
+
 
 # Counters that torch keeps and no computation reads.
 IGNORED = re.compile(r".*\.num_batches_tracked")

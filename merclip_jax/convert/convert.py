@@ -1,0 +1,191 @@
+"""Sources to a converted folder, and folders back to PyTorch's names."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from merclip_jax.convert import families, fit, sources, start, table, write
+from merclip_jax.convert.apply import ConversionError, fail, to_torch
+from merclip_jax.convert.fit import Fit
+from merclip_jax.convert.sources import Opened
+from merclip_jax.errors import UserError
+from merclip_jax.models import mer_clip
+from merclip_jax.tokenizer import ClipTokenizer
+
+INTO = ("uniformer_v2", "factorized_vit")
+_CLASSIFIER = (
+    "params/(head/)?classifier/.*",
+    "the last layer starts anew (--new_head)",
+)
+
+
+@dataclasses.dataclass
+class Converted:
+    """Fitted parts with the source that each comes from, and the tokenizer."""
+
+    fits: dict[str, Fit]
+    opened: dict[str, Opened]
+    records: list[dict]
+    left: dict[str, str]
+    tokenizer: ClipTokenizer | None
+
+    @property
+    def problems(self) -> list[str]:
+        """What nobody can explain, over all parts."""
+        return [problem for fitted in self.fits.values() for problem in fitted.problems]
+
+    def modules(self) -> dict[str, dict]:
+        """The numbers of every part's module as it is written."""
+        found = {name: dict(o.modules[name]) for name, o in self.opened.items()}
+        if "text" in found:
+            found["text"] = start.padded(found["text"])
+        return found
+
+
+def convert(
+    names: Sequence[str], *, into: str = "", new_head: bool = False
+) -> Converted:
+    """The first video part and the first text part of some sources, fitted.
+
+    A part keeps the file's own structure; `into` fits a CLIP image tower into a video
+    encoder of its size. `new_head` leaves the last layer out. Raises UserError for what
+    cannot be read; what does not fit stands in the parts' problems.
+    """
+    found = Converted({}, {}, [], {}, None)
+    for name in names:
+        opened = sources.open_source(name)
+        found.records += opened.records
+        found.tokenizer = found.tokenizer or opened.tokenizer
+        for part, placed in opened.parts.items():
+            if part in found.opened:
+                why = f"the {part} part comes from {found.opened[part].name}"
+                keys = [key for names in placed.keys.values() for key in names]
+                found.left |= dict.fromkeys(keys, why)
+            else:
+                found.opened[part] = opened
+    if not found.opened:
+        raise UserError(f"{', '.join(names)}: no weights, only a tokenizer")
+    for part, opened in found.opened.items():
+        if part == "text":
+            found.fits[part] = start.fit_text(opened, opened.modules[part])
+        else:
+            found.fits[part] = _fit_video(opened, into, new_head)
+    size = found.modules().get("text", {}).get("vocabulary")
+    if found.tokenizer and size not in (None, found.tokenizer.size):
+        raise UserError(
+            f"the tokenizer has {found.tokenizer.size} ids, the text tower {size}"
+        )
+    return found
+
+
+def write_folder(found: Converted, dst: Path) -> None:
+    """The converted folder; UserError lists the problems, and nothing is written."""
+    if found.problems:
+        raise fail(", ".join(r["name"] for r in found.records), found.problems)
+    accounts = {
+        part: start.account(found.opened[part], fitted, part)
+        for part, fitted in found.fits.items()
+    }
+    lineage = {
+        "sources": found.records,
+        "modules": found.modules(),
+        "parts": {
+            part: {
+                key: value
+                for key, value in account.items()
+                if key not in ("part", "sources", "module")
+            }
+            for part, account in accounts.items()
+        },
+        "left": found.left,
+    }
+    arrays = {part: fitted.arrays for part, fitted in found.fits.items()}
+    write.write_folder(dst, arrays, lineage, found.tokenizer)
+
+
+def write_torch(name: str, dst: Path) -> int:
+    """A source's weights under the authors' names, as safetensors; tensors written.
+
+    A MER-CLIP without a learned temperature gets the fixed one. Raises UserError.
+    """
+    opened = sources.open_source(name)
+    whole = opened.modules.get("video", {}).get("family") == "mer_clip"
+    state: dict[str, np.ndarray] = {}
+    for part, placed in opened.parts.items():
+        own = opened.modules[part]["family"]
+        family = families.FAMILIES["mer_clip" if whole else own]
+        rules = family.video if part == "video" else family.text
+        try:
+            named = to_torch(placed.arrays, rules)
+        except ConversionError as error:
+            raise UserError(f"{name}: {error}") from error
+        both = sorted(named.keys() & state.keys())
+        if both:
+            raise fail(name, [f"{key}: a key of both parts" for key in both])
+        state |= named
+    if whole and "logit_scale" not in state:
+        fixed = math.log(1 / mer_clip.TEMPERATURE)
+        state["logit_scale"] = np.asarray(fixed, np.float32)
+    write.write_torch(dst, state)
+    return len(state)
+
+
+def report(found: Converted) -> str:
+    """Tables of all parts, and what modules they are."""
+    text = []
+    for part, fitted in found.fits.items():
+        text.append(f"{part}: {describe(found.modules()[part])}")
+        text.append(table.table(fitted))
+        text.append("")
+    for why, count in start.reasons(found.left).items():
+        text.append(f"left aside: {count} tensors, {why}")
+    kept = "none: give it as a further --src" if not found.tokenizer else "found"
+    if "text" in found.fits:
+        text.append(f"tokenizer: {kept}")
+    return "\n".join(text).rstrip()
+
+
+def describe(module: dict) -> str:
+    """One line on a module: family, encoder, size, structure, classes."""
+    title = families.FAMILIES[module["family"]].title
+    if "vocabulary" in module:
+        return (
+            f"{title} text tower, {module['layers']} layers of {module['width']}, "
+            f"{module['vocabulary']} ids, context {module['context']}"
+        )
+    size = module["size"] or f"{module['layers']} layers of {module['width']}"
+    line = f"{title}, {module['encoder']} {size}, patch {module['patch_size']}"
+    line += f", {module['image_size']} pixels"
+    if "structure" in module:
+        line += (
+            f", structure {module['structure'] or 'unknown'}: temporal kernel "
+            f"{module['taps']}, {module['local_mhra'] or 'no'} local MHRA a block, "
+            f"{module['global_blocks']} global blocks"
+        )
+    line += f", {module['classes']} classes" if module["classes"] else ""
+    return line + (f", fitted into {module['into']}" if "into" in module else "")
+
+
+def _fit_video(opened: Opened, into: str, new_head: bool) -> Fit:
+    module, placed = opened.modules["video"], opened.parts["video"]
+    family = module["family"]
+    if into:
+        if into not in INTO:
+            raise UserError(f"--into={into}: expected one of {', '.join(INTO)}")
+        if family != "clip" or not module["size"]:
+            raise UserError(
+                f"--into={into} takes CLIP's image towers of the sizes "
+                f"{', '.join(mer_clip.SIZES)}; {opened.name} is {describe(module)}"
+            )
+        model = mer_clip.mer_clip(mer_clip.SIZES[module["size"]], classes=1, video=into)
+        frames = 16 if into == "factorized_vit" else 1
+        shapes = fit.shapes_of(model, module["image_size"], frames=frames)
+        own = {path: s for path, s in shapes.items() if "/encoder/" in path}
+        module |= {"into": into}
+        return start.fit_vision(opened, own)
+    shapes = fit.video_shapes(family, module)
+    whys = [_CLASSIFIER] if new_head else []
+    return fit.fit(placed, shapes, fresh=whys, unused=whys)

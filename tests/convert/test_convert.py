@@ -1,0 +1,266 @@
+"""Every family: file -> convert -> Orbax -> restore -> forward, and the way back."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from merclip_jax.convert import (
+    apply,
+    convert,
+    families,
+    fit,
+    sources,
+    start,
+    write,
+)
+from merclip_jax.errors import UserError
+from merclip_jax.models import mer_clip
+from merclip_jax.models.clip_text import ClipText
+from merclip_jax.models.mer_clip import MerClip
+from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from tests.convert import made
+from tests.models.test_goldens import close, encoder, params_of, volume
+
+STATES = made.states()
+
+
+def converted(tmp_path, state, name="weights.safetensors"):
+    """The folder that a state converts to, as `read_folder` gives it back."""
+    source = made.save(tmp_path / name, state)
+    convert.write_folder(convert.convert([source]), tmp_path / "out")
+    return write.read_folder(tmp_path / "out")
+
+
+def variables(arrays):
+    return apply.unflatten({path: jnp.asarray(a) for path, a in arrays.items()})
+
+
+def test_golden_uniformer(golden, tmp_path):
+    data = np.load(golden / "uniformer_v2_a.npz")
+    parts, lineage = converted(tmp_path, params_of(data))
+    model = UniFormerV2Classifier(encoder(), classes=7)
+    clip = jnp.asarray(volume(data["input"]))
+    logits = jax.jit(functools.partial(model.apply, train=False))(
+        variables(parts["video"]), clip
+    )
+    close(logits, data["f64/logits"])
+    module = lineage["modules"]["video"]
+    assert (module["structure"], module["classes"]) == ("ssv2", 7)
+    assert (module["layers"], module["global_blocks"], module["reduced"]) == (4, 2, 42)
+
+
+def test_golden_mer_clip(golden, tmp_path):
+    data = np.load(golden / "merclip_tiny.npz")
+    parts, lineage = converted(tmp_path, params_of(data))
+    model = MerClip(encoder(), classes=7, embed=32, learn_temperature=True)
+    clip = jnp.asarray(volume(data["in/clip_BNCTHW"][:, 0]))
+    out = jax.jit(functools.partial(model.apply, train=False))(
+        variables(parts["video"]), clip
+    )
+    close(out.video, data["f64/eval/video_feature_after_projection"])
+    close(out.logits, data["f64/eval/logits"])
+    tower = ClipText(vocabulary=64, context=20, width=32, layers=2, heads=4, out=32)
+    ids = jnp.asarray(data["in/prompt_ids"].astype(np.int32))
+    features = jax.jit(tower.apply)(variables(parts["text"]), ids)
+    close(features, data["f64/eval/text_features_all_prompts"])
+    assert lineage["modules"]["text"]["context"] == 20
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_there_and_back_is_bit_exact(name, tmp_path):
+    state = STATES[name]
+    parts, lineage = converted(tmp_path, state)
+    convert.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    again = convert.convert([str(tmp_path / "back.safetensors")])
+    assert not again.problems
+    assert again.fits.keys() == parts.keys()
+    for part, fitted in again.fits.items():
+        assert fitted.arrays.keys() == parts[part].keys()
+        for path, array in fitted.arrays.items():
+            np.testing.assert_array_equal(array, parts[part][path], strict=True)
+    if name in ("ssv2", "kinetics", "mer_clip"):
+        assert back.keys() == state.keys()
+        for key, array in state.items():
+            np.testing.assert_array_equal(back[key], array, strict=True)
+    used = [
+        key
+        for part in lineage["parts"].values()
+        for keys in [*part["used"].values(), part["dropped"]]
+        for key in keys
+    ]
+    assert sorted(used) == sorted(state)  # every key of the file is accounted for
+
+
+def test_hugging_face_is_openai_under_other_names(tmp_path):
+    files = [
+        made.save(tmp_path / f"{name}.safetensors", STATES[name])
+        for name in ("clip", "hugging_face")
+    ]
+    ours, theirs = (convert.convert([file]) for file in files)
+    assert not ours.problems + theirs.problems
+    for part in ("video", "text"):
+        assert ours.fits[part].arrays.keys() == theirs.fits[part].arrays.keys()
+        for path, array in ours.fits[part].arrays.items():
+            np.testing.assert_array_equal(theirs.fits[part].arrays[path], array)
+    keys = theirs.fits["video"].used["params/encoder/block_1/attn/in_proj_kernel"]
+    assert keys == tuple(
+        f"vision_model.encoder.layers.1.self_attn.{x}_proj.weight" for x in "qkv"
+    )
+
+
+def test_open_clip_with_a_text_prefix(tmp_path):
+    state = {
+        k if k.startswith(("visual.", "logit")) else f"text.{k}": v
+        for k, v in STATES["clip"].items()
+    }
+    state["text.attn_mask"] = np.zeros((77, 77), np.float32)
+    found = convert.convert([made.save(tmp_path / "open.safetensors", state)])
+    assert not found.problems
+    assert set(found.fits) == {"video", "text"}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone."])
+def test_prefixes_fall_away(prefix, tmp_path):
+    state = {prefix + key: array for key, array in STATES["ssv2"].items()}
+    found = convert.convert([made.save(tmp_path / "a.safetensors", state)])
+    assert not found.problems
+    assert found.modules()["video"]["structure"] == "ssv2"
+
+
+def test_kinetics_structure_is_told(tmp_path):
+    found = convert.convert([made.save(tmp_path / "k.safetensors", STATES["kinetics"])])
+    text = convert.report(found)
+    assert "structure kinetics: temporal kernel 1, no local MHRA" in text
+
+
+def test_viclip_positions_end_in_zeros(tmp_path):
+    parts, lineage = converted(tmp_path, STATES["viclip"])
+    table = parts["text"]["params/positional_embedding"]
+    given = STATES["viclip"]["text_encoder.positional_embedding"]
+    np.testing.assert_array_equal(table[:32], given)
+    assert table.shape == (77, 64) and not table[32:].any()
+    why = lineage["parts"]["text"]["dropped"]["vision_encoder.conv1.weight"]
+    assert why == "ViCLIP's video encoder is another model"
+
+
+@pytest.mark.parametrize(
+    "name, entries, parameters, stats",
+    [
+        ("keys_merclip_b16.txt", 729, 657, 48),
+        ("keys_uniformer_v2_b16.txt", 547, 475, 48),
+    ],
+)
+def test_every_key_of_the_published_lists_has_its_place(
+    golden, name, entries, parameters, stats
+):
+    """At full size, with arrays that take no memory."""
+    shapes = made.listed(golden / name)
+    assert len(shapes) == entries
+    one = np.float32(1)
+    state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
+    named = families.recognise(name, state)
+    family = families.FAMILIES[named.family]
+    placed = apply.place(named.state, [*family.video, *family.text])
+    assert not placed.problems
+    assert len(placed.arrays) == parameters + stats
+    video = {p: a for p, a in placed.arrays.items() if p.startswith("params/")}
+    module = families.video_module(named.family, video)
+    assert (fit.size_name(module), fit.structure_name(module)) == ("b16", "ssv2")
+    wanted = fit.video_shapes(named.family, module)
+    if named.family == "mer_clip":
+        wanted |= fit.text_shapes(families.text_module(placed.arrays))
+    assert {p: a.shape for p, a in placed.arrays.items()} == wanted
+
+
+@pytest.mark.parametrize("size", ["b16", "l14"])
+@pytest.mark.parametrize("family", ["clip", "ssv2", "kinetics"])
+def test_published_sizes_fill_their_modules(size, family):
+    """At full size, with arrays that take no memory."""
+    published = mer_clip.SIZES[size]
+    side = 224 // published.patch_size
+    if family == "clip":
+        shapes = made.clip_shapes(published, side=side, vocabulary=49408)
+        structure = "ssv2"
+    else:
+        count = 4 if family == "kinetics" else len(published.global_layers)
+        structure = family
+        shapes = made.uniformer_shapes(
+            published, structure=family, side=side, classes=174, globals_=count
+        )
+    one = np.float32(1)
+    state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
+    named = families.recognise(family, state)
+    table = families.FAMILIES[named.family]
+    video = apply.place(
+        {k: v for k, v in named.state.items() if "visual" in k or family != "clip"},
+        table.video,
+        dropped=table.dropped,
+    )
+    module = families.video_module(named.family, video.arrays)
+    opened = sources.Opened(
+        family, [], {"video": video}, {"video": module | {"family": named.family}}
+    )
+    model = mer_clip.mer_clip(published, classes=3, structure=structure)
+    wanted = fit.shapes_of(model, 224)
+    fitted = start.fit_vision(opened, wanted)
+    assert not fitted.problems
+    assert fitted.arrays.keys() | fitted.initialised.keys() == wanted.keys()
+    assert fit.size_name(module) == size
+    if family == "clip":
+        text = apply.place(named.state, table.text, dropped=((".*", "not text"),))
+        tower = families.text_module(text.arrays)
+        assert {p: a.shape for p, a in text.arrays.items()} == fit.text_shapes(tower)
+        assert tower["out"] == published.embed
+
+
+def test_the_first_source_gives_its_part(tmp_path):
+    video = made.save(tmp_path / "v.safetensors", STATES["ssv2"])
+    clip = made.save(tmp_path / "c.safetensors", STATES["clip"])
+    found = convert.convert([video, clip])
+    assert found.opened["video"].name == "v.safetensors"
+    assert found.opened["text"].name == "c.safetensors"
+    assert set(found.left.values()) == {"the video part comes from v.safetensors"}
+    convert.write_folder(found, tmp_path / "out")
+    lineage = json.loads((tmp_path / "out/lineage.json").read_text())
+    assert [r["name"] for r in lineage["sources"]] == ["v.safetensors", "c.safetensors"]
+    assert "left aside: 43 tensors" in convert.report(found)
+    with pytest.raises(UserError, match="a key of both parts"):
+        convert.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
+
+
+def test_tokenizer_goes_with_the_weights(tmp_path, golden):
+    clip = made.fill(made.clip_shapes(vocabulary=49408), 1)
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_text((golden / "tokenizer" / name).read_text())
+    source = made.save(tmp_path / "c.safetensors", clip)
+    convert.write_folder(convert.convert([source]), tmp_path / "out")
+    for name in ("vocab.json", "merges.txt"):
+        assert (tmp_path / "out" / name).exists()
+
+
+def test_new_head_leaves_the_last_layer_out(tmp_path):
+    source = made.save(tmp_path / "m.safetensors", STATES["mer_clip"])
+    fitted = convert.convert([source], new_head=True).fits["video"]
+    assert not fitted.problems
+    assert set(fitted.initialised) == {
+        "params/head/classifier/kernel",
+        "params/head/classifier/bias",
+    }
+    assert "cls_head.fc_cls.bias" in fitted.dropped
+
+
+def test_lineage_tells_the_file(tmp_path):
+    _, lineage = converted(tmp_path, STATES["ssv2"])
+    (record,) = lineage["sources"]
+    path = tmp_path / "weights.safetensors"
+    assert record["name"] == path.name
+    assert record["bytes"] == path.stat().st_size
+    assert len(record["sha256"]) == 64
+    dropped = lineage["parts"]["video"]["dropped"]
+    assert set(dropped.values()) == {"a counter that nothing reads"}
