@@ -111,9 +111,10 @@ def all_prompts():
     cells += ["1+2+4+5+6", "ref(1)+(L12 or L14)+2", "4+L10+R14+38"]
     sets = [facs.parse_cell(cell) for cell in cells]
     bodies = [
-        facs.describe(s, order=order, last_and=last_and)
+        facs.describe(s, facs.Wording(order=order, last_and=last_and, words=words))
         for s in sets
         for order in ("ascending", "annotation")
         for last_and in (True, False)
+        for words in ("phrases", "facs")
     ]
     return sorted({t.format(b) for t in facs.TEMPLATES for b in bodies if b})

@@ -329,7 +329,7 @@ class UniFormerV2(nn.Module):
     def _check(self) -> None:
         if self.local_mhra not in (0, 1, 2):
             raise ValueError(f"local_mhra must be 0, 1 or 2, got {self.local_mhra}")
-        if not 0 < self.reduction <= self.width:
+        if self.local_mhra and not 0 < self.reduction <= self.width:
             raise ValueError(
                 f"reduction must be above 0 and at most the width {self.width}, "
                 f"got {self.reduction}"
