@@ -114,8 +114,9 @@ class HeadBlock(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(EMBED), nn.LayerNorm(EMBED)])
         self.attention, self.mlp = Attention(EMBED, 4), Mlp(EMBED, F.gelu)
 
-    def forward(self, x):
-        x = x + self.attention(self.norms[0](x))
+    def forward(self, x, queries):
+        y = self.norms[0](x)
+        x = x[:, :queries] + self.attention(y[:, :queries], y)
         return x + self.mlp(self.norms[1](x))
 
 
@@ -150,7 +151,7 @@ class MerClip(nn.Module):
         tokens = torch.cat([pooled[:, None], x[:, :, 1:].flatten(1, 2)], 1)
         tokens = self.head_norm(self.to_head(tokens))
         logits = 0
-        for block in self.head:
-            tokens = block(tokens)
+        for block, queries in zip(self.head, (tokens.shape[1], 1), strict=True):
+            tokens = block(tokens, queries)
             logits = logits + self.classify(tokens[:, 0]) / 2
         return logits, self.to_video(pooled)

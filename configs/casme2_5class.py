@@ -29,10 +29,6 @@ def get_config(arg: str | None = None):
     return common.finish(
         config,
         arg,
-        optim__peak_lr=6.25e-6,
+        optim__peak_lr=3.75e-6,
         text__au26="parting the lips",
-        augment__flip=0.5,
-        data__balanced=True,
-        model__drop_path=0.0,
-        model__global_drop_path=0.0,
     )

@@ -14,6 +14,7 @@ RECIPES = {
         "optim.decay_embeddings": True,
         "loss.contrastive_factor": 0.5,  # each device's gather passes back its slice
         "model.learn_temperature": True,
+        "model.dtype": "float32",
         "model.bn_group_size": 8,  # BN statistics are per device
         "data.sampling": "keyframes_integer",
         "init.norm_from_classifier": False,  # a naming accident of its loader

@@ -13,6 +13,12 @@ from dataclasses import dataclass, replace
 # fmt: off
 TABLE_II = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 20, 23, 24, 25, 28)
 
+# Every code of FACS: action units, descriptors, head and eye positions, visibility.
+CODES = frozenset(
+    {1, 2, *range(4, 40), 41, 42, 43, 44, 45, 46, *range(50, 67), *range(70, 75)}
+    | {80, 81, 82, 84, 85, 91, 92, 97, 98}
+)
+
 PHRASES: dict[int, str] = {
     1: "raising the inner part of the brows",
     2: "raising the outer part of the brows",

@@ -15,7 +15,13 @@ def focal(
     """Mean focal loss -(1-p)^gamma log p of the true class (eq 13)."""
     log_p = jax.nn.log_softmax(logits)
     log_p = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
-    return -jnp.mean((-jnp.expm1(log_p)) ** gamma * log_p)
+    miss = -jnp.expm1(log_p)
+    # Where the model is sure, miss ** gamma has no finite gradient for gamma < 1.
+    sure = miss <= 0
+    weight = jnp.where(
+        sure, 1.0 if gamma == 0 else 0.0, jnp.where(sure, 1, miss) ** gamma
+    )
+    return -jnp.mean(weight * log_p)
 
 
 def similarity(

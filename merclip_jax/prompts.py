@@ -44,12 +44,17 @@ def au_bank(
     """The bank of the AU sets in `au_cells` and their mirror images, in sorted order.
 
     Sets whose description is empty are left out. Order "shuffled" draws an order for
-    every template and set. Raises ValueError when nothing is left or the number of
-    templates is not 1..10.
+    every template and set. Raises ValueError for AUs that FACS does not know, when
+    nothing is left, or when the number of templates is not 1..10.
     """
     sets = {}
     for cell in au_cells:
         au_set = facs.parse_cell(cell)
+        if unknown := [au.number for au in au_set.aus if au.number not in facs.CODES]:
+            raise ValueError(
+                f"AU cell {cell!r}: FACS has no AU {unknown[0]}; it has "
+                f"{sorted(facs.CODES)}"
+            )
         for variant in (au_set, facs.mirror(au_set)):
             if facs.describe(variant, wording):
                 sets[str(variant)] = variant

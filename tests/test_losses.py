@@ -70,10 +70,11 @@ def test_contrastive_equals_the_reference_in_float64(golden):
     np.testing.assert_allclose(t2v, data["contrastive/t2v"], rtol=1e-10)
 
 
-def test_focal_is_finite_where_the_model_is_sure():
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_is_finite_where_the_model_is_sure(gamma):
     logits = jnp.asarray([[200.0, -200.0], [-200.0, 200.0]])
     labels = jnp.asarray([0, 0])
-    value, grad = jax.value_and_grad(losses.focal)(logits, labels)
+    value, grad = jax.value_and_grad(losses.focal)(logits, labels, gamma=gamma)
     assert value == 200.0  # half of 0 + 400
     assert jnp.isfinite(grad).all()
 

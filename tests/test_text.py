@@ -11,7 +11,7 @@ from merclip_jax import facs, prompts, text
 from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 
-CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "99")
+CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "61")
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,16 @@ def test_bank_without_templates(templates):
         prompts.au_bank(CELLS, templates=templates)
 
 
+@pytest.mark.parametrize(("cell", "number"), [("47", 47), ("4+L99", 99), ("3", 3)])
+def test_an_au_that_facs_does_not_have_names_its_cell(cell, number):
+    """A typing error such as 47 for 4+7; the parser itself keeps any number."""
+    with pytest.raises(ValueError, match=f"AU cell '.*': FACS has no AU {number}; it"):
+        prompts.au_bank(["4+7", cell])
+
+
 def test_bank_without_sentences():
     with pytest.raises(ValueError, match="no clip has an action unit"):
-        prompts.au_bank(["", "99"])
+        prompts.au_bank(["", "61"])
 
 
 def test_encoded_table_equals_the_tower_and_the_reference(golden):
@@ -219,13 +226,3 @@ def test_positions_that_nobody_trained_are_zeros(golden):
     np.testing.assert_array_equal(
         text.keep_positions(variables, 20)["params"]["positional_embedding"], whole
     )
-
-
-@pytest.mark.parametrize("words", ["phrases", "facs"])
-def test_the_longest_possible_prompts_fit(words):
-    """Six sided AUs, which no table reaches, in every template."""
-    wording = facs.Wording(words=words)
-    reference = prompts.reference_texts(templates=10, wording=wording)
-    bank = prompts.au_bank(["L1+R2+L4+R20+L14"], templates=10, wording=wording)
-    ids = text.tokenise(text.WordVocabulary.of(reference), bank)
-    assert (ids[:, -1] == 0).all()

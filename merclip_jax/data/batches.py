@@ -39,7 +39,7 @@ def member_batches(
         index = np.asarray(index)
         return index, draw(index, rng)
 
-    return clips.batch(batch_size).seed(seed).random_map(with_frames)
+    return clips.batch(batch_size).random_map(with_frames)
 
 
 def stack_batches(

@@ -7,7 +7,14 @@ from configs import common
 from merclip_jax import experiment, settings
 from tests import mini
 
-ROWS = ("none", "no_alignment", "no_head", "no_progressive", "emotion_guided")
+ROWS = (
+    "none",
+    "no_alignment",
+    "no_head",
+    "no_progressive",
+    "no_augmentation",
+    "emotion_guided",
+)
 
 
 @pytest.mark.parametrize("row", ROWS)

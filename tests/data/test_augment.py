@@ -51,6 +51,11 @@ def test_regions_golden_and_tile(golden, size):
     assert (masks.sum(0) == 1).all()
 
 
+@pytest.mark.parametrize("size", [(9, 7), (17, 23), (5, 6)])
+def test_regions_of_odd_sizes_tile(size):
+    assert (augment.region_masks(*size).sum(0) == 1).all()
+
+
 def test_static_face_mix_scales_motion_inside_only():
     key = jax.random.key(1)
     clips = jax.random.normal(key, (4, 3, 9, 7, 3))

@@ -93,6 +93,19 @@ def test_frames_are_drawn_by_seed_and_step():
     assert len({tuple(frames.ravel()) for _, frames in ordered}) == 9
 
 
+def test_clips_and_their_frames_are_drawn_apart():
+    """Balanced draws of one clip a batch: its frame tells nothing about it."""
+
+    def first_number(index, rng):
+        return rng.integers(3, size=(len(index), 1))
+
+    made = batches(balanced=True, batch_size=1, draw=first_number)
+    pairs = [made[step] for step in range(200)]
+    classes = [int(LABELS[index[0]]) for index, _ in pairs]
+    frames = [int(frame[0, 0]) for _, frame in pairs]
+    assert 0.2 < np.mean(np.equal(classes, frames)) < 0.47
+
+
 def test_a_stack_is_its_members_side_by_side():
     members = [batches(seed) for seed in (1, 2, 3)]
     stacked = stack_batches(members, start=0, stop=12, scan_steps=4)
@@ -109,7 +122,7 @@ def test_a_stack_is_its_members_side_by_side():
 
 
 def test_a_stack_goes_on_where_it_stopped():
-    members = [batches(seed) for seed in (1, 2)]
+    members = [batches(seed, draw=random_frames) for seed in (1, 2)]
     whole = list(stack_batches(members, start=0, stop=12, scan_steps=2))
     rest = list(stack_batches(members, start=8, stop=12, scan_steps=2))
     for ours, wanted in zip(rest, whole[4:], strict=True):
