@@ -11,10 +11,11 @@ import flax
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from merclip_jax import losses, optim
 from merclip_jax.data.augment import Augmentation, augment, normalise
-from merclip_jax.models.mer_clip import MerClip, MerClipOutput
+from merclip_jax.models.mer_clip import MerClipOutput
 from merclip_jax.shapes import Array, Bool, Float, Int, Leaf, Num
 
 
@@ -89,7 +90,7 @@ SCALARS = (
 
 
 def init_state(
-    model: MerClip,
+    model: nn.Module,
     tx: optax.GradientTransformation,
     key: jax.Array,
     clip_shape: tuple[int, int, int, int],
@@ -108,7 +109,7 @@ def init_state(
 
 def loss_fn(
     params: dict,
-    model: MerClip,
+    model: nn.Module,
     hyper: Hyper,
     prompts: Prompts,
     batch_stats: dict,
@@ -196,7 +197,7 @@ def objective(
 
 
 def train_step(
-    model: MerClip,
+    model: nn.Module,
     tx: optax.GradientTransformation,
     hyper: Hyper,
     prompts: Prompts,
@@ -231,7 +232,7 @@ def train_step(
 
 
 def predict_step(
-    model: MerClip, state: TrainState, clips: Num[Array, "b t h w c"]
+    model: nn.Module, state: TrainState, clips: Num[Array, "b t h w c"]
 ) -> tuple[Float[Array, "b k"], Float[Array, "b e"]]:
     """Emotion logits and video embeddings of a batch: frames in, no text, no AUs."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -239,18 +240,18 @@ def predict_step(
     return out.logits, out.video
 
 
-def stack_init(model: MerClip, tx, clip_shape: tuple[int, int, int, int]):
+def stack_init(model: nn.Module, tx, clip_shape: tuple[int, int, int, int]):
     """Keys [m] -> TrainState with leading axis m."""
     init = functools.partial(init_state, model, tx, clip_shape=clip_shape)
     return jax.vmap(lambda key: init(key))
 
 
-def stack_train(model: MerClip, tx, hyper: Hyper):
+def stack_train(model: nn.Module, tx, hyper: Hyper):
     """(prompts, state, member, batch), all but prompts with axis m, to the next."""
     step = functools.partial(train_step, model, tx, hyper)
     return jax.vmap(step, in_axes=(None, 0, 0, 0))
 
 
-def stack_predict(model: MerClip):
+def stack_predict(model: nn.Module):
     """(state, clips [m, b, ...]) to logits [m, b, k] and embeddings [m, b, e]."""
     return jax.vmap(functools.partial(predict_step, model))

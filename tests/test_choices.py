@@ -25,6 +25,8 @@ CHOICES = {
     },
     "kinetics": {
         "model.structure": "kinetics",
+        "data.balanced": True,
+        "data.sampling": "uniform",
         "model.head_blocks": 0,
         "model.learn_temperature": True,
         "loss.contrastive": "sigmoid",

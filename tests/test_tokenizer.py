@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from merclip_jax import prompts
+from merclip_jax.text import tokenise
 from merclip_jax.errors import UserError
 from merclip_jax.tokenizer import END, START, ClipTokenizer, byte_alphabet, clean
 from tests import bpe
@@ -162,3 +164,13 @@ def test_random_text_against_plain_bpe(published, plain):
 def test_published_vocabulary_survives_saving(published, tmp_path):
     published.save(tmp_path)
     assert ClipTokenizer.from_folder(tmp_path) == published
+
+
+@needs_vocabulary
+def test_the_longest_prompts_fit(published):
+    """Eight one-sided AUs, more than any table's clip has, in all templates."""
+    cell = "L1+R2+L4+R10+L12+R14+L15+R20"
+    bank = prompts.au_bank([cell], templates=10)
+    ids = tokenise(published, bank)
+    lengths = (ids != 0).sum(1)
+    assert 60 < lengths.max() <= 77

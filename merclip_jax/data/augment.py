@@ -203,13 +203,13 @@ def augment(
     keys = jax.random.split(key, 9)
     x = clips.astype(jnp.float32)
     if options.augmix:
-        mixed = jax.random.bernoulli(keys[7], options.augmix, (b,))
+        mixed = jax.random.bernoulli(keys[7], float(options.augmix), (b,))
         x = augmix_batch(keys[8], x, mixed)
-    mirrored = jax.random.bernoulli(keys[0], options.flip, (b,))
+    mirrored = jax.random.bernoulli(keys[0], float(options.flip), (b,))
     if options.flip:
         x = flip(x, mirrored)
     if options.colour_jitter:
-        jittered = jax.random.bernoulli(keys[1], options.colour_jitter, (b,))
+        jittered = jax.random.bernoulli(keys[1], float(options.colour_jitter), (b,))
         factors = jax.random.uniform(keys[2], (b, 3), minval=0.5, maxval=1.5)
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
@@ -217,7 +217,7 @@ def augment(
         x = jnp.where(per_clip(jittered, x), jitter(x, jitter_order, strength), x)
     x = normalise(x)
     if options.static_mix:
-        mixed = jax.random.bernoulli(keys[4], options.static_mix, (b,))
+        mixed = jax.random.bernoulli(keys[4], float(options.static_mix), (b,))
         nearest = 0 if options.static_mix_self or b == 1 else 1
         away = jax.random.randint(keys[5], (b,), nearest, b)
         region = jax.random.randint(keys[6], (b,), 0, len(REGIONS))
