@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from merclip_jax import prompts
-from merclip_jax.text import tokenise
 from merclip_jax.errors import UserError
+from merclip_jax.text import tokenise
 from merclip_jax.tokenizer import END, START, ClipTokenizer, byte_alphabet, clean
 from tests import bpe
 
