@@ -83,7 +83,7 @@ def torch_case(case: str):
     model = MerClip()
     b, t, h, w, c = SHAPE
     clip = torch.randn(b, c, t, h, w)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         model.eval()(clip)
     count = float(counter.get_total_flops())
     if case == "torch forward":
@@ -134,7 +134,7 @@ def main(_: list[str]) -> None:
             command = [sys.executable, "-m", "benchmarks.full_size", f"--case={case}"]
             command.append(f"--repeats={REPEATS.value}")
             printed = subprocess.run(
-                command, check=True, capture_output=True, text=True
+                command, check=True, stdout=subprocess.PIPE, text=True
             ).stdout
             found[case].append(json.loads(printed.splitlines()[-1]))
     seconds = {
