@@ -18,7 +18,7 @@ FLOORS = {
     "models.layers optim predictions protocols sharding tokenizer writers checkpoint "
     "data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
-    "models.emotion_head models.uniformer_v2 prompts workdir",
+    "models.emotion_head models.uniformer_v2 prompts workdir convert.torchscript",
     3: "begin convert.families convert.read convert.write data.store "
     "models.factorized_vit report results text",
     4: "models.mer_clip summary",

@@ -9,7 +9,6 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 import safetensors
 
 from merclip_jax.convert.apply import fail
+from merclip_jax.convert.torchscript import is_torchscript, read_torchscript
 from merclip_jax.errors import UserError
 
 HUB = "hf://"
@@ -189,23 +189,18 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _torch(path: Path, *, zipped: bool):
     try:
+        if zipped and is_torchscript(path):
+            return read_torchscript(path)
         import torch
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading PyTorch's own files needs torch; "
-            "pip install 'merclip_jax[convert]'"
-        ) from error
-    try:
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces what it will change
-            if zipped and _is_torchscript(path):
-                found = torch.jit.load(path, map_location="cpu").state_dict()
-            else:
-                inert = [(_Inert, name) for name in _INERT]
-                with torch.serialization.safe_globals(inert):
-                    found = torch.load(
-                        path, map_location="cpu", weights_only=True, mmap=zipped or None
-                    )
+            inert = [(_Inert, name) for name in _INERT]
+            with torch.serialization.safe_globals(inert):
+                found = torch.load(
+                    path, map_location="cpu", weights_only=True, mmap=zipped or None
+                )
+        return _arrays(found, torch)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named:
@@ -216,11 +211,15 @@ def _torch(path: Path, *, zipped: bool):
         raise UserError(
             f"{path}: not a whole PyTorch file ({_first_line(error)})"
         ) from error
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading PyTorch's own files needs torch; from the project's "
+            "folder, pip install -e '.[convert]'"
+        ) from error
     except Exception as error:  # torch raises whatever its readers happen to
         raise UserError(
             f"{path}: not a whole PyTorch file ({_first_line(error)})"
         ) from error
-    return _arrays(found, torch)
 
 
 def _arrays(value, torch):
@@ -231,11 +230,6 @@ def _arrays(value, torch):
         value = value.detach()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     return value
-
-
-def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _first_line(error: Exception) -> str:
