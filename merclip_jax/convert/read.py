@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import huggingface_hub
 import ml_dtypes
 import numpy as np
 import safetensors
@@ -22,16 +21,7 @@ from merclip_jax.convert.apply import fail
 from merclip_jax.convert.torchscript import is_torchscript, read_torchscript
 from merclip_jax.errors import UserError
 
-HUB = "hf://"
 NESTS = ("state_dict", "model_state", "model_state_dict", "model")
-# What the folders of Hugging Face and open_clip hold, the first that is there.
-IN_FOLDER = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-)
-BESIDE = ("vocab.json", "merges.txt", "config.json", "open_clip_config.json")
 # What trainers save beside the tensors, none of which is needed: read as nothing.
 _INERT = (
     "_codecs.encode",
@@ -67,42 +57,6 @@ class Checkpoint(NamedTuple):
     path: Path
     state: dict[str, np.ndarray]
     nested: tuple[str, ...]
-
-
-def locate(source: str) -> Path:
-    """The local path of a source: a path, or a file of the hub that is fetched.
-
-    Raises UserError when it does not exist or cannot be fetched.
-    """
-    if not source.startswith(HUB):
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise UserError(f"{source}: there is no such file or folder")
-        return path
-    parts = source.removeprefix(HUB).split("/", 2)
-    if len(parts) < 3 or not all(parts):
-        raise UserError(f"{source}: expected hf://owner/name/file")
-    repo = "/".join(parts[:2])
-    try:
-        path = Path(huggingface_hub.hf_hub_download(repo, parts[2]))
-    except Exception as error:  # the hub and its HTTP client each raise their own
-        raise UserError(f"{source}: cannot be fetched ({error})") from error
-    for name in BESIDE:  # what a text tower needs beside its weights
-        try:
-            huggingface_hub.hf_hub_download(repo, name)
-        except Exception:  # few repositories have all of them
-            continue
-    return path
-
-
-def file_of(path: Path) -> Path:
-    """The weight file that a path means: itself, or the one in a model's folder."""
-    if not path.is_dir():
-        return path
-    for name in IN_FOLDER:
-        if (path / name).exists():
-            return path / name
-    raise UserError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
 
 
 def read(path: Path) -> Checkpoint:

@@ -204,7 +204,7 @@ def test_published_sizes_fill_their_modules(size, family):
     )
     module = families.video_module(named.family, video.arrays)
     opened = sources.Opened(
-        family, [], {"video": video}, {"video": module | {"family": named.family}}
+        family, {}, {"video": video}, {"video": module | {"family": named.family}}
     )
     model = mer_clip.mer_clip(published, classes=3, structure=structure)
     wanted = fit.shapes_of(model, 224)

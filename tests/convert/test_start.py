@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from merclip_jax import begin, experiment, results, train
-from merclip_jax.convert import convert, fit, start
+from merclip_jax.convert import convert, fit, lineage, start
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from tests import mini
@@ -34,7 +34,7 @@ def file(tmp_path):
 
 
 def whys(found):
-    return start.reasons(found.lineage["initialised"])
+    return lineage.reasons(found.lineage["initialised"])
 
 
 def test_ssv2_starts_the_encoder(file):
@@ -116,7 +116,9 @@ def test_whole_mer_clip_and_its_last_layer(file):
     assert found.arrays.keys() == shapes(learn_temperature=True).keys()
     fixed = start.load_merclip(source, shapes())
     assert fixed.lineage["dropped"]["logit_scale"] == start.FIXED[1]
-    with pytest.raises(UserError, match=r"fc_cls.bias: \(5,\).*--new_head") as error:
+    with pytest.raises(
+        UserError, match=r"fc_cls.bias: \(5,\).*init.new_head=True"
+    ) as error:
         start.load_merclip(source, shapes(classes=3))
     assert "2 problems" in str(error.value)
     for classes in (3, 5):
@@ -240,7 +242,7 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
         np.testing.assert_array_equal(
             found.arrays["params/encoder/ln_pre/bias"], clip["visual.ln_pre.bias"]
         )
-        (line,) = start.lineage_lines([found.lineage])
+        (line,) = lineage.lineage_lines([found.lineage])
         assert f"; trained from {video}; trained from {text}" in line
     count = convert.write_torch(str(weights[0]), tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
