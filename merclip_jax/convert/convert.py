@@ -59,13 +59,19 @@ def convert(
     cannot be read; what does not fit stands in the parts' problems.
     """
     found = Converted({}, {}, [], {}, None)
+    vocabularies = []
     for name in names:
-        _take(found, sources.open_source(name))
+        opened = sources.open_source(name)
+        _take(found, opened)
+        vocabularies += [] if opened.parts else opened.records["text"]
     if not found.opened:
         raise UserError(f"{', '.join(names)}: no weights, only a tokenizer")
     if "text" in found.opened:
-        own = found.opened["text"]
-        found.opened["text"] = dataclasses.replace(own, tokenizer=found.tokenizer)
+        text = found.opened["text"]
+        records = {"text": [*text.records["text"], *vocabularies]}
+        found.opened["text"] = dataclasses.replace(
+            text, records=text.records | records, tokenizer=found.tokenizer
+        )
     if new_head and not _has_last(found.opened.get("video")):
         raise UserError(f"--new_head: {', '.join(names)}: no last layer to leave out")
     for part, opened in found.opened.items():
@@ -85,12 +91,6 @@ def _take(found: Converted, opened: Opened) -> None:
     """Adds a source: its parts that are new, the rest left aside."""
     for records in opened.records.values():
         found.records += [r for r in records if r not in found.records]
-    if not opened.parts and "text" in found.opened and not found.tokenizer:
-        text = found.opened["text"]  # the tokenizer is of the text part's making
-        records = text.records | {
-            "text": [*text.records["text"], *opened.records["text"]]
-        }
-        found.opened["text"] = dataclasses.replace(text, records=records)
     found.tokenizer = found.tokenizer or opened.tokenizer
     for part, placed in opened.parts.items():
         if part not in found.opened:

@@ -23,6 +23,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.tokenizer import MERGES, ClipTokenizer
 from tests.convert import made
 from tests.models.test_goldens import close, encoder, params_of, volume
 
@@ -303,6 +304,23 @@ def test_tokenizer_goes_with_the_weights(tmp_path, golden):
     merges.write_text("\n".join([head, second, first, *rest]))
     with pytest.raises(UserError, match="its tokenizer are of two makings"):
         sources.open_source(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("first", ["weights", "vocabulary"])
+def test_a_tokenizer_of_its_own_belongs_to_the_text(tmp_path, golden, first):
+    clip = made.fill(made.clip_shapes(vocabulary=49408), 1)
+    names = [made.save(tmp_path / "c.safetensors", clip)]
+    tokens = ClipTokenizer.from_folder(golden / "tokenizer")
+    lines = "\n".join(f"{a} {b}" for a, b in tokens.merges)
+    filler = "".join(f"\n{i:x} y" for i in range(MERGES - len(tokens.merges)))
+    (tmp_path / "bpe_simple_vocab.txt").write_text(lines + filler)
+    names.insert(first == "weights", str(tmp_path / "bpe_simple_vocab.txt"))
+    found = convert.convert(names)
+    convert.write_folder(found, tmp_path / "out")
+    parts = json.loads((tmp_path / "out/lineage.json").read_text())["parts"]
+    of = {part: [r["name"] for r in made["sources"]] for part, made in parts.items()}
+    assert of["video"] == ["c.safetensors"]
+    assert of["text"] == ["c.safetensors", "bpe_simple_vocab.txt"]
 
 
 def test_new_head_leaves_the_last_layer_out(tmp_path):

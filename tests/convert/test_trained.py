@@ -62,10 +62,12 @@ def test_every_recipe_starts_its_like(kept, tmp_path, options):
     assert "MER-CLIP trained here" in lineage.lineage_lines([again.lineage])[0]
 
 
-def test_a_sigmoid_losss_bias_is_left_aside_elsewhere(kept):
+def test_a_sigmoid_losss_bias_is_left_aside_elsewhere(kept, tmp_path):
     source = kept(learn_bias=True)
     begun = start.load(model(), (4, 48), merclip=source)
     assert begun.lineage["dropped"] == {"params/logit_bias": "this loss has no bias"}
+    with pytest.raises(UserError, match="params/logit_bias: the official model has"):
+        convert.write_torch(source, tmp_path / "back.safetensors")
 
 
 def test_the_other_encoder_is_told(kept, tmp_path):
