@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 import merclip_jax
 from merclip_jax import programs, report, results, rounds, settings, summary, workdir
-from merclip_jax.convert import start
+from merclip_jax.convert import lineage
 from merclip_jax.data.source import Clips
 
 # What may change between two commands that continue one run: no number depends on it.
@@ -36,7 +36,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     tower = settings.tower_of(config)
     begun = settings.start_of(config, classes=len(clips.classes))
     origins = [found.lineage for found in (begun, tower) if found]
-    workdir.claim(path, identity(clips, values) | start.identity(origins))
+    workdir.claim(path, identity(clips, values) | lineage.identity(origins))
     members = settings.members_of(clips, config)
     print(describe(clips, config, members))
 
@@ -44,7 +44,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     plan = dataclasses.replace(
         settings.plan_of(clips, config, table, path),
         start=begun.arrays if begun else {},
-        lineage=start.lineage_lines(origins),
+        lineage=lineage.lineage_lines(origins),
     )
     stack = settings.stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)

@@ -103,9 +103,8 @@ def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
 
 def tower_of(config: ConfigDict) -> start.Text | None:
     """The published text tower that the config names, None for a random one."""
-    if not config.init.text:
-        return None
-    return start.load_text(config.init.text, mer_clip.SIZES[config.model.size])
+    init, size = config.init, mer_clip.SIZES[config.model.size]
+    return start.load_tower(size, text=init.text, merclip=init.merclip)
 
 
 def start_of(config: ConfigDict, *, classes: int) -> start.Start | None:

@@ -8,6 +8,7 @@ characters, `</w>` closing every word.
 import dataclasses
 import functools
 import gzip
+import hashlib
 import html
 import json
 import re
@@ -26,6 +27,7 @@ CONTEXT = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 MERGES = 48_894  # of the published list's lines, the first that CLIP uses
+CLIP_IDS = 2 * 256 + MERGES + 2  # bytes within and ending a word, merges, both marks
 FILES = ("vocab.json", "merges.txt")
 # Contractions, runs of letters, single digits, runs of anything else but spaces.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
@@ -105,6 +107,12 @@ class ClipTokenizer:
     def size(self) -> int:
         """Number of ids: rows of the embedding that this tokenizer indexes."""
         return max(self.vocabulary.values()) + 1
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Checksum of vocabulary and merges, whatever files they were read from."""
+        content = [sorted(self.vocabulary.items()), self.merges]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Ids int32 [s, context], zero-padded.

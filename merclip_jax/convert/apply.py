@@ -92,13 +92,24 @@ def place(
         elif array.dtype.kind in "iub":
             done.problems.append(f"{shown}: {array.dtype}, expected real numbers")
             done.bad.add(path)
-        elif not _finite(array):
-            done.problems.append(f"{shown}: holds NaN or infinity")
+        elif why := not_finite(array):
+            done.problems.append(f"{shown}: {why}")
             done.bad.add(path)
         else:
             done.arrays[path] = array
             done.keys[path] = sources
     return done
+
+
+def not_finite(array: np.ndarray) -> str:
+    """Why an array cannot be used as float32, "" when it can."""
+    # The sum is finite or not as its terms are, short of overflow; it copies nothing.
+    with np.errstate(all="ignore"):
+        total = array.sum(dtype=np.float32)
+        if np.isfinite(total) or np.isfinite(array.astype(np.float32)).all():
+            return ""
+    finite = np.isfinite(array).all()
+    return "holds numbers beyond float32" if finite else "holds NaN or infinity"
 
 
 def to_flax(
@@ -174,13 +185,6 @@ def fail(name: str, problems: Sequence[str]) -> UserError:
     """The one error about a file that does not fit: its name and the first problems."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return UserError(listed(f"{name}: {count}", problems))
-
-
-def _finite(array: np.ndarray) -> bool:
-    # The sum is finite or not as its terms are, short of overflow; it copies nothing.
-    with np.errstate(all="ignore"):
-        total = array.sum(dtype=np.float32)
-    return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def _inverted(rule: Rule) -> tuple[re.Pattern, str, Layout]:

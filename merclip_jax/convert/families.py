@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from merclip_jax.convert import rules
-from merclip_jax.convert.apply import Why, listed
+from merclip_jax.convert.apply import Why, fail, listed
 from merclip_jax.convert.rules import Rule
 from merclip_jax.errors import UserError
 
+_ENCODER = "params/encoder/"
 PREFIXES = ("module.", "backbone.")
 
 
@@ -54,6 +55,14 @@ FAMILIES = {
 }
 
 
+class Unclear(ValueError):
+    """The array at a Flax path, which should tell the structure, lacks or is odd."""
+
+    def __init__(self, path: str, why: str):
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
 class Named(NamedTuple):
     """A file's arrays under the names of its family's rules.
 
@@ -93,7 +102,7 @@ def recognise(path: str, state: Mapping[str, np.ndarray]) -> Named:
         )
     renamed = {key: state[value[0]] for key, value in names.items()}
     if any(key.startswith(("vision_model.", "text_model.")) for key in names):
-        renamed, names = _from_hugging_face(renamed, names)
+        renamed, names = _from_hugging_face(path, renamed, names)
     return Named(family, renamed, names, tuple(prefixes))
 
 
@@ -101,7 +110,7 @@ def _family(keys: Mapping[str, object]) -> str | None:
     def have(*starts):
         return any(key.startswith(starts) for key in keys)
 
-    if have("vision_encoder.transformer.temporal_cls_token", "cls_head."):
+    if have("vision_encoder.transformer.temporal_cls_token", "cls_head.fc_cls."):
         return "mer_clip"
     if have("text_encoder.token_embedding"):
         return "viclip"
@@ -115,11 +124,11 @@ def _family(keys: Mapping[str, object]) -> str | None:
 
 
 def _from_hugging_face(
-    state: Mapping[str, np.ndarray], names: Mapping[str, tuple[str, ...]]
+    path: str, state: Mapping[str, np.ndarray], names: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict, dict]:
     """OpenAI's names and layouts; q, k and v become one packed projection."""
     compiled = [(re.compile(old), new) for old, new in rules.HUGGING_FACE]
-    out, sources, packed = {}, {}, {}
+    out, sources, packed, problems = {}, {}, {}, []
     for key, array in state.items():
         hit = next(((m, n) for r, n in compiled if (m := r.fullmatch(key))), None)
         new = hit[1].format(*hit[0].groups()) if hit else key
@@ -134,64 +143,104 @@ def _from_hugging_face(
     for new, parts in packed.items():
         arrays = [parts[p][0] for p in "qkv" if p in parts]
         sources[new] = tuple(name for p in "qkv" if p in parts for name in parts[p][1])
-        out[new] = np.concatenate(arrays)  # of a wrong shape when one is missing
+        shapes = [array.shape for array in arrays]
+        if len(set(shapes)) > 1 or shapes[0] == ():
+            problems.append(f"{' + '.join(sources[new])}: of shapes {shapes}")
+        else:
+            out[new] = np.concatenate(arrays)  # of a wrong shape when one is missing
+    if problems:
+        raise fail(path, problems)
     return out, sources
 
 
 def video_module(family: str, arrays: Mapping[str, np.ndarray]) -> dict | None:
     """What the video part is, from its placed arrays; None without one.
 
-    "size" and "structure" are the names of this project's, "" when it has none such.
-    Raises KeyError when an array that tells the structure is missing.
+    Raises Unclear when an array that tells the structure is missing or odd.
     """
     own = {k: v for k, v in arrays.items() if k.startswith("params/")}
     if not own:
         return None
-    taps, patch, _, _, width = own["params/encoder/patch_embed/kernel"].shape
-    tokens = len(own["params/encoder/positional_embedding"])
+    taps, patch, _, _, width = _shape(own, f"{_ENCODER}patch_embed/kernel", 5)
+    positions = f"{_ENCODER}positional_embedding"
+    tokens, _ = _shape(own, positions, 2)
+    if tokens < 2:
+        raise Unclear(positions, f"{tokens} rows, expected one and a square number")
+    factorized = f"{_ENCODER}temporal_embedding" in own
+    ours = "factorized_vit" if factorized else "uniformer_v2"
     module = {
-        "encoder": "clip_vit" if family == "clip" else "uniformer_v2",
+        "encoder": "clip_vit" if family == "clip" else ours,
         "width": width,
-        "layers": _count(own, r"params/encoder/block_(\d+)/.*"),
+        "layers": _count(own, rf"{_ENCODER}block_(\d+)/.*"),
         "patch_size": patch,
         "image_size": math.isqrt(tokens - 1) * patch,
         "taps": taps,
     }
-    if family != "clip":
-        reduce = own.get("params/encoder/block_0/lmhra1/reduce/bias")
-        hidden = own.get("params/encoder/global_0/mlp/c_fc/bias")
+    if module["encoder"] == "factorized_vit":
         module |= {
-            "local_mhra": _count(own, r"params/encoder/block_0/lmhra(\d)/.*", first=1),
-            "reduced": 0 if reduce is None else len(reduce),
-            "global_blocks": _count(own, r"params/encoder/global_(\d+)/.*"),
-            "global_hidden": 0 if hidden is None else len(hidden),
-            "frozen": "params/encoder/balance" not in own,
+            "frames": _shape(own, f"{_ENCODER}temporal_embedding", 2)[0] - 1,
+            "temporal_layers": _count(own, rf"{_ENCODER}temporal_(\d+)/.*"),
         }
-    classifier = own.get(
-        "params/classifier/bias", own.get("params/head/classifier/bias")
-    )
-    module["classes"] = None if classifier is None else len(classifier)
+    if module["encoder"] == "uniformer_v2":
+        module |= _uniformer_module(own, module["layers"])
+    ends = [f"params/{at}classifier/bias" for at in ("", "head/")]
+    last = next((path for path in ends if path in own), None)
+    module["classes"] = _shape(own, last, 1)[0] if last else None
     if family == "mer_clip":
         module |= {
-            "embed": own["params/video_projection"].shape[-1],
+            "embed": _shape(own, "params/video_projection", 2)[1],
             "head_blocks": _count(own, r"params/head/block_(\d+)/.*"),
             "temperature": "params/logit_scale" in own,
+            "bias": "params/logit_bias" in own,
         }
     return module
 
 
 def text_module(arrays: Mapping[str, np.ndarray]) -> dict | None:
-    """What the text part is, from its placed arrays; None without one."""
+    """What the text part is, from its placed arrays; None without one.
+
+    Raises Unclear as `video_module` does.
+    """
     if not arrays:
         return None
-    vocabulary, width = arrays["params/token_embedding"].shape
+    vocabulary, width = _shape(arrays, "params/token_embedding", 2)
     return {
         "vocabulary": vocabulary,
-        "context": len(arrays["params/positional_embedding"]),
+        "context": _shape(arrays, "params/positional_embedding", 2)[0],
         "width": width,
         "layers": _count(arrays, r"params/block_(\d+)/.*"),
-        "out": arrays["params/text_projection"].shape[-1],
+        "out": _shape(arrays, "params/text_projection", 2)[1],
     }
+
+
+def _uniformer_module(own: Mapping[str, np.ndarray], layers: int) -> dict:
+    reduce = f"{_ENCODER}block_0/lmhra1/reduce/bias"
+    hidden = f"{_ENCODER}global_0/mlp/c_fc/bias"
+    blocks = _count(own, rf"{_ENCODER}global_(\d+)/.*")
+    mixers = _count(own, rf"{_ENCODER}block_0/lmhra(\d)/.*", first=1)
+    if blocks > layers:
+        odd = next(p for p in own if p.startswith(f"{_ENCODER}global_{blocks - 1}/"))
+        raise Unclear(odd, f"{blocks} global blocks, but {layers} blocks of the ViT")
+    if mixers > 2:
+        odd = next(p for p in own if f"block_0/lmhra{mixers}/" in p)
+        raise Unclear(odd, f"{mixers} local MHRA a block, expected at most 2")
+    return {
+        "local_mhra": mixers,
+        "reduced": _shape(own, reduce, 1)[0] if reduce in own else 0,
+        "global_blocks": blocks,
+        "global_hidden": _shape(own, hidden, 1)[0] if hidden in own else 0,
+        "frozen": f"{_ENCODER}balance" not in own,
+    }
+
+
+def _shape(arrays: Mapping[str, np.ndarray], path: str, rank: int) -> tuple[int, ...]:
+    """The shape of an array that must be there and have `rank` axes, none empty."""
+    if path not in arrays:
+        raise Unclear(path, "missing from the file")
+    shape = arrays[path].shape
+    if len(shape) != rank or 0 in shape:
+        raise Unclear(path, f"expected {rank} axes with entries, got shape {shape}")
+    return shape
 
 
 def _count(paths: Sequence[str] | Mapping, pattern: str, *, first: int = 0) -> int:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,10 @@ class Fit:
     dropped: dict[str, str]
     problems: list[str]
 
+    def parameters(self, paths: Iterable[str]) -> int:
+        """How many parameters lie under some paths; BN statistics are none."""
+        return sum(int(self.arrays[p].size) for p in paths if p.startswith("params/"))
+
 
 def fit(
     placed: Placement,
@@ -45,12 +49,14 @@ def fit(
     *,
     fresh: Sequence[Why] = (),
     unused: Sequence[Why] = (),
+    switch: str = "--new_head",
 ) -> Fit:
     """The arrays as `shapes` want them.
 
     `fresh` are paths that the file need not have, `unused` paths whose arrays are left
-    aside. Adapted are: position embeddings of another resolution, patch kernels without
-    time, text positions that end early. Anything else that differs is a problem.
+    aside, `switch` what a user sets to start the last layer anew. Adapted are: position
+    embeddings of another resolution, patch kernels without time, text positions that
+    end early. Anything else that differs is a problem.
     """
     fitted = Fit({}, shapes, {}, {}, {}, dict(placed.dropped), list(placed.problems))
     met = set(placed.bad)
@@ -69,7 +75,7 @@ def fit(
                 fitted.used[path] = keys
                 fitted.changed |= {path: note} if note else {}
             else:
-                hint = " (--new_head starts it anew)" if path.startswith(_LAST) else ""
+                hint = f" ({switch} starts it anew)" if path.startswith(_LAST) else ""
                 fitted.problems.append(
                     f"{shown}: {array.shape} does not fit {path} {shapes[path]}{hint}"
                 )
@@ -120,7 +126,7 @@ def video_shapes(family: str, module: Mapping) -> Shapes:
     """Shapes of the module that a file's own numbers describe (`video_module`)."""
     width, patch = module["width"], module["patch_size"]
     side = module["image_size"]
-    heads = max(1, width // HEAD_DIM)
+    heads = _heads(width)
     if family == "clip":
         vit = FactorizedViT(width, module["layers"], heads, patch, 1, temporal_layers=0)
         ours = ("params/temporal_", "params/norm/")
@@ -129,20 +135,17 @@ def video_shapes(family: str, module: Mapping) -> Shapes:
             for path, shape in shapes_of(vit, side).items()
             if not path.startswith(ours)
         }
-    blocks = module["global_blocks"]
-    encoder = UniFormerV2(
-        width,
-        module["layers"],
-        heads,
-        patch,
-        temporal_downsample=module["taps"] == 3,
-        local_mhra=module["local_mhra"],
-        reduction=width / (module["reduced"] + 0.5),
-        global_layers=tuple(range(module["layers"] - blocks, module["layers"])),
-        global_heads=heads,
-        global_mlp_factor=module["global_hidden"] / width,
-        frozen=module["frozen"],
-    )
+    if module["encoder"] == "factorized_vit":
+        encoder = FactorizedViT(
+            width,
+            module["layers"],
+            heads,
+            patch,
+            module["frames"],
+            module["temporal_layers"],
+        )
+    else:
+        encoder = _uniformer(module, heads)
     classes = module["classes"]
     if family == "uniformer_v2":
         shapes = shapes_of(UniFormerV2Classifier(encoder, classes or 1), side)
@@ -153,11 +156,29 @@ def video_shapes(family: str, module: Mapping) -> Shapes:
             classes or 1,
             module["embed"],
             learn_temperature=module["temperature"],
+            learn_bias=module["bias"],
             head_blocks=module["head_blocks"],
         )
-        shapes = shapes_of(model, side)
+        shapes = shapes_of(model, side, frames=module.get("frames", 1))
         lacking = () if classes else ("params/head/",)
     return {p: shape for p, shape in shapes.items() if not p.startswith(lacking)}
+
+
+def _uniformer(module: Mapping, heads: int) -> UniFormerV2:
+    width, blocks = module["width"], module["global_blocks"]
+    return UniFormerV2(
+        width,
+        module["layers"],
+        heads,
+        module["patch_size"],
+        temporal_downsample=module["taps"] == 3,
+        local_mhra=module["local_mhra"],
+        reduction=width / (module["reduced"] + 0.5),
+        global_layers=tuple(range(module["layers"] - blocks, module["layers"])),
+        global_heads=heads,
+        global_mlp_factor=module["global_hidden"] / width,
+        frozen=module["frozen"],
+    )
 
 
 def text_shapes(module: Mapping) -> Shapes:
@@ -167,7 +188,7 @@ def text_shapes(module: Mapping) -> Shapes:
         module["context"],
         module["width"],
         module["layers"],
-        max(1, module["width"] // HEAD_DIM),
+        _heads(module["width"]),
         module["out"],
     )
     ids = jnp.zeros((1, 1), jnp.int32)
@@ -219,6 +240,10 @@ def text_tower(size: Size, module: Mapping) -> ClipText:
 
 def _flat(tree: Mapping) -> Shapes:
     return {path: tuple(leaf.shape) for path, leaf in flatten(tree).items()}
+
+
+def _heads(width: int) -> int:
+    return 1 if width % HEAD_DIM else width // HEAD_DIM
 
 
 def _reason(path: str, reasons: Sequence[Why]) -> str:

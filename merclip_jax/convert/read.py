@@ -9,29 +9,19 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import huggingface_hub
 import ml_dtypes
 import numpy as np
 import safetensors
 
 from merclip_jax.convert.apply import fail
+from merclip_jax.convert.torchscript import is_torchscript, read_torchscript
 from merclip_jax.errors import UserError
 
-HUB = "hf://"
 NESTS = ("state_dict", "model_state", "model_state_dict", "model")
-# What the folders of Hugging Face and open_clip hold, the first that is there.
-IN_FOLDER = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-)
-BESIDE = ("vocab.json", "merges.txt", "config.json", "open_clip_config.json")
 # What trainers save beside the tensors, none of which is needed: read as nothing.
 _INERT = (
     "_codecs.encode",
@@ -67,42 +57,6 @@ class Checkpoint(NamedTuple):
     path: Path
     state: dict[str, np.ndarray]
     nested: tuple[str, ...]
-
-
-def locate(source: str) -> Path:
-    """The local path of a source: a path, or a file of the hub that is fetched.
-
-    Raises UserError when it does not exist or cannot be fetched.
-    """
-    if not source.startswith(HUB):
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise UserError(f"{source}: there is no such file or folder")
-        return path
-    parts = source.removeprefix(HUB).split("/", 2)
-    if len(parts) < 3 or not all(parts):
-        raise UserError(f"{source}: expected hf://owner/name/file")
-    repo = "/".join(parts[:2])
-    try:
-        path = Path(huggingface_hub.hf_hub_download(repo, parts[2]))
-    except Exception as error:  # the hub and its HTTP client each raise their own
-        raise UserError(f"{source}: cannot be fetched ({error})") from error
-    for name in BESIDE:  # what a text tower needs beside its weights
-        try:
-            huggingface_hub.hf_hub_download(repo, name)
-        except Exception:  # few repositories have all of them
-            continue
-    return path
-
-
-def file_of(path: Path) -> Path:
-    """The weight file that a path means: itself, or the one in a model's folder."""
-    if not path.is_dir():
-        return path
-    for name in IN_FOLDER:
-        if (path / name).exists():
-            return path / name
-    raise UserError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
 
 
 def read(path: Path) -> Checkpoint:
@@ -189,23 +143,18 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _torch(path: Path, *, zipped: bool):
     try:
+        if zipped and is_torchscript(path):
+            return read_torchscript(path)
         import torch
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading PyTorch's own files needs torch; "
-            "pip install 'merclip_jax[convert]'"
-        ) from error
-    try:
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces what it will change
-            if zipped and _is_torchscript(path):
-                found = torch.jit.load(path, map_location="cpu").state_dict()
-            else:
-                inert = [(_Inert, name) for name in _INERT]
-                with torch.serialization.safe_globals(inert):
-                    found = torch.load(
-                        path, map_location="cpu", weights_only=True, mmap=zipped or None
-                    )
+            inert = [(_Inert, name) for name in _INERT]
+            with torch.serialization.safe_globals(inert):
+                found = torch.load(
+                    path, map_location="cpu", weights_only=True, mmap=zipped or None
+                )
+        return _arrays(found, torch)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named:
@@ -216,11 +165,15 @@ def _torch(path: Path, *, zipped: bool):
         raise UserError(
             f"{path}: not a whole PyTorch file ({_first_line(error)})"
         ) from error
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading PyTorch's own files needs torch; from the project's "
+            "folder, pip install -e '.[convert]'"
+        ) from error
     except Exception as error:  # torch raises whatever its readers happen to
         raise UserError(
             f"{path}: not a whole PyTorch file ({_first_line(error)})"
         ) from error
-    return _arrays(found, torch)
 
 
 def _arrays(value, torch):
@@ -231,11 +184,6 @@ def _arrays(value, torch):
         value = value.detach()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     return value
-
-
-def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _first_line(error: Exception) -> str:

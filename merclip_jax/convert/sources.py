@@ -1,7 +1,6 @@
 """A source of weights, whatever it is: a file, the hub's, a converted folder."""
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from merclip_jax import checkpoint
-from merclip_jax.convert import families, fit, read, write
-from merclip_jax.convert.apply import Placement, fail, flatten, place
+from merclip_jax.convert import families, fit, locate, read, write
+from merclip_jax.convert.apply import Placement, fail, flatten, not_finite, place
 from merclip_jax.convert.rules import Rule
 from merclip_jax.errors import UserError
-from merclip_jax.tokenizer import CONTEXT, ClipTokenizer
+from merclip_jax.tokenizer import CLIP_IDS, CONTEXT, ClipTokenizer
 
 PARTS = ("video", "text")
 
@@ -23,15 +22,17 @@ PARTS = ("video", "text")
 class Opened:
     """What a source holds: parts placed by Flax path, and what each of them is.
 
-    `records` are the files' names, sizes and checksums; `modules` the parts' numbers,
-    their family among them.
+    `records` are the names, sizes and checksums of the files of each part; `modules`
+    the parts' numbers, their family among them; `initialised` what a converted folder
+    leaves out of a part on purpose, path -> why.
     """
 
     name: str
-    records: list[dict]
+    records: dict[str, list[dict]]
     parts: dict[str, Placement]
     modules: dict[str, dict]
     tokenizer: ClipTokenizer | None = None
+    initialised: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def open_source(source: str, *, only: str = "") -> Opened:
@@ -41,24 +42,26 @@ def open_source(source: str, *, only: str = "") -> Opened:
     Raises UserError that names the source when it cannot be read or is no family that
     this project knows. Arrays that do not fit are told in the parts' problems.
     """
-    path = read.locate(source)
+    path = locate.locate(source)
     if (path / write.LINEAGE).exists():
         return _from_folder(path, only)
     if path.is_dir() and checkpoint.holds_weights(path):
-        return _from_training(path)
-    path = read.file_of(path)
+        return _from_training(path, only)
+    path = locate.file_of(path)
+    name = source if source.startswith(locate.HUB) else path.name
     if re.search(r"bpe_simple_vocab.*\.txt(\.gz)?$|merges\.txt$", path.name):
         tokenizer = ClipTokenizer.from_merges(path)
-        return Opened(path.name, [_record(path, "CLIP's tokenizer")], {}, {}, tokenizer)
-    return _from_file(path)
+        record = _record(path, name, "CLIP's tokenizer")
+        return Opened(name, {"text": [record]}, {}, {}, tokenizer)
+    return _from_file(path, name)
 
 
-def _from_file(path: Path) -> Opened:
+def _from_file(path: Path, name: str) -> Opened:
     found = read.read(path)
     named = families.recognise(str(path), found.state)
     family = families.FAMILIES[named.family]
     if named.family == "clip":
-        _check_activation(path)
+        locate.check_activation(path)
     is_text = [re.compile(pattern) for pattern, _, _ in family.text]
     text, video = {}, {}
     for key, array in named.state.items():
@@ -68,29 +71,20 @@ def _from_file(path: Path) -> Opened:
         "video": _placed(video, family.video, family, named.names),
         "text": _placed(text, family.text, family, named.names),
     }
-    record = _record(path, family.title)
+    modules = _modules(str(path), named.family, parts)
+    for part in PARTS:
+        if part not in modules:  # what lies beside the other, such as a logit scale
+            other = parts[PARTS[1 - PARTS.index(part)]]
+            other.dropped |= parts[part].dropped
+            other.problems += parts[part].problems
+            del parts[part]
+    record = _record(path, name, family.title)
     record |= {"nested": list(found.nested), "prefixes": list(named.prefixes)}
-    try:
-        modules = _modules(named.family, parts)
-    except (KeyError, ValueError) as error:  # what tells the structure lacks or is odd
-        problems = [p for part in parts.values() for p in part.problems]
-        if not any(error.args[0] in part.bad for part in parts.values()):
-            problems.append(f"{error.args[0]}: missing from the file")
-        raise fail(str(path), problems) from error
-    for name in PARTS:
-        if (
-            name not in modules
-        ):  # what lies beside the other part, such as a logit scale
-            other = parts[PARTS[1 - PARTS.index(name)]]
-            other.dropped |= parts[name].dropped
-            other.problems += parts[name].problems
-            del parts[name]
-    if not parts:
-        raise UserError(f"{path}: neither a video encoder nor a text tower is in it")
     tokenizer = None
-    if "text" in parts and modules["text"]["vocabulary"] > 49_000:
+    if "text" in parts and modules["text"]["vocabulary"] == CLIP_IDS:
         tokenizer = write.tokenizer_in(path.parent, context=CONTEXT)
-    return Opened(path.name, [record], parts, modules, tokenizer)
+    records = {part: [record] for part in parts}
+    return Opened(name, records, parts, modules, tokenizer)
 
 
 def _placed(
@@ -102,9 +96,21 @@ def _placed(
     return place(state, rules, dropped=family.dropped, names=names)
 
 
-def _modules(family: str, parts: Mapping[str, Placement]) -> dict[str, dict]:
-    video = families.video_module(family, parts["video"].arrays)
-    text = families.text_module(parts["text"].arrays)
+def _modules(name: str, family: str, parts: Mapping[str, Placement]) -> dict[str, dict]:
+    """What the parts are; UserError with all problems when they do not tell it."""
+    problems = [problem for part in parts.values() for problem in part.problems]
+    video, text = parts["video"], parts["text"]
+    try:
+        video = families.video_module(family, video.arrays)
+        text = families.text_module(text.arrays)
+    except families.Unclear as error:
+        if not any(error.path in part.bad for part in parts.values()):
+            keys = parts["video"].keys | parts["text"].keys
+            shown = " + ".join(keys.get(error.path, [error.path]))
+            problems.append(f"{shown}: {error.why}")
+        raise fail(name, problems) from error
+    if not (video or text):
+        raise fail(name, problems or ["neither a video encoder nor a text tower"])
     if video:
         video |= {"family": family, "size": fit.size_name(video)}
         if video["encoder"] == "uniformer_v2":
@@ -112,42 +118,58 @@ def _modules(family: str, parts: Mapping[str, Placement]) -> dict[str, dict]:
     if text:
         text["family"] = family
     found = {"video": video, "text": text}
-    return {name: module for name, module in found.items() if module}
+    return {part: module for part, module in found.items() if module}
 
 
 def _from_folder(path: Path, only: str) -> Opened:
     arrays, lineage = write.read_folder(path, only=only)
+    made = {part: lineage["parts"][part] for part in arrays}
     parts = {}
-    for name, found in arrays.items():
-        keys = {p: tuple(k) for p, k in lineage["parts"][name]["used"].items()}
-        if keys.keys() != found.keys():
-            raise UserError(f"{path}: {write.LINEAGE} and {name} are not of one making")
-        parts[name] = Placement(found, keys)
+    for part, found in arrays.items():
+        keys = {p: tuple(k) for p, k in made[part]["used"].items()}
+        parts[part] = _checked(found, keys)
     tokenizer = write.tokenizer_in(path, context=CONTEXT)
-    return Opened(path.name, lineage["sources"], parts, lineage["modules"], tokenizer)
+    known = lineage["parts"].get("text", {}).get("tokenizer_sha256")
+    if known and tokenizer and tokenizer.sha256 != known:
+        raise UserError(f"{path}: {write.LINEAGE} and its tokenizer are of two makings")
+    return Opened(
+        path.name,
+        {part: account["sources"] for part, account in made.items()},
+        parts,
+        {part: lineage["modules"][part] for part in arrays},
+        tokenizer,
+        {part: account["initialised"] for part, account in made.items()},
+    )
 
 
-def _from_training(path: Path) -> Opened:
-    """Weights that a training run of this project kept."""
+def _from_training(path: Path, only: str) -> Opened:
+    """Weights that a training run of this project kept: a video part."""
+    if only == "text":
+        return Opened(path.name, {}, {}, {})
     arrays = flatten(checkpoint.load_weights(path))
-    video = Placement(arrays, {p: (p,) for p in arrays})
-    parts = {"video": video, "text": Placement()}
-    try:
-        modules = _modules("mer_clip", parts)
-    except KeyError as error:
-        raise UserError(f"{path}: not this project's weights, {error} lacks") from error
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    size = sum(array.nbytes for array in arrays.values())
+    video = _checked(arrays, {p: (p,) for p in arrays})
+    modules = _modules(str(path), "mer_clip", {"video": video, "text": Placement()})
     record = {
         "name": path.name,
         "family": "MER-CLIP trained here",
-        "bytes": size,
-        "sha256": digest.hexdigest(),
+        "bytes": sum(array.nbytes for array in arrays.values()),
+        "sha256": write.digest(arrays),
         "earlier": _earlier(path),
     }
-    return Opened(path.name, [record], {"video": video}, modules)
+    return Opened(path.name, {"video": [record]}, {"video": video}, modules)
+
+
+def _checked(
+    arrays: Mapping[str, np.ndarray], keys: Mapping[str, tuple[str, ...]]
+) -> Placement:
+    """Arrays of this project's own making, which may have been changed since."""
+    bad = {path: why for path, array in arrays.items() if (why := not_finite(array))}
+    return Placement(
+        {path: array for path, array in arrays.items() if path not in bad},
+        {path: found for path, found in keys.items() if path not in bad},
+        problems=[f"{path}: {why}" for path, why in bad.items()],
+        bad=set(bad),
+    )
 
 
 def _earlier(path: Path) -> list[str]:
@@ -161,34 +183,10 @@ def _earlier(path: Path) -> list[str]:
         raise UserError(f"{origin}: not whole ({error!r})") from error
 
 
-def _record(path: Path, title: str) -> dict:
+def _record(path: Path, name: str, title: str) -> dict:
     return {
-        "name": path.name,
+        "name": name,
         "family": title,
         "bytes": path.stat().st_size,
         "sha256": read.sha256(path),
     }
-
-
-def _check_activation(path: Path) -> None:
-    """UserError when a file's own configuration names another activation than ours."""
-    for name in ("config.json", "open_clip_config.json"):
-        beside = path.with_name(name)
-        if not beside.exists():
-            continue
-        try:
-            config = json.loads(beside.read_text("utf-8"))
-            towers = [config.get(f"{t}_config") or {} for t in ("vision", "text")]
-            used = {t.get("hidden_act", "quick_gelu") for t in towers}
-            if "model_cfg" in config and not config["model_cfg"].get("quick_gelu"):
-                used.add("gelu")
-        except (OSError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{beside}: not a model's configuration ({error})"
-            ) from error
-        if used != {"quick_gelu"}:
-            raise UserError(
-                f"{path}: {name} beside it says that its towers use "
-                f"{' and '.join(sorted(used - {'quick_gelu'}))}; the towers here use "
-                "quick_gelu, as OpenAI's do, and would compute something else"
-            )

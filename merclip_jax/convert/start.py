@@ -21,18 +21,20 @@ from merclip_jax.convert.fit import (
     text_shapes,
 )
 from merclip_jax.convert.fit import text_tower as tower_of
+from merclip_jax.convert.lineage import account
 from merclip_jax.convert.sources import Opened, open_source
-from merclip_jax.convert.table import parameters
 from merclip_jax.errors import UserError
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip, Size
 from merclip_jax.tokenizer import CONTEXT, ClipTokenizer
 
-RANDOM = "random initialisation (no pretrained weights)"
 HEAD = ("params/head/.*", "the emotion head starts anew")
 LAST = ("params/head/classifier/.*", "the last layer starts anew (new_head)")
 TEMPERATURE = ("params/logit_(scale|bias)", "the temperature starts anew")
-FIXED = ("params/logit_scale", "this recipe's temperature is fixed")
+FIXED = (
+    ("params/logit_scale", "this recipe's temperature is fixed"),
+    ("params/logit_bias", "this loss has no bias"),
+)
 PROJECTORS = (
     "params/(video_projection|video_norm/.*|head_projection/.*|head_norm/.*)",
     "the file has no projectors of MER-CLIP",
@@ -78,6 +80,8 @@ def load(
 
     Raises UserError when two starts are given or one does not fit.
     """
+    if new_head and not merclip:
+        raise UserError("config.init.new_head=True goes with config.init.merclip alone")
     if vision and merclip:
         raise UserError(
             f"init.vision={vision} and init.merclip={merclip}: give one of them"
@@ -117,10 +121,34 @@ def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Star
             f"{source}: holds {families.FAMILIES[family].title}, not MER-CLIP; give it "
             "as init.vision"
         )
+    left = any(re.fullmatch(LAST[0], p) for p in opened.initialised.get("video", ()))
+    if left and not new_head:
+        raise UserError(
+            f"{source}: was made with --new_head and has no last layer; set "
+            "config.init.new_head=True"
+        )
+    if not any(path.startswith("params/head/") for path in placed.arrays):
+        raise UserError(f"{source}: has no emotion head; give it as init.vision")
     last = [LAST] if new_head else []
-    unused = [*last, *_beyond(shapes, [FIXED])]
-    fitted = fit(placed, shapes, fresh=[*last, TEMPERATURE], unused=unused)
+    fitted = fit(
+        placed,
+        shapes,
+        fresh=[*last, TEMPERATURE],
+        unused=[*last, *_beyond(shapes, FIXED)],
+        switch="config.init.new_head=True",
+    )
     return _start(opened, fitted, "video", shapes)
+
+
+def load_tower(size: Size, *, text: str = "", merclip: str = "") -> Text | None:
+    """The text tower of `text`, or else of `merclip` when that holds one, or None.
+
+    Raises UserError as `load_text` does.
+    """
+    if text:
+        return load_text(text, size)
+    opened = open_source(merclip, only="text") if merclip else None
+    return _text(opened, size) if opened and "text" in opened.parts else None
 
 
 def load_text(source: str, size: Size) -> Text:
@@ -132,6 +160,10 @@ def load_text(source: str, size: Size) -> Text:
     opened = open_source(source, only="text")
     if "text" not in opened.parts:
         raise UserError(f"{source}: holds no text tower")
+    return _text(opened, size)
+
+
+def _text(opened: Opened, size: Size) -> Text:
     module = opened.modules["text"] | {
         "width": size.text_width,
         "layers": size.text_layers,
@@ -142,9 +174,9 @@ def load_text(source: str, size: Size) -> Text:
     tokenizer = opened.tokenizer
     if tokenizer is None or tokenizer.size != module["vocabulary"]:
         raise UserError(
-            f"{source}: no tokenizer of {module['vocabulary']} ids lies with these "
-            "weights; put vocab.json and merges.txt, or CLIP's "
-            "bpe_simple_vocab_16e6.txt.gz, beside the file"
+            f"{opened.name}: no tokenizer of {module['vocabulary']} ids lies with "
+            "these weights; put vocab.json and merges.txt, or CLIP's "
+            "bpe_simple_vocab_16e6.txt.gz, beside the file, or set config.init.text"
         )
     tower = tower_of(size, padded(module))
     variables = jax.tree.map(jnp.asarray, unflatten(start.arrays))
@@ -180,57 +212,6 @@ def padded(module: Mapping) -> dict:
     return dict(module) | {"context": context}
 
 
-def account(opened: Opened, fitted: Fit, part: str) -> dict:
-    """The lineage of one fitted part: sources, and what became of every tensor."""
-    return {
-        "part": part,
-        "sources": opened.records,
-        "module": opened.modules[part],
-        "used": {path: list(keys) for path, keys in fitted.used.items()},
-        "changed": fitted.changed,
-        "initialised": fitted.initialised,
-        "dropped": fitted.dropped,
-        "parameters": parameters(fitted, fitted.used),
-    }
-
-
-def lineage_lines(lineages: Sequence[Mapping]) -> list[str]:
-    """Sentences for the result card on what the weights started from."""
-    if not any(lineage["part"] == "video" for lineage in lineages):
-        lines = [RANDOM if not lineages else "video: random initialisation"]
-    else:
-        lines = []
-    for lineage in lineages:
-        files = "; ".join(
-            f"{r['family']} in {r['name']} ({r['bytes']} bytes, sha256 {r['sha256']})"
-            for r in lineage["sources"]
-        )
-        line = (
-            f"{lineage['part']}: {files}: {len(lineage['used'])} tensors, "
-            f"{lineage['parameters']} parameters"
-        )
-        for word in ("changed", "initialised", "dropped"):
-            for why, count in reasons(lineage[word]).items():
-                line += f"; {count} {word}: {why}"
-        earlier = [e for r in lineage["sources"] for e in r.get("earlier", [])]
-        line += "".join(f"; trained from {e}" for e in earlier)
-        lines.append(line)
-    return lines
-
-
-def identity(lineages: Sequence[Mapping]) -> dict[str, list[str]]:
-    """What a run's claim on its folder says of its start: checksums of the files."""
-    return {
-        f"init.{lineage['part']}_sha256": [r["sha256"] for r in lineage["sources"]]
-        for lineage in lineages
-    }
-
-
-def reasons(of: Mapping[str, str]) -> dict[str, int]:
-    """How often each reason occurs."""
-    return {why: list(of.values()).count(why) for why in sorted(set(of.values()))}
-
-
 def _video(opened: Opened):
     if "video" not in opened.parts:
         raise UserError(f"{opened.name}: holds no video encoder, only a text tower")
@@ -258,11 +239,21 @@ def _hint(module: Mapping, shapes: Shapes) -> str:
     """What to set in the config so that the model is the file's, "" when unknown."""
     taps, patch, _, _, width = shapes["params/encoder/patch_embed/kernel"]
     size, structure = module["size"], module.get("structure", "")
+    encoder = module.get("into", module["encoder"])
+    factorized = "params/encoder/temporal_embedding" in shapes
+    ours = "factorized_vit" if factorized else "uniformer_v2"
+    if encoder not in (ours, "clip_vit"):
+        return f"\nThe file's encoder is {encoder}: set config.model.video={encoder}"
     if size and (module["width"], module["patch_size"]) != (width, patch):
         return f"\nThe file is of the size {size}: set config.model.size={size}"
     if structure and module["taps"] != taps:
         return (
             f"\nThe file is of the structure {structure}: set "
             f"config.model.structure={structure}"
+        )
+    if module.get("frozen"):
+        return (
+            "\nThe file is of UniFormerV2's frozen variant, which has no "
+            "`balance`; no training here starts from it"
         )
     return ""

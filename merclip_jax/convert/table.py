@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from merclip_jax.convert.fit import Fit
 
@@ -20,6 +20,7 @@ GROUPS = (
     (r"params/logit_.*", "temperature"),
     (r"params/block_.*", "text blocks"),
     (r"params/.*embedding", "text embeddings"),
+    (r"params/ln_final/.*", "text norm"),
     (r"params/.*", "text projection"),
 )
 HEADER = ("part", "tensors", "parameters", "source -> destination", "init", "unused")
@@ -39,7 +40,7 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
         if not used and not fresh:
             continue
         keys = [key for path in used for key in fitted.used[path]]
-        size = parameters(fitted, used)
+        size = fitted.parameters(used)
         way = f"{_stem(keys, '.')} -> {_stem(used, '/')}" if used else _stem(fresh, "/")
         rows.append((name, str(len(keys)), f"{size:,}", way, str(len(fresh)), "0"))
     if dropped:
@@ -47,7 +48,7 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
             ("left aside", "0", "0", _stem(dropped, "."), "0", str(len(dropped)))
         )
     keys = sum(len(k) for k in fitted.used.values())
-    size = parameters(fitted, fitted.used)
+    size = fitted.parameters(fitted.used)
     total = (
         str(keys),
         f"{size:,}",
@@ -63,11 +64,6 @@ def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
         lines.append(f"UNEXPLAINED: {len(fitted.problems)}")
         lines += [f"  {problem}" for problem in sorted(fitted.problems)]
     return "\n".join(lines)
-
-
-def parameters(fitted: Fit, paths: Iterable[str]) -> int:
-    """How many parameters lie under some paths; BN statistics are none."""
-    return sum(int(fitted.arrays[p].size) for p in paths if p.startswith("params/"))
 
 
 def group(path: str) -> str:

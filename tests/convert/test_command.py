@@ -34,6 +34,8 @@ def test_there_checked_and_back(tmp_path):
     done = command("--src=out", "--dst=b.safetensors", "--to=torch", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{len(STATES['ssv2'])} tensors under the authors' names" in done.stdout
+    done = command("--src=out", "--dst=b.pth", "--to=torch", cwd=tmp_path)
+    assert done.returncode == 1 and "ends in .safetensors" in done.stderr
 
 
 def test_unexplained_tensors_fail_the_check(tmp_path):

@@ -23,6 +23,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.tokenizer import MERGES, ClipTokenizer
 from tests.convert import made
 from tests.models.test_goldens import close, encoder, params_of, volume
 
@@ -204,7 +205,7 @@ def test_published_sizes_fill_their_modules(size, family):
     )
     module = families.video_module(named.family, video.arrays)
     opened = sources.Opened(
-        family, [], {"video": video}, {"video": module | {"family": named.family}}
+        family, {}, {"video": video}, {"video": module | {"family": named.family}}
     )
     model = mer_clip.mer_clip(published, classes=3, structure=structure)
     wanted = fit.shapes_of(model, 224)
@@ -225,13 +226,66 @@ def test_the_first_source_gives_its_part(tmp_path):
     found = convert.convert([video, clip])
     assert found.opened["video"].name == "v.safetensors"
     assert found.opened["text"].name == "c.safetensors"
-    assert set(found.left.values()) == {"the video part comes from v.safetensors"}
+    why = "the video part comes from v.safetensors"
+    assert found.left["visual.conv1.weight"] == why
+    assert found.left["visual.proj"] == families._CLIP_DROPPED[0][1]
     convert.write_folder(found, tmp_path / "out")
     lineage = json.loads((tmp_path / "out/lineage.json").read_text())
     assert [r["name"] for r in lineage["sources"]] == ["v.safetensors", "c.safetensors"]
+    of = {name: part["sources"] for name, part in lineage["parts"].items()}
+    assert of == {"video": lineage["sources"][:1], "text": lineage["sources"][1:]}
+    opened = sources.open_source(str(tmp_path / "out"), only="video")
+    assert opened.records == {"video": lineage["sources"][:1]}
     assert "left aside: 43 tensors" in convert.report(found)
     with pytest.raises(UserError, match="a key of both parts"):
         convert.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
+
+
+def test_a_second_sources_problems_are_told(tmp_path):
+    video = made.save(tmp_path / "v.safetensors", STATES["ssv2"])
+    state = STATES["clip"] | {"visual.stray": np.zeros(3, np.float32)}
+    clip = made.save(tmp_path / "c.safetensors", state)
+    found = convert.convert([video, clip])
+    assert not found.problems
+    stray = next(key for key in found.left if key.startswith("visual.stray"))
+    why = "the video part comes from v.safetensors; not checked"
+    assert found.left[stray] == why and why in convert.report(found)
+
+
+INCOMPLETE = [
+    ("ssv2", "ln_pre.bias", None, "ln_pre/bias: missing"),
+    ("ssv2", "stray", np.zeros(3, np.float32), "stray: no place"),
+    ("ssv2", "ln_pre.bias", np.full(128, np.nan, np.float32), "holds NaN"),
+    ("mer_clip", "text_encoder.ln_final.bias", None, "ln_final/bias: missing"),
+]
+
+
+@pytest.mark.parametrize("name, key, array, message", INCOMPLETE)
+def test_nothing_incomplete_goes_back(tmp_path, name, key, array, message):
+    state = {k: v for k, v in STATES[name].items() if k != key}
+    state |= {} if array is None else {key: array}
+    source = made.save(tmp_path / "odd.safetensors", state)
+    with pytest.raises(UserError, match=f"odd.safetensors: 1 problem:\n.*{message}"):
+        convert.write_torch(source, tmp_path / "back.safetensors")
+    assert not (tmp_path / "back.safetensors").exists()
+
+
+def test_an_encoder_alone_goes_back_as_it_came(tmp_path):
+    state = {
+        key.removeprefix("vision_encoder."): array
+        for key, array in STATES["mer_clip"].items()
+        if key.startswith("vision_encoder.")
+    }
+    source = made.save(tmp_path / "e.safetensors", state)
+    convert.write_torch(source, tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == {f"vision_encoder.{key}" for key in state}
+    whole = made.save(
+        tmp_path / "m.safetensors",
+        {k: v for k, v in STATES["mer_clip"].items() if k != "logit_scale"},
+    )
+    convert.write_torch(whole, tmp_path / "m_back.safetensors")
+    assert "logit_scale" in load_file(tmp_path / "m_back.safetensors")
 
 
 def test_tokenizer_goes_with_the_weights(tmp_path, golden):
@@ -242,6 +296,31 @@ def test_tokenizer_goes_with_the_weights(tmp_path, golden):
     convert.write_folder(convert.convert([source]), tmp_path / "out")
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / "out" / name).exists()
+    lineage = json.loads((tmp_path / "out/lineage.json").read_text())
+    known = sources.open_source(str(tmp_path / "out")).tokenizer.sha256
+    assert lineage["parts"]["text"]["tokenizer_sha256"] == known
+    merges = tmp_path / "out/merges.txt"
+    head, first, second, *rest = merges.read_text().splitlines()
+    merges.write_text("\n".join([head, second, first, *rest]))
+    with pytest.raises(UserError, match="its tokenizer are of two makings"):
+        sources.open_source(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("first", ["weights", "vocabulary"])
+def test_a_tokenizer_of_its_own_belongs_to_the_text(tmp_path, golden, first):
+    clip = made.fill(made.clip_shapes(vocabulary=49408), 1)
+    names = [made.save(tmp_path / "c.safetensors", clip)]
+    tokens = ClipTokenizer.from_folder(golden / "tokenizer")
+    lines = "\n".join(f"{a} {b}" for a, b in tokens.merges)
+    filler = "".join(f"\n{i:x} y" for i in range(MERGES - len(tokens.merges)))
+    (tmp_path / "bpe_simple_vocab.txt").write_text(lines + filler)
+    names.insert(first == "weights", str(tmp_path / "bpe_simple_vocab.txt"))
+    found = convert.convert(names)
+    convert.write_folder(found, tmp_path / "out")
+    parts = json.loads((tmp_path / "out/lineage.json").read_text())["parts"]
+    of = {part: [r["name"] for r in made["sources"]] for part, made in parts.items()}
+    assert of["video"] == ["c.safetensors"]
+    assert of["text"] == ["c.safetensors", "bpe_simple_vocab.txt"]
 
 
 def test_new_head_leaves_the_last_layer_out(tmp_path):
@@ -253,6 +332,35 @@ def test_new_head_leaves_the_last_layer_out(tmp_path):
         "params/head/classifier/bias",
     }
     assert "cls_head.fc_cls.bias" in fitted.dropped
+    out = tmp_path / "out"
+    convert.write_folder(convert.convert([source], new_head=True), out)
+    for new_head in (False, True):  # --check of our own folder
+        again = convert.convert([str(out)], new_head=new_head)
+        assert not again.problems
+        assert again.fits["video"].initialised == fitted.initialised
+    with pytest.raises(UserError, match="classifier/bias: the last layer starts anew"):
+        convert.write_torch(str(out), tmp_path / "back.safetensors")
+    model = mer_clip.mer_clip(made.TINY, classes=3)
+    with pytest.raises(UserError, match="made with --new_head .*init.new_head=True"):
+        start.load(model, (2, 48), merclip=str(out))
+    begun = start.load(model, (2, 48), merclip=str(out), new_head=True)
+    assert "params/head/norm/scale" in begun.arrays
+
+
+def test_new_head_where_there_is_none(tmp_path):
+    clip = made.save(tmp_path / "c.safetensors", STATES["clip"])
+    viclip = made.save(tmp_path / "t.safetensors", STATES["viclip"])
+    for names in ([clip], [viclip]):
+        with pytest.raises(UserError, match="--new_head: .* no last layer"):
+            convert.convert(names, new_head=True)
+    model = mer_clip.mer_clip(made.TINY, classes=3)
+    for given in ({}, {"vision": clip}):
+        with pytest.raises(UserError, match="goes with config.init.merclip"):
+            start.load(model, (2, 48), new_head=True, **given)
+    encoder = {k: v for k, v in STATES["mer_clip"].items() if "cls_head" not in k}
+    encoder = made.save(tmp_path / "e.safetensors", encoder)
+    with pytest.raises(UserError, match="no emotion head; give it as init.vision"):
+        start.load(model, (2, 48), merclip=encoder)
 
 
 def test_lineage_tells_the_file(tmp_path):

@@ -1,14 +1,18 @@
 """Damaged and foreign files: one clear error, nothing left behind."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from merclip_jax.convert import convert, read, sources, start, write
+from merclip_jax import checkpoint
+from merclip_jax.convert import apply, convert, locate, sources, start, write
 from merclip_jax.errors import UserError
+from merclip_jax.models import mer_clip
 from tests.convert import made
 from tests.convert.made import TINY
 
@@ -104,6 +108,83 @@ def test_unknown_missing_and_misshapen_keys_are_listed(tmp_path):
     assert "text_encoder.ln_final.bias: int64, expected real numbers" in text
 
 
+def changed(name, key, array):
+    """A state with one array put in its place, or taken away."""
+    state = {k: v for k, v in STATES[name].items() if k != key}
+    return state if array is None else state | {key: array}
+
+
+ZERO = np.zeros((), np.float32)
+Q = "text_model.encoder.layers.0.self_attn"
+ODD = [
+    ("ssv2", "positional_embedding", ZERO, r"2 axes.*shape \(\)"),
+    ("ssv2", "positional_embedding", np.zeros((0, 128), np.float32), "2 axes"),
+    ("ssv2", "positional_embedding", np.zeros((1, 128), np.float32), "1 rows"),
+    ("ssv2", "positional_embedding", np.ones((9, 128), np.float32), "does not fit"),
+    ("ssv2", "transformer.proj.2.bias", ZERO, r"1 axes.*shape \(\)"),
+    ("ssv2", "class_embedding", ZERO, "does not fit"),
+    ("ssv2", "conv1.weight", np.zeros((128, 3, 3, 0, 0), np.float32), "5 axes"),
+    ("mer_clip", "vision_encoder.proj", ZERO, r"2 axes.*shape \(\)"),
+    ("mer_clip", "text_encoder.text_projection", ZERO, r"2 axes.*shape \(\)"),
+    ("clip", "token_embedding.weight", np.ones(64, np.float32), r"shape \(64,\)"),
+    ("hugging_face", f"{Q}.k_proj.weight", np.ones((9, 9), np.float32), "of shapes"),
+    ("hugging_face", f"{Q}.k_proj.bias", ZERO, "of shapes"),
+]
+
+
+@pytest.mark.parametrize("name, key, array, message", ODD)
+def test_odd_arrays_are_named(tmp_path, name, key, array, message):
+    path = tmp_path / "odd.safetensors"
+    made.save(path, changed(name, key, array))
+    text = refused(path, tmp_path / "out", message)
+    assert key in text
+
+
+def test_more_global_blocks_than_blocks(tmp_path):
+    state = {
+        k: v
+        for k, v in STATES["ssv2"].items()
+        if not k.startswith(("transformer.resblocks.1", "transformer.resblocks.2"))
+    }
+    path = tmp_path / "odd.safetensors"
+    made.save(path, state)
+    text = refused(path, tmp_path / "out", "2 global blocks, but 1 blocks of the ViT")
+    assert "transformer.dec.1" in text or "transformer.dpe.1" in text
+
+
+def test_another_trainers_prefixes(tmp_path):
+    state = {k: np.ones((2, 2), np.float32) for k in ("backbone.a.b", "cls_head.fc.c")}
+    path = tmp_path / "resnet.safetensors"
+    made.save(path, state)
+    refused(path, tmp_path / "out", "holds none of UniFormerV2")
+    head = {k: v for k, v in STATES["mer_clip"].items() if k.startswith("cls_head.")}
+    made.save(path, head)
+    refused(path, tmp_path / "out", "patch_embed/kernel: missing from the file")
+
+
+def test_numbers_beyond_float32_are_named(tmp_path):
+    path = tmp_path / "big.safetensors"
+    big = np.full(128, 1e300)
+    made.save(path, changed("ssv2", "class_embedding", big))
+    refused(path, tmp_path / "out", "class_embedding: holds numbers beyond float32")
+
+
+def test_pickles_without_torch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02}q\x00.")
+    refused(tmp_path / "a.pth", tmp_path / "out", r"pip install -e '\.\[convert\]'")
+
+
+def test_frozen_files_are_told(tmp_path):
+    source = made.save(
+        tmp_path / "k.safetensors", changed("ssv2", "transformer.balance", None)
+    )
+    assert not convert.convert([source]).problems
+    model = mer_clip.mer_clip(TINY, classes=3)
+    with pytest.raises(UserError, match="frozen variant, which has no `balance`"):
+        start.load(model, (2, 48), vision=source)
+
+
 def test_q_without_k_and_v(tmp_path):
     state = dict(STATES["hugging_face"])
     del state["vision_model.encoder.layers.0.self_attn.k_proj.weight"]
@@ -113,7 +194,7 @@ def test_q_without_k_and_v(tmp_path):
     assert "q_proj.weight + vision_model" in text and "does not fit" in text
 
 
-def test_an_existing_destination_is_left_alone(whole, tmp_path):
+def test_an_existing_destination_is_left_alone(whole, tmp_path, monkeypatch):
     found = convert.convert([whole])
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("mine")
@@ -122,7 +203,22 @@ def test_an_existing_destination_is_left_alone(whole, tmp_path):
     with pytest.raises(UserError, match="is there already"):
         convert.write_torch(whole, tmp_path / "w.safetensors")
     assert (tmp_path / "out/mine").read_text() == "mine"
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "dir.safetensors").mkdir()
+    for name in ("link", "link.safetensors", "dir.safetensors"):
+        with pytest.raises(UserError, match="is there already"):
+            if name == "link":
+                convert.write_folder(found, tmp_path / name)
+            else:
+                convert.write_torch(whole, tmp_path / name)
+    with pytest.raises(UserError, match="a name that ends in .safetensors"):
+        convert.write_torch(whole, tmp_path / "new.pth")
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match="this command runs in it"):
+        convert.write_folder(found, Path())
+    monkeypatch.chdir(tmp_path)
     convert.write_folder(found, tmp_path / "empty")
     assert (tmp_path / "empty/lineage.json").exists()
 
@@ -152,7 +248,7 @@ def test_a_damaged_folder(whole, tmp_path):
     for content, message in [
         (text[:-9], "lineage.json: not a whole lineage"),
         ("[]", "lineage.json: not a whole lineage"),
-        (text.replace("lineage/1", "lineage/9"), "schema is 'merclip_jax.lineage/9'"),
+        (text.replace("lineage/2", "lineage/9"), "schema is 'merclip_jax.lineage/9'"),
         (json.dumps(changed), "are not of one making"),
     ]:
         lineage.write_text(content)
@@ -164,6 +260,24 @@ def test_a_damaged_folder(whole, tmp_path):
         sources.open_source(str(tmp_path / "out"))
 
 
+def test_changed_weights_are_refused(whole, tmp_path):
+    convert.write_folder(convert.convert([whole]), tmp_path / "out")
+    arrays = write.read_folder(tmp_path / "out")[0]["video"]
+    arrays["params/encoder/class_embedding"][0] += 1
+    shutil.rmtree(tmp_path / "out/video")
+    checkpoint.save_weights(tmp_path / "out/video", apply.unflatten(arrays))
+    with pytest.raises(UserError, match="video are not of one making"):
+        sources.open_source(str(tmp_path / "out"))
+    # Weights that a training kept have no checksum, but NaN is told.
+    mer = made.save(tmp_path / "m.safetensors", STATES["mer_clip"])
+    arrays = convert.convert([mer]).fits["video"].arrays
+    arrays["params/head_norm/bias"] = np.full(64, np.nan, np.float32)
+    checkpoint.save_weights(tmp_path / "nan", apply.unflatten(arrays))
+    refused(tmp_path / "nan", tmp_path / "new", "head_norm/bias: holds NaN")
+    with pytest.raises(UserError, match="nan: 1 problem"):
+        convert.write_torch(str(tmp_path / "nan"), tmp_path / "n.safetensors")
+
+
 def test_another_activation_is_refused(tmp_path):
     source = made.save(tmp_path / "model.safetensors", STATES["hugging_face"])
     for name, config, good in [
@@ -171,6 +285,8 @@ def test_another_activation_is_refused(tmp_path):
         ("config.json", {"text_config": {"hidden_act": "gelu"}}, False),
         ("open_clip_config.json", {"model_cfg": {"quick_gelu": True}}, True),
         ("open_clip_config.json", {"model_cfg": {"embed_dim": 512}}, False),
+        ("config.json", {"hidden_act": "gelu", "hidden_size": 512}, False),
+        ("config.json", {"hidden_act": "quick_gelu"}, True),
         ("config.json", [], False),
     ]:
         (tmp_path / name).write_text(json.dumps(config))
@@ -196,15 +312,42 @@ def test_hub_names(monkeypatch, tmp_path):
     def fetch(repo, name):
         asked.append((repo, name))
         if name != "sub/model.safetensors":
-            raise FileNotFoundError(name)
+            raise locate.EntryNotFoundError(name)
         return made.save(tmp_path / "model.safetensors", STATES["clip"])
 
-    monkeypatch.setattr(read.huggingface_hub, "hf_hub_download", fetch)
-    found = convert.convert(["hf://owner/name/sub/model.safetensors"])
+    monkeypatch.setattr(locate.huggingface_hub, "hf_hub_download", fetch)
+    source = "hf://owner/name/sub/model.safetensors"
+    found = convert.convert([source])
     assert not found.problems
     assert asked[0] == ("owner/name", "sub/model.safetensors")
+    # Its companions are those of its own folder, and its lineage says whose it is.
+    assert asked[1:] == [("owner/name", f"sub/{name}") for name in locate.BESIDE]
+    assert "tokenizer.json" in locate.BESIDE
+    assert [record["name"] for record in found.records] == [source]
     with pytest.raises(UserError, match="hf://owner/name/other: cannot be fetched"):
         convert.convert(["hf://owner/name/other"])
+
+
+@pytest.mark.parametrize("known", [None, object()])
+def test_companions_that_cannot_be_fetched(monkeypatch, tmp_path, known):
+    """Without them nobody knows the activation; known to be absent is another thing."""
+    weights = made.save(tmp_path / "model.safetensors", STATES["clip"])
+
+    def fetch(repo, name):
+        if name != "model.safetensors":
+            raise locate.LocalEntryNotFoundError("no network")
+        return weights
+
+    def cached(repo, name):
+        return known
+
+    monkeypatch.setattr(locate.huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(locate.huggingface_hub, "try_to_load_from_cache", cached)
+    if known:
+        assert not convert.convert(["hf://o/n/model.safetensors"]).problems
+    else:
+        with pytest.raises(UserError, match="vocab.json cannot be fetched.*no network"):
+            convert.convert(["hf://o/n/model.safetensors"])
 
 
 def test_into_is_for_clip(whole, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from merclip_jax import begin, experiment, results, train
-from merclip_jax.convert import convert, fit, start
+from merclip_jax.convert import convert, fit, lineage, start
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from tests import mini
@@ -34,7 +34,7 @@ def file(tmp_path):
 
 
 def whys(found):
-    return start.reasons(found.lineage["initialised"])
+    return lineage.reasons(found.lineage["initialised"])
 
 
 def test_ssv2_starts_the_encoder(file):
@@ -115,8 +115,11 @@ def test_whole_mer_clip_and_its_last_layer(file):
     found = start.load_merclip(source, shapes(learn_temperature=True))
     assert found.arrays.keys() == shapes(learn_temperature=True).keys()
     fixed = start.load_merclip(source, shapes())
-    assert fixed.lineage["dropped"]["logit_scale"] == start.FIXED[1]
-    with pytest.raises(UserError, match=r"fc_cls.bias: \(5,\).*--new_head") as error:
+    why = dict(start.FIXED)["params/logit_scale"]
+    assert fixed.lineage["dropped"]["logit_scale"] == why
+    with pytest.raises(
+        UserError, match=r"fc_cls.bias: \(5,\).*init.new_head=True"
+    ) as error:
         start.load_merclip(source, shapes(classes=3))
     assert "2 problems" in str(error.value)
     for classes in (3, 5):
@@ -163,9 +166,15 @@ def test_a_folder_fitted_into_an_encoder(file, tmp_path, monkeypatch, into):
     assert ours.arrays.keys() == theirs.arrays.keys()
     for path, array in ours.arrays.items():
         np.testing.assert_array_equal(array, theirs.arrays[path])
-    if into == "uniformer_v2":
-        with pytest.raises(UserError, match="patch_embed/kernel: expected"):
-            convert.write_torch(str(tmp_path / "out"), tmp_path / "b.safetensors")
+    again = convert.convert([str(tmp_path / "out")])  # --check of our own folder
+    assert not again.problems
+    account = again.fits["video"]
+    assert account.initialised == found.fits["video"].initialised
+    with pytest.raises(UserError, match=f"its encoder is .*{into}; the authors' code"):
+        convert.write_torch(str(tmp_path / "out"), tmp_path / "b.safetensors")
+    other = {"uniformer_v2", "factorized_vit"} - {into}
+    with pytest.raises(UserError, match="takes CLIP's image towers"):
+        convert.convert([str(tmp_path / "out")], into=other.pop())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +229,7 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_text((golden / "tokenizer" / name).read_text())
     convert.write_folder(convert.convert([source]), tmp_path / "clip")
-    init = {"init.vision": source, "init.text": str(tmp_path / "clip")}
+    init = {"init.vision": str(tmp_path / "clip"), "init.text": source}
     config = mini.config(mini_data, init | {"train.epochs": 1, "optim.peak_lr": 0.0})
     config.train.keep_weights = True
     config.protocol.name = "kfold"
@@ -240,9 +249,32 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
         np.testing.assert_array_equal(
             found.arrays["params/encoder/ln_pre/bias"], clip["visual.ln_pre.bias"]
         )
-        (line,) = start.lineage_lines([found.lineage])
+        line, other = lineage.lineage_lines([found.lineage])
+        assert other == lineage.RANDOM_TEXT
         assert f"; trained from {video}; trained from {text}" in line
+    assert f"tokenizer of sha256 {claimed['init.tokenizer_sha256']}" in text
+    _another_start_is_refused(config, tmp_path, clip)
     count = convert.write_torch(str(weights[0]), tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
     assert not again.problems
     assert count > len(again.fits["video"].arrays)
+
+
+def _another_start_is_refused(config, tmp_path, clip):
+    """The same command after a file was changed: not the run that the folder is of."""
+    merges = tmp_path / "merges.txt"
+    head, first, second, *rest = merges.read_text().splitlines()
+    for lines, changed, key in [
+        ([head, second, first, *rest], clip, "init.tokenizer_sha256"),
+        ([head, first, second, *rest], clip | {"ln_final.bias": 1}, "init.text_sha256"),
+    ]:
+        merges.write_text("\n".join(lines) + "\n")
+        state = {
+            k: np.broadcast_to(np.float32(v), clip[k].shape) for k, v in changed.items()
+        }
+        made.save(tmp_path / "clip.safetensors", state)
+        with pytest.raises(UserError, match="made with other settings") as error:
+            experiment.run(config, tmp_path / "run")
+        assert [
+            line.split(":")[0].strip() for line in str(error.value).splitlines()[1:-1]
+        ] == [key]

@@ -2,5 +2,5 @@
 
 import importlib.util
 
-if importlib.util.find_spec("torch") is None:
+if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
     collect_ignore_glob = ["test_*.py"]

@@ -97,7 +97,7 @@ class Tree(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_openai_archive(tmp_path):
+def test_openai_archive(tmp_path, monkeypatch):
     state = {key: value.half() for key, value in tensors("clip").items()}
     module = Tree(state)
     module.register_buffer("input_resolution", torch.tensor(48))
@@ -105,6 +105,7 @@ def test_openai_archive(tmp_path):
     module.register_buffer("vocab_size", torch.tensor(100))
     path = tmp_path / "ViT-B-16.pt"
     torch.jit.save(torch.jit.trace(module, torch.zeros(1)), path)
+    monkeypatch.setitem(sys.modules, "torch", None)  # not needed to read it
     found = convert.convert([str(path)])
     assert not found.problems
     dropped = found.fits["video"].dropped | found.fits["text"].dropped
@@ -112,6 +113,61 @@ def test_openai_archive(tmp_path):
     kernel = found.fits["text"].arrays["params/block_0/attn/in_proj_kernel"]
     theirs = state["transformer.resblocks.0.attn.in_proj_weight"].float().numpy().T
     np.testing.assert_array_equal(kernel, theirs)
+
+
+class Scripted(torch.nn.Module):
+    """A program that writes a file when its archive is opened by torch."""
+
+    def __init__(self, mark: str):
+        super().__init__()
+        self.mark = mark
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, torch.Tensor, bool]:
+        return self.mark, self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, torch.Tensor, bool]) -> None:
+        self.mark = state[0]
+        self.weight = state[1]
+        self.training = state[2]
+        torch.save(state[1], state[0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_archive_that_would_run_code_is_refused(tmp_path):
+    mark, path = tmp_path / "was_run", tmp_path / "evil.pt"
+    torch.jit.save(torch.jit.script(Scripted(str(mark))), path)
+    torch.jit.load(path)
+    assert mark.exists()  # so does torch's own loader
+    mark.unlink()
+    with pytest.raises(UserError, match="evil.pt: refused.*__setstate__.*run code"):
+        convert.convert([str(path)])
+    assert not mark.exists()
+
+
+def test_a_pickle_in_an_archive_that_would_run_code_is_refused(tmp_path):
+    mark, path = tmp_path / "was_run", tmp_path / "evil.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/constants.pkl", b"")
+        archive.writestr("a/data.pkl", pickle.dumps(Runs(mark), protocol=2))
+    with pytest.raises(UserError, match="evil.pt: refused.*io.open.*run code"):
+        convert.convert([str(path)])
+    assert not mark.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_truncated_archive(tmp_path):
+    path = tmp_path / "cut.pt"
+    torch.jit.save(torch.jit.trace(Tree(tensors("clip")), torch.zeros(1)), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1000])
+    with pytest.raises(UserError, match="cut.pt: not a whole PyTorch file"):
+        convert.convert([str(path)])
 
 
 class Runs:

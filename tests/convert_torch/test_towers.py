@@ -1,6 +1,8 @@
 """Hugging Face's CLIP and ours compute the same at the full size of B/16."""
 
+import dataclasses
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +11,13 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from merclip_jax.convert import apply, convert, start
+from merclip_jax.convert import apply, convert, fit, start
 from merclip_jax.convert.sources import open_source
 from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
+from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from tests.convert_torch.torch_mer_clip import Kinetics
 
 SIZE = mer_clip.SIZES["b16"]
 
@@ -111,3 +115,70 @@ def test_image_tower_in_uniformer(theirs, folder):
     run = jax.jit(functools.partial(encoder.apply, train=False))
     features = run(variables(zeros | given), jnp.asarray(clip))
     close(features.patches.reshape(2, 196, 768), out.last_hidden_state[:, 1:].numpy())
+
+
+def test_kinetics(tmp_path):
+    """Patches of 14 pixels, more blocks than global ones, a classifier."""
+    size = mer_clip.Size(128, 6, 2, 14, (), 64, 64, 2, 1)
+    torch.manual_seed(0)
+    theirs = Kinetics(size, 3, 10).eval()
+    with torch.no_grad():
+        for value in theirs.parameters():
+            value.normal_(0, 0.3 if value.ndim < 2 else value[0].numel() ** -0.5)
+    names = theirs.state_dict()
+    state = {k: v for k, v in names.items() if not k.startswith("transformer.norm")}
+    torch.save({"model_state": state}, tmp_path / "k400.pyth")
+    clip = np.random.default_rng(0).normal(size=(2, 3, 42, 42, 3)).astype(np.float32)
+    with torch.no_grad():
+        logits = theirs(torch.tensor(clip.transpose(0, 4, 1, 2, 3))).numpy()
+    found = convert.convert([str(tmp_path / "k400.pyth")])
+    assert not found.problems
+    assert found.modules()["video"]["structure"] == "kinetics"
+    encoder = mer_clip.uniformer_v2(size, mer_clip.STRUCTURES["kinetics"])
+    model = UniFormerV2Classifier(encoder, 10)
+    run = jax.jit(functools.partial(model.apply, train=False))
+    close(run(variables(found.fits["video"].arrays), jnp.asarray(clip)), logits)
+
+
+def test_two_layers_of_l14(tmp_path, golden):
+    """Widths, heads and patches of L/14; both towers by way of a training's start."""
+    size = dataclasses.replace(mer_clip.SIZES["l14"], layers=2, text_layers=2)
+    torch.manual_seed(1)
+    vision = {
+        "hidden_size": size.width,
+        "intermediate_size": 4 * size.width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": size.heads,
+        "patch_size": 14,
+    }
+    text = {
+        "hidden_size": size.text_width,
+        "intermediate_size": 4 * size.text_width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": size.text_heads,
+    }
+    config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=768)
+    theirs = CLIPModel(config).eval()
+    theirs.save_pretrained(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(golden / "tokenizer" / name, tmp_path)
+    loaded = start.load_text(str(tmp_path), size)
+    ids = np.zeros((1, 77), np.int32)
+    ids[0, :4] = [49406, 320, 518, 49407]
+    frames = np.random.default_rng(2).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    with torch.no_grad():
+        features = theirs.get_text_features(torch.tensor(ids).long())
+        features = getattr(features, "pooler_output", features).numpy()
+        out = theirs.vision_model(torch.tensor(frames.transpose(0, 3, 1, 2)))
+    close(jax.jit(loaded.tower.apply)(loaded.variables, jnp.asarray(ids)), features)
+    model = mer_clip.mer_clip(size, classes=3, video="factorized_vit", frames=1)
+    shapes = fit.shapes_of(model, 224)
+    found = start.load_vision(str(tmp_path), shapes)
+    encoder = model.encoder
+    zeros = {p: jnp.zeros(s) for p, s in shapes.items() if "/encoder/" in p}
+    arrays = {
+        p.replace("/encoder", "", 1): a for p, a in (zeros | found.arrays).items()
+    }
+    run = jax.jit(functools.partial(encoder.apply, train=False))
+    patches = run(variables(arrays), jnp.asarray(frames[None])).patches
+    close(patches.reshape(1, 256, 1024), out.last_hidden_state[:, 1:].numpy())

@@ -42,9 +42,9 @@ class MHRA(nn.Module):
 
 
 class Local(nn.Module):
-    def __init__(self, d, heads):
+    def __init__(self, d, heads, mixer=MHRA):
         super().__init__()
-        self.lmhra1, self.lmhra2 = MHRA(d), MHRA(d)
+        self.lmhra1, self.lmhra2 = mixer(d), mixer(d)
         self.attn = nn.MultiheadAttention(d, heads, batch_first=True)
         self.ln_1, self.ln_2, self.mlp = nn.LayerNorm(d), nn.LayerNorm(d), MLP(d)
 
@@ -70,13 +70,13 @@ class Global(nn.Module):
 
 
 class Trunk(nn.Module):
-    def __init__(self, d, layers, heads, global_layers):
+    def __init__(self, d, layers, heads, global_layers, *, mixer=MHRA):
         super().__init__()
         self.global_layers = list(global_layers)
         self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, d))
         self.balance = nn.Parameter(torch.zeros(d))
         self.norm = nn.LayerNorm(d)
-        self.resblocks = nn.ModuleList(Local(d, heads) for _ in range(layers))
+        self.resblocks = nn.ModuleList(Local(d, heads, mixer) for _ in range(layers))
         convolution = [nn.Conv3d(d, d, 3, padding=1, groups=d) for _ in global_layers]
         self.dpe = nn.ModuleList(convolution)
         self.dec = nn.ModuleList(Global(d, heads) for _ in global_layers)
@@ -122,6 +122,32 @@ class Vision(nn.Module):
         tokens = torch.cat([pooled[:, None], patches], dim=1)
         video = self.ln_post1(pooled @ self.proj)
         return video, self.ln_final(self.to_cls_decoder(tokens))
+
+
+class Kinetics(nn.Module):
+    """UniFormerV2 as trained on Kinetics: no local MHRA, no kernel over time."""
+
+    def __init__(self, size, side, classes):
+        super().__init__()
+        d, p = size.width, size.patch_size
+        last = range(size.layers - 4, size.layers)
+        self.class_embedding = nn.Parameter(torch.zeros(d))
+        self.positional_embedding = nn.Parameter(torch.zeros(side * side + 1, d))
+        self.conv1 = nn.Conv3d(3, d, (1, p, p), stride=(1, p, p), bias=False)
+        self.ln_pre = nn.LayerNorm(d)
+        self.transformer = Trunk(
+            d, size.layers, size.heads, last, mixer=lambda d: nn.Identity()
+        )
+        self.transformer.proj = nn.Sequential(
+            self.transformer.norm, nn.Identity(), nn.Linear(d, classes)
+        )
+
+    def forward(self, clip):
+        x = self.conv1(clip).flatten(3).permute(0, 2, 3, 1)
+        cls = self.class_embedding.expand(*x.shape[:2], 1, x.shape[3])
+        x = torch.cat([cls, x], dim=2) + self.positional_embedding
+        pooled, _ = self.transformer(self.ln_pre(x))  # `norm` is `proj.0` itself
+        return self.transformer.proj[2](pooled)
 
 
 class HeadAttention(nn.Module):
