@@ -18,6 +18,15 @@ from configs import common
 from merclip_jax import experiment, settings
 from merclip_jax.data.source import Clips
 
+ROWS = (
+    "none",
+    "no_alignment",
+    "no_head",
+    "no_progressive",
+    "no_augmentation",
+    "emotion_guided",
+)
+
 
 def ablated(
     config: ConfigDict, ablation: str, *, subjects: list[str], seeds: int
@@ -77,16 +86,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seeds", 5, "Members of every stack.")
     flags.DEFINE_integer("held_out", 3, "Subjects that the rows are scored on.")
     flags.DEFINE_list(
-        "rows",
-        [
-            "none",
-            "no_alignment",
-            "no_head",
-            "no_progressive",
-            "no_augmentation",
-            "emotion_guided",
-        ],
-        "Ablations to train; 'none' is the full model.",
+        "rows", list(ROWS), "Ablations to train; 'none' is the full model."
     )
     flags.mark_flag_as_required("config")
     app.run(main)

@@ -18,18 +18,19 @@ FLOORS = {
     "models.layers optim predictions protocols sharding tokenizer writers checkpoint "
     "data.faces",
     2: "card_text convert.apply data.augment data.source figures models.clip_text "
-    "models.emotion_head models.uniformer_v2 prompts workdir convert.torchscript "
+    "models.emotion_head models.video prompts workdir convert.torchscript "
     "convert.locate",
-    3: "begin convert.families convert.read convert.write data.store "
-    "models.factorized_vit report results text",
-    4: "models.mer_clip summary",
-    5: "convert.fit train",
-    6: "convert.sources convert.table programs",
-    7: "convert.lineage story",
-    8: "convert.start rounds",
-    9: "convert.convert settings",
-    10: "experiment predict explain",
-    11: "convert.__main__ main",
+    3: "models.uniformer_v2 begin convert.families convert.read convert.write "
+    "data.store report results text",
+    4: "models.factorized_vit summary",
+    5: "models.mer_clip",
+    6: "convert.fit train",
+    7: "convert.sources convert.table programs",
+    8: "convert.lineage story",
+    9: "convert.start rounds",
+    10: "convert.convert settings",
+    11: "experiment predict explain",
+    12: "convert.__main__ main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.layers import LayerNorm
-from merclip_jax.models.uniformer_v2 import (
-    LocalBlock,
+from merclip_jax.models.uniformer_v2 import LocalBlock
+from merclip_jax.models.video import (
     PatchEmbed,
     VideoFeatures,
     check_clip,

@@ -4,8 +4,6 @@ Layout [b, t, n, d] with n = 1 + h*w tokens a frame, the class token first. The 
 frame count is read from the array, never from the configuration.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -20,88 +18,14 @@ from merclip_jax.models.layers import (
     shifted_conv,
     uniform_fan_in,
 )
+from merclip_jax.models.video import (
+    PatchEmbed,
+    VideoFeatures,
+    check_clip,
+    check_positions,
+    linspace_rates,
+)
 from merclip_jax.shapes import Array, Dtype, Float, Shaped
-
-
-class VideoFeatures(NamedTuple):
-    """What every video encoder returns.
-
-    `pooled` [b, d] is the normalised clip feature that is aligned with text;
-    `patches` [b, n, d] are the raw patch tokens, time-major then row-major.
-    """
-
-    pooled: jax.Array
-    patches: jax.Array
-
-
-def check_clip(
-    clip: Shaped[Array, "..."], encoder: str, *, frames: int | None = None
-) -> None:
-    """ValueError unless `clip` is float [b, t, h, w, 3] with t >= 1 or `frames`."""
-    t = "t >= 1" if frames is None else frames
-    good = (
-        clip.ndim == 5
-        and clip.shape[-1] == 3
-        and clip.shape[1] == (frames or max(clip.shape[1], 1))
-    )
-    if not (good and jnp.issubdtype(clip.dtype, jnp.floating)):
-        raise ValueError(
-            f"{encoder} expects normalised frames, float [b, {t}, h, w, 3]; "
-            f"got {clip.dtype} {list(clip.shape)}"
-        )
-
-
-def check_positions(module: nn.Module, clip: Shaped[Array, "..."], n: int) -> None:
-    """ValueError when the encoder's position table is not for n tokens a frame."""
-    table = module.variables.get("params", {}).get("positional_embedding")
-    if table is not None and len(table) != n:
-        h, w = clip.shape[2:4]
-        raise ValueError(
-            f"frames of {h}x{w} pixels make {n} tokens, but this encoder's position "
-            f"embedding is for {len(table)}: give frames of the size it was made for"
-        )
-
-
-class PatchEmbed(nn.Module):
-    """Tubelets to tokens: a strided convolution written as reshape and matmul.
-
-    With `temporal_downsample` the kernel spans frames 2t-1, 2t, 2t+1 (frame -1 and,
-    for odd counts, the frame after the last are zeros) and t = ceil(frames / 2);
-    without, every frame gives one set of patches. Raises ValueError when the frame
-    size is no multiple of the patch.
-    """
-
-    width: int
-    patch_size: int
-    temporal_downsample: bool
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, clip: Float[Array, "b f h w c"]) -> Float[Array, "b t y x d"]:
-        b, f, h, w, c = clip.shape
-        p = self.patch_size
-        if h % p or w % p:
-            raise ValueError(
-                f"frames of {h}x{w} pixels do not divide into {p}x{p} patches"
-            )
-        taps = 3 if self.temporal_downsample else 1
-        kernel = self.param(
-            "kernel", uniform_fan_in(taps * p * p * c), (taps, p, p, c, self.width)
-        )
-        x = clip.astype(self.dtype).reshape(b, f, h // p, p, w // p, p, c)
-        x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, h // p, w // p, p * p * c)
-        kernel = kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
-        if not self.temporal_downsample:
-            return x @ kernel
-        # Frames 2t and 2t+1 lie side by side already; frame 2t-1 is the odd frame of
-        # the pair before, so its product is shifted, not its (larger) pixels.
-        if f % 2:
-            x = jnp.pad(x, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
-        t, (y, z), q = -(-f // 2), x.shape[2:4], x.shape[4]
-        x = x.reshape(b, t, 2, y, z, q)
-        even, odd = x[:, :, 0], x[:, :, 1]
-        before = jnp.pad(odd[:, :-1] @ kernel[:q], [(0, 0), (1, 0)] + [(0, 0)] * 3)
-        return before + even @ kernel[q : 2 * q] + odd @ kernel[2 * q :]
 
 
 class LocalMHRA(nn.Module):
@@ -230,11 +154,6 @@ class GlobalBlock(nn.Module):
             name="mlp",
         )(LayerNorm(dtype=self.dtype, name="ln_2")(query), train=train)
         return query + DropPath(self.drop_path)(y, train=train)
-
-
-def linspace_rates(rate: float, blocks: int) -> list[float]:
-    """Drop-path rates that rise linearly from 0 to `rate` over `blocks` blocks."""
-    return [rate * i / max(blocks - 1, 1) for i in range(blocks)]
 
 
 class UniFormerV2(nn.Module):

@@ -7,17 +7,8 @@ from configs import common
 from merclip_jax import experiment, settings
 from tests import mini
 
-ROWS = (
-    "none",
-    "no_alignment",
-    "no_head",
-    "no_progressive",
-    "no_augmentation",
-    "emotion_guided",
-)
 
-
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ablation.ROWS)
 def test_rows_change_what_they_name(mini_data, row):
     config = mini.config(mini_data)
     full = settings.flatten(ablation.ablated(config, "none", subjects=["a"], seeds=5))

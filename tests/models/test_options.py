@@ -17,11 +17,8 @@ from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention
 from merclip_jax.models.mer_clip import MerClip
-from merclip_jax.models.uniformer_v2 import (
-    UniFormerV2,
-    UniFormerV2Classifier,
-    linspace_rates,
-)
+from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
+from merclip_jax.models.video import linspace_rates
 from tests.models import reference
 
 PATCH = 4
