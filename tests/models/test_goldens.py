@@ -50,7 +50,7 @@ def volume(x):  # official (N, C, T, H, W) -> (N, T, H, W, C)
     return x.transpose(0, 2, 3, 4, 1)
 
 
-def encoder(frozen=False):
+def encoder(**options):
     return UniFormerV2(
         width=64,
         layers=4,
@@ -58,7 +58,7 @@ def encoder(frozen=False):
         patch_size=16,
         global_layers=(2, 3),
         global_heads=2,
-        frozen=frozen,
+        **options,
     )
 
 

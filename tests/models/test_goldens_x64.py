@@ -16,8 +16,8 @@ from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
-from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
-from tests.models.test_goldens import lnc, load, nlc, params_of, volume
+from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from tests.models.test_goldens import encoder, lnc, load, nlc, params_of, volume
 
 EPOCHS = (0, 1, 20, 40, 54, 60)
 
@@ -53,18 +53,8 @@ def doubled(model, inputs, state, table):
     return load(model, inputs, state, table)
 
 
-def encoder(**options):
-    return UniFormerV2(
-        width=64,
-        layers=4,
-        heads=2,
-        patch_size=16,
-        global_layers=(2, 3),
-        global_heads=2,
-        global_mlp_dropout=0.0,
-        dtype=jnp.float64,
-        **options,
-    )
+def wide_encoder():
+    return encoder(global_mlp_dropout=0.0, dtype=jnp.float64)
 
 
 def ours_under(key, tree, table):
@@ -81,7 +71,7 @@ def ours_under(key, tree, table):
 def uniformer(golden):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         data = np.load(golden / "uniformer_v2_a.npz")
-        model = UniFormerV2Classifier(encoder(), classes=7, dropout=0.0)
+        model = UniFormerV2Classifier(wide_encoder(), classes=7, dropout=0.0)
         clip = wide(volume(data["input"]))
         table = rules.UNIFORMER_V2_CLASSIFIER
         variables = doubled(model, [clip], params_of(data), table)
@@ -165,7 +155,7 @@ def merclip(golden):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         data = np.load(golden / "merclip_tiny.npz")
         model = MerClip(
-            encoder(),
+            wide_encoder(),
             classes=7,
             embed=32,
             learn_temperature=True,
