@@ -1,28 +1,17 @@
 """What every micro-expression dataset is turned into: one row of features per clip.
 
-Used by all builders: the features, labels, frame files, apex, the hash of a clip's
-source and the fingerprint of a dataset.
+The features, how a row of them is made and hashed, and the fingerprint of a dataset.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
+from data_builders.release import DatasetError, Row
 from merclip_jax.facs import AUSet, parse_cell
-
-FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-_SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
-_NUMBER = re.compile(r"[0-9]+")
-
-
-class DatasetError(ValueError):
-    """A dataset's files or tables are not as its owners ship them."""
 
 
 def clip_features(
@@ -31,7 +20,9 @@ def clip_features(
     """Features of one clip; `extra` adds a dataset's own, and may replace none.
 
     frames: encoded pictures from onset to offset; frame_numbers: as in the source;
-    onset, apex, offset: indices into frames; apex: the midpoint where not apex_valid.
+    onset, apex, offset: indices into frames; apex: the midpoint where not apex_valid;
+    landmarks: [p, 2] x, y of the onset frame in pixels of the stored picture, none
+    where the pictures are stored as they came; source_hash: of annotation and files.
     """
     text, integer = tfds.features.Text(), tfds.features.Scalar(np.int32)
     features = {
@@ -54,6 +45,7 @@ def clip_features(
                 "uncertain": tfds.features.Scalar(np.bool_),
             }
         ),
+        "landmarks": tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
         "source_hash": text,
     }
     clash = sorted(set(features) & set(extra or {}))
@@ -75,8 +67,13 @@ def clip_example(
     fps: float,
     emotion: str,
     au_cell: str,
+    landmarks: np.ndarray | None = None,
+    files: Sequence[bytes] | None = None,
 ) -> dict[str, object]:
-    """One row for `clip_features()`: parses the AU cell and hashes the source."""
+    """One row for `clip_features()`: parses the AU cell and hashes the source.
+
+    `files`: SHA-256 of each source file where `frames` are not the files themselves.
+    """
     last = len(frames) - 1
     if not (0 <= onset <= apex <= offset <= last and len(frame_numbers) == last + 1):
         raise DatasetError(
@@ -96,11 +93,16 @@ def clip_example(
         "emotion": emotion,
         "au_cell": au_cell,
     }
+    if files is None:
+        files = [hashlib.sha256(frame).digest() for frame in frames]
+    if landmarks is None:
+        landmarks = np.zeros((0, 2))
     return {
         "frames": list(frames),
         **facts,
         "aus": au_rows(parse_cell(au_cell)),
-        "source_hash": source_hash(frames, facts),
+        "landmarks": np.asarray(landmarks, np.float32),
+        "source_hash": source_hash(files, facts),
     }
 
 
@@ -118,82 +120,28 @@ def au_rows(au_set: AUSet) -> list[dict[str, object]]:
     ]
 
 
-def emotion_label(cell: object) -> str:
-    """A table's emotion in lower case, with happy, sad and other under one name."""
-    label = str(cell if cell is not None else "").strip().lower()
-    return _SYNONYMS.get(label, label)
+def full_name(dataset: str, row: Row) -> str:
+    """Name of a clip among all datasets, such as "casme2/sub01/EP02_01f"."""
+    return f"{dataset}/{row.clip}"
 
 
-def frame_files(folder: Path) -> dict[int, Path]:
-    """Picture files of a folder by frame number, in numerical order.
-
-    The number is the last integer in the file name; other files are passed over.
-    Raises DatasetError for a picture without a number or two of one number.
-    """
-    found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
-        if path.suffix.lower() not in FRAME_SUFFIXES or path.name.startswith("."):
-            continue
-        digits = _NUMBER.findall(path.stem)
-        if not digits:
-            raise DatasetError(f"{path}: expected a frame number in the file name")
-        number = int(digits[-1])
-        if number in found:
-            raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
-        found[number] = path
-    return dict(sorted(found.items()))
-
-
-def key_indices(
-    numbers: Sequence[int], onset: int, apex: int | None, offset: int
-) -> tuple[int, bool]:
-    """(index of the apex among the frame `numbers`, whether the table gave it).
-
-    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
-    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
-    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
-    itself is not on disk, the nearest one stands for it.
-    """
-    valid = apex is not None and onset < apex <= offset
-    target = apex if valid else (onset + offset) / 2
-    distance = np.abs(np.asarray(numbers, np.float64) - target)
-    return int(distance.argmin()), valid
-
-
-def source_hash(frames: Iterable[bytes], facts: Mapping[str, object]) -> str:
-    """SHA-256 over a clip's annotation (as sorted JSON) and its encoded frames."""
+def source_hash(files: Iterable[bytes], facts: Mapping[str, object]) -> str:
+    """SHA-256 over a clip's annotation (as sorted JSON) and the hashes of its files."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for frame in frames:
-        digest.update(hashlib.sha256(frame).digest())
+    for file in files:
+        digest.update(file)
     return digest.hexdigest()
 
 
-def recorded(
-    examples: Iterable[tuple[object, dict[str, object]]],
-    *,
-    info: tfds.core.DatasetInfo,
-    total: int,
-) -> Iterator[tuple[object, dict[str, object]]]:
-    """Pass a builder's (key, example) pairs on, with a progress bar.
-
-    At the end the dataset's fingerprint is put into `info.metadata`, a MetadataDict.
-    """
-    hashes = {}
-    for key, example in tqdm(
-        examples, desc=info.full_name, total=total, unit="clip", disable=None
-    ):
-        hashes[str(example["clip"])] = str(example["source_hash"])
-        yield key, example
-    info.metadata["fingerprint"] = fingerprint(hashes.items())
-
-
-def fingerprint(clips: Iterable[tuple[str, str]]) -> str:
+def fingerprint(clips: Iterable[tuple[str, str]], crop: str = "") -> str:
     """SHA-256 over (clip, source_hash) pairs in order of clip: the dataset's identity.
 
-    Two labs that print the same fingerprint hold the same frames and labels.
+    `crop` says how the owners' pictures were cut. Two labs that print the same
+    fingerprint hold the same files, annotations and options.
     """
     digest = hashlib.sha256()
     for clip, source in sorted(clips):
         digest.update(f"{clip}\t{source}\n".encode())
+    if crop:
+        digest.update(f"crop\t{crop}\n".encode())
     return digest.hexdigest()

@@ -1,21 +1,25 @@
-"""The coding table of CASME II: which file, which columns, what each cell may hold.
+"""The coding table of CASME II: two versions that share clips, but not all labels.
 
-Two versions are in use; they share clips but differ in 57 AU cells and 3 emotions.
+They differ in 57 AU cells and 3 emotions; that of 2019 is preferred.
 """
 
 import re
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-import openpyxl
+from data_builders.release import DatasetError, Finding, Row
+from data_builders.tables import (
+    Sheet,
+    cell_findings,
+    emotion_label,
+    find_table,
+    integer,
+    read_sheet,
+    text,
+)
 
-from data_builders.annotations import DatasetError, emotion_label
-from merclip_jax.facs import AUCellError, parse_cell
-
+FPS = 200.0
 VERSIONS = ("20190701", "20140508")  # preferred first
-ROWS = 255
-EMOTION_COUNTS: dict[str, dict[str, int]] = {
+EMOTIONS: dict[str, dict[str, int]] = {
     "20190701": {
         "disgust": 63,
         "fear": 2,
@@ -46,146 +50,65 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One micro-expression of the table; frames are numbers as in the file names."""
-
-    row: int
-    subject: int
-    clip: str
-    onset: int
-    apex: int | None
-    offset: int
-    au_cell: str
-    emotion: str
-
-    @property
-    def name(self) -> str:
-        return f"sub{self.subject:02d}/{self.clip}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A coding table as read: its file, version, rows, and all that is wrong."""
-
-    path: Path
-    version: str
-    rows: tuple[Row, ...]
-    problems: tuple[str, ...]
-
-
-def find_table(manual_dir: Path) -> tuple[Path, str]:
+def find(manual_dir: Path) -> tuple[Path, str]:
     """(path, version) of the coding table in `manual_dir` or a folder of it."""
-    files = sorted((*manual_dir.glob("*"), *manual_dir.glob("*/*")))
     for version in VERSIONS:
-        name = re.compile(f"casme2-coding-{version}.*[.]xlsx", re.IGNORECASE)
-        for path in files:
-            if name.fullmatch(path.name):
-                return path, version
+        path = find_table(manual_dir, [f"casme2-coding-{version}.*[.](xlsx|csv)"])
+        if path:
+            return path, version
     names = " or ".join(f"CASME2-coding-{version}.xlsx" for version in VERSIONS)
     raise DatasetError(f"{manual_dir}: expected the coding table {names}")
 
 
-def read_table(path: Path, version: str) -> Table:
-    """All rows of the table; what is wrong in it is listed, not raised.
-
-    Raises DatasetError when the file is no workbook or lacks a column.
-    """
-    try:
-        workbook = openpyxl.load_workbook(path, data_only=True)
-    except Exception as error:  # openpyxl lets errors of zip and XML through
-        raise DatasetError(f"{path}: expected an xlsx workbook ({error})") from error
-    header, cells = _sheet_with_columns(workbook, path)
+def read(path: Path) -> tuple[list[Row], list[Finding]]:
+    """Rows of the table, and what is wrong with the others."""
+    sheet = read_sheet(path, COLUMNS)
     rows: list[Row] = []
-    problems: list[str] = []
-    for number, values in enumerate(cells, start=2):
-        record = {name: values[column] for name, column in header.items()}
-        if all(value is None for value in record.values()):
-            continue
-        row, wrong = _read_row(number, record)
-        problems += [f"{path.name}, row {number}, {text}" for text in wrong]
-        if row:
-            rows.append(row)
-    problems += [f"{path.name}, {text}" for text in _check_rows(rows, version)]
-    return Table(path, version, tuple(rows), tuple(problems))
+    findings: list[Finding] = []
+    for number, record in sheet.rows:
+        row, found = _row(sheet, number, record)
+        rows += [row] if row else []
+        findings += found
+    return rows, findings
 
 
-def _sheet_with_columns(
-    workbook: openpyxl.Workbook, path: Path
-) -> tuple[dict[str, int], list[tuple[object, ...]]]:
-    """Column of each header name, and the rows below the header."""
-    best: list[str] = list(COLUMNS)
-    for sheet in workbook.worksheets:
-        cells = list(sheet.iter_rows(values_only=True))
-        titles = [str(c).strip().lower() if c else "" for c in (cells or [()])[0]]
-        missing = [name for name in COLUMNS if name.lower() not in titles]
-        if not missing:
-            return {name: titles.index(name.lower()) for name in COLUMNS}, cells[1:]
-        best = min(best, missing, key=len)
-    raise DatasetError(
-        f"{path}, row 1: expected the columns {', '.join(COLUMNS)}; "
-        f"missing {', '.join(best)}"
+def _row(
+    sheet: Sheet, number: int, record: dict[str, object]
+) -> tuple[Row | None, list[Finding]]:
+    where = sheet.where(number)
+    subject = text(record["Subject"]).strip().lower().removeprefix("sub")
+    name = text(record["Filename"]).strip()
+    clip = f"sub{subject.zfill(2)}/{name}"
+    found = cell_findings(
+        where,
+        clip,
+        record,
+        numbers=("OnsetFrame", "OffsetFrame"),
+        names=("Filename",),
+        one_of={"Estimated Emotion": list(EMOTIONS[VERSIONS[0]])},
+        aus="Action Units",
     )
-
-
-def _read_row(number: int, record: dict[str, object]) -> tuple[Row | None, list[str]]:
-    """The row, or None and what is wrong, each naming clip, column and cell."""
-    clip = str(record["Filename"] or "").strip()
-    subject = _integer(record["Subject"])
+    if not re.fullmatch("[0-9]{1,2}", subject):
+        text_ = f"expected a number such as 01, found {record['Subject']!r}"
+        found.append(Finding("table", f"{where}, column 'Subject'", text_, clip))
     onset, apex, offset = (
-        _integer(record[f"{name}Frame"]) for name in ("Onset", "Apex", "Offset")
+        integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
     )
-    emotion = emotion_label(record["Estimated Emotion"])
-    wrong: list[tuple[str, str]] = []
-    if subject is None:
-        wrong.append(("Subject", "a subject number such as 01"))
-    if not clip:
-        wrong.append(("Filename", "the name of a clip's folder"))
-    if onset is None:
-        wrong.append(("OnsetFrame", "a frame number"))
-    if offset is None or (onset is not None and offset < onset):
-        wrong.append(("OffsetFrame", f"a frame number from {onset} on"))
-    if emotion not in EMOTION_COUNTS[VERSIONS[0]]:
-        known = ", ".join(EMOTION_COUNTS[VERSIONS[0]])
-        wrong.append(("Estimated Emotion", f"one of {known}"))
-    cell = record["Action Units"]
-    try:
-        parse_cell(cell)
-    except AUCellError as error:
-        wrong.append(("Action Units", f"an AU cell ({error})"))
-    if wrong:
-        where = f"subject {record['Subject']!r}, clip {clip!r}"
-        return None, [
-            f"{where}, column {column!r}: expected {expected}, found {record[column]!r}"
-            for column, expected in wrong
-        ]
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    au_cell = "" if cell is None else str(cell)
-    return Row(number, subject, clip, onset, apex, offset, au_cell, emotion), []
-
-
-def _check_rows(rows: list[Row], version: str) -> list[str]:
-    """Repeated clips, and emotions that do not add up to the version's counts."""
-    seen: dict[str, int] = {}
-    problems = []
-    for row in rows:
-        if row.name in seen:
-            problems.append(
-                f"row {row.row}, clip {row.name}: expected each clip once, found it in "
-                f"row {seen[row.name]} too"
-            )
-        seen[row.name] = row.row
-    counts = dict(sorted(Counter(row.emotion for row in rows).items()))
-    if len(rows) == ROWS and counts != EMOTION_COUNTS[version]:
-        problems.append(
-            f"column 'Estimated Emotion': expected {EMOTION_COUNTS[version]} in the "
-            f"{version} table, found {counts}"
-        )
-    return problems
-
-
-def _integer(cell: object) -> int | None:
-    """A whole number held as text, int or float; None for anything else."""
-    text = str(cell).strip().lower().removeprefix("sub").removesuffix(".0")
-    return int(text) if re.fullmatch("[0-9]+", text) else None
+    if not found and offset < onset:
+        text_ = f"expected a frame number from {onset} on, found {offset}"
+        place = f"{where}, clip {clip!r}, column 'OffsetFrame'"
+        found.append(Finding("table", place, text_, clip))
+    if found:
+        return None, found
+    row = Row(
+        where=where,
+        subject=f"sub{subject.zfill(2)}",
+        clip=clip,
+        onset=onset,
+        apex=apex,
+        offset=offset,
+        fps=FPS,
+        emotion=emotion_label(record["Estimated Emotion"]),
+        au_cell=text(record["Action Units"]),
+    )
+    return row, []

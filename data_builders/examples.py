@@ -1,0 +1,187 @@
+"""From a clip's files to a row of features: read, align, encode.
+
+One similarity transform per clip, from its onset frame, is applied to all its frames.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from data_builders.annotations import clip_example, full_name
+from data_builders.release import Clip, Finding, key_indices
+from merclip_jax.data import faces
+
+# Nearly lossless, full colour resolution; PNG takes longer to write than to warp.
+JPEG = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 98),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+
+
+class Landmarks(Protocol):
+    """Where the onset frame's face points come from: see `merclip_jax.data.faces`."""
+
+    name: str
+
+    def find(
+        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
+    ) -> np.ndarray | None:
+        """Points [p, 2] of the face in an RGB picture, None where there is none."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How faces are cut out: by whose landmarks, to what size, with what margin.
+
+    `centred`: a clip without a face is cut to the centred square instead.
+    """
+
+    landmarks: Landmarks
+    size: int = 224
+    margin: float = 2.5
+    centred: bool = False
+
+    @property
+    def name(self) -> str:
+        """All that the stored pictures depend on beside the files."""
+        kept = ", centre where no face" if self.centred else ""
+        return f"{self.landmarks.name}, {self.size} px, margin {self.margin:g}{kept}"
+
+
+class ClipError(Exception):
+    """A clip that cannot be built, with the finding that says why."""
+
+    def __init__(self, finding: Finding):
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+def make(
+    dataset: str, clip: Clip, crop: Crop | None = None
+) -> tuple[dict[str, object], list[Finding]]:
+    """The features of one clip and what is odd in its pictures.
+
+    Without `crop` the pictures are stored as they are on disk. Raises ClipError for an
+    unreadable picture, or a face that is not found and not to be centred.
+    """
+    files = {number: path.read_bytes() for number, path in clip.files.items()}
+    row, numbers = clip.row, list(files)
+    apex, apex_valid = key_indices(numbers, row.onset, row.apex, row.offset)
+    for number, data in files.items():
+        if not is_whole(data):
+            _fail(clip, number, "expected a whole jpg, png or bmp")
+    facts = {
+        "frame_numbers": numbers,
+        "onset": 0,
+        "apex": apex,
+        "offset": len(numbers) - 1,
+        "apex_valid": apex_valid,
+        "subject": f"{dataset}/{row.subject}",
+        "clip": full_name(dataset, row),
+        "fps": row.fps,
+        "emotion": row.emotion,
+        "au_cell": row.au_cell,
+    }
+    if crop is None:
+        return clip_example(frames=list(files.values()), **facts), []
+    frames, landmarks, findings = _aligned(clip, files, crop)
+    hashes = [hashlib.sha256(data).digest() for data in files.values()]
+    made = clip_example(frames=frames, landmarks=landmarks, files=hashes, **facts)
+    return made, findings
+
+
+def inspect(clip: Clip, landmarks: Landmarks | None = None) -> list[Finding]:
+    """What is odd in the pictures of a clip, all of them decoded, nothing written."""
+    row, findings, sizes = clip.row, [], set()
+    for index, (number, path) in enumerate(clip.files.items()):
+        try:
+            image = _decode(clip, number, path.read_bytes())
+        except ClipError as error:
+            findings.append(error.finding)
+            continue
+        sizes.add(image.shape[:2])
+        if index == 0 and landmarks is not None:
+            if _points(clip, image, landmarks) is None:
+                findings.append(_no_face(clip, "face", landmarks))
+    if len(sizes) > 1:
+        findings.append(_sizes(row, sizes))
+    return findings
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a picture begins and ends as its format asks; does not decode it."""
+    if data.startswith(_PNG_START):
+        return _PNG_END in data[-64:]
+    if data.startswith(_JPEG_START):
+        return _JPEG_END in data[-1024:]
+    return data.startswith(b"BM") and len(data) >= int.from_bytes(data[2:6], "little")
+
+
+def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
+    matrix, landmarks, findings, frames, sizes = None, None, [], [], set()
+    for number, data in files.items():
+        image = _decode(clip, number, data)
+        sizes.add(image.shape[:2])
+        if matrix is None:
+            landmarks = _points(clip, image, crop.landmarks)
+            if landmarks is not None:
+                matrix = faces.align_matrix(
+                    landmarks, size=crop.size, margin=crop.margin
+                )
+                landmarks = faces.transform_points(matrix, landmarks)
+            elif crop.centred:
+                matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
+                findings.append(_no_face(clip, "centred", crop.landmarks))
+            else:
+                raise ClipError(_no_face(clip, "face", crop.landmarks))
+        cut = faces.warp(image, matrix, crop.size)
+        frames.append(cv2.imencode(".jpg", cut[..., ::-1], JPEG)[1].tobytes())
+    if len(sizes) > 1:
+        findings.append(_sizes(clip.row, sizes))
+    return frames, landmarks, findings
+
+
+def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | None:
+    number, path = next(iter(clip.files.items()))
+    try:
+        return source.find(image, clip=clip.row.clip, number=number, path=path, index=0)
+    except faces.FacesError as error:
+        raise ClipError(Finding("face", _where(clip), str(error), clip.row.clip)) from (
+            error
+        )
+
+
+def _decode(clip: Clip, number: int, data: bytes) -> np.ndarray:
+    """RGB uint8 [h, w, 3]; a grey picture has three equal channels."""
+    image = None
+    if is_whole(data):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        _fail(clip, number, "expected a readable picture")
+    return image
+
+
+def _fail(clip: Clip, number: int, text: str):
+    path = clip.files[number]
+    raise ClipError(Finding("image", f"{_where(clip)}, {path}", text, clip.row.clip))
+
+
+def _no_face(clip: Clip, kind: str, source: Landmarks) -> Finding:
+    number, path = next(iter(clip.files.items()))
+    text = f"no face in the onset frame {path} ({source.name})"
+    return Finding(kind, _where(clip), text, clip.row.clip)
+
+
+def _sizes(row, sizes: set[tuple[int, int]]) -> Finding:
+    listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
+    return Finding("size", f"{row.where}, clip {row.clip}", listed, row.clip)
+
+
+def _where(clip: Clip) -> str:
+    return f"{clip.row.where}, clip {clip.row.clip}"

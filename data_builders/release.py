@@ -1,0 +1,361 @@
+"""A dataset as its owners hand it out: annotated clips, their files, what is odd.
+
+Every dataset has a reader that turns a folder into a `Release` without opening a
+picture. The build and the doctor work on that alone.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from merclip_jax.facs import CODES, AUCellError, parse_cell
+
+FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
+FRAMES = 16  # what MER-CLIP sees of a clip; a shorter one is repeated
+_NUMBER = re.compile(r"[0-9]+")
+
+# What can be found. A clip with one of STOP cannot be built; the others are told.
+STOP: dict[str, str] = {
+    "table": "rows of a table that cannot be read",
+    "twice": "clips that occur twice",
+    "folder": "clips without a folder",
+    "empty": "clips without enough frames",
+    "outside": "files that lie outside the dataset's folder",
+    "image": "unreadable pictures",
+    "face": "clips in whose onset frame no face was found",
+    "counts": "whole tables whose labels do not add up to the published ones",
+}
+NOTE: dict[str, str] = {
+    "missing": "clips with missing frames",
+    "extra": "clips with frames outside onset..offset",
+    "apex_missing": "clips without an apex",
+    "apex_impossible": "clips with an apex outside onset..offset",
+    "repaired": "rows read otherwise than they stand in the table",
+    "long": f"clips longer than {LONGEST} s",
+    "short": f"clips of fewer than {FRAMES} frames",
+    "unknown_au": "AU codes outside FACS",
+    "no_label": "clips without an emotion",
+    "unlisted": "folders of clips that no table lists",
+    "size": "clips whose frames differ in size",
+    "centred": "clips without a face, kept with a centre crop",
+}
+KINDS = STOP | NOTE
+
+
+class DatasetError(ValueError):
+    """A dataset's files or tables are not as its owners ship them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd: its kind, where it is (file, row, clip, column), what it is."""
+
+    kind: str
+    where: str
+    text: str
+    clip: str = ""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r}: expected one of {list(KINDS)}")
+
+    @property
+    def stops(self) -> bool:
+        """Whether its clip cannot be built."""
+        return self.kind in STOP
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One micro-expression of a table; onset, apex, offset as in the file names.
+
+    `where` names file and row; `clip` is unique in the dataset and begins with the
+    subject; `apex` is None where the table has none; `emotion` is "" without a label.
+    """
+
+    where: str
+    subject: str
+    clip: str
+    onset: int
+    apex: int | None
+    offset: int
+    fps: float
+    emotion: str
+    au_cell: str
+    split: str = "clips"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row with its frames on disk, by ascending number; all lie in onset..offset."""
+
+    row: Row
+    files: dict[int, Path]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a reader found: all rows, those with frames as clips, and all that is odd.
+
+    `layout` and `table` name the folders and tables read; `version` is the table's.
+    Rows and clips are in order of split and clip; `of` puts rows into it.
+    """
+
+    dataset: str
+    layout: str
+    table: str
+    version: str
+    rows: tuple[Row, ...]
+    clips: tuple[Clip, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        dataset: str,
+        *,
+        layout: str,
+        table: str,
+        version: str,
+        rows: Iterable[Row],
+        clips: Iterable[Clip],
+        findings: Iterable[Finding],
+    ) -> "Release":
+        """The release with its rows in order."""
+        ordered = tuple(sorted(rows, key=_order))
+        return cls(
+            dataset, layout, table, version, ordered, tuple(clips), tuple(findings)
+        )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the owners' splits, sorted."""
+        return tuple(sorted({clip.row.split for clip in self.clips}))
+
+
+def _order(row: Row) -> tuple[str, str]:
+    return row.split, row.clip
+
+
+def gather(
+    rows: Iterable[Row],
+    folders: Mapping[str, Path],
+    *,
+    root: Path,
+    whole: bool = False,
+) -> tuple[list[Clip], list[Finding]]:
+    """Rows with the frames of their folders, in order of split and clip.
+
+    `folders`: clip in lower case -> its folder; of several rows with one folder each takes its own
+    frames. `whole` says that folders hold whole recordings, so that frames outside
+    onset..offset are nothing odd. `root`: no file may lie outside it.
+    """
+    clips: list[Clip] = []
+    findings: list[Finding] = []
+    listed: dict[Path, dict[int, Path]] = {}
+    root = root.resolve()
+    seen: dict[str, Row] = {}
+    for row in sorted(rows, key=_order):
+        found: list[Finding] = []
+        files: dict[int, Path] = {}
+        folder = folders.get(row.clip.lower())
+        if row.clip in seen:
+            text = f"expected each clip once; it is in {seen[row.clip].where} too"
+            found.append(Finding("twice", _where(row), text, row.clip))
+        elif folder is None:
+            text = "expected a folder of its frames, found none"
+            found.append(Finding("folder", _where(row), text, row.clip))
+        else:
+            try:
+                if folder not in listed:
+                    listed[folder] = frame_files(folder, root=root)
+                files = listed[folder]
+            except DatasetError as error:
+                kind = "outside" if isinstance(error, OutsideError) else "image"
+                found.append(Finding(kind, _where(row), str(error), row.clip))
+        seen.setdefault(row.clip, row)
+        inside = {n: p for n, p in files.items() if row.onset <= n <= row.offset}
+        if not found:
+            found = _frame_findings(row, folder, files, inside, whole)
+        found += row_findings(row)
+        if not any(finding.stops for finding in found):
+            clips.append(Clip(row, inside))
+        findings += found
+    return clips, findings
+
+
+def _frame_findings(
+    row: Row, folder: Path, files: Mapping, inside: Mapping, whole: bool
+) -> list[Finding]:
+    expected = row.offset - row.onset + 1
+    found = []
+    # A few frames may be missing; fewer than half is a wrong tree or a wrong row.
+    if 2 * len(inside) < expected:
+        text = (
+            f"expected frames {row.onset}..{row.offset} in {folder}, found "
+            f"{len(inside)} of them"
+        )
+        return [Finding("empty", _where(row), text, row.clip)]
+    if len(inside) < expected:
+        text = f"{len(inside)} of {expected} frames"
+        found.append(Finding("missing", _where(row), text, row.clip))
+    if len(files) > len(inside) and not whole:
+        text = f"{len(files) - len(inside)} frames outside {row.onset}..{row.offset}"
+        found.append(Finding("extra", _where(row), text, row.clip))
+    if len(inside) < FRAMES:
+        text = f"{len(inside)} frames; the first ones are repeated to make {FRAMES}"
+        found.append(Finding("short", _where(row), text, row.clip))
+    return found
+
+
+def row_findings(row: Row) -> list[Finding]:
+    """What is odd in a row itself: length, apex, AU cell, label."""
+    found = []
+    seconds = (row.offset - row.onset + 1) / row.fps
+    if seconds > LONGEST:
+        text = f"{row.onset}..{row.offset} are {seconds:.2f} s at {row.fps:g} per s"
+        found.append(Finding("long", _where(row), text, row.clip))
+    if row.apex is None or row.apex == row.onset != row.offset:
+        text = f"apex {'none' if row.apex is None else row.apex}; the midpoint is taken"
+        found.append(Finding("apex_missing", _where(row), text, row.clip))
+    elif not row.onset <= row.apex <= row.offset:
+        text = f"apex {row.apex} outside {row.onset}..{row.offset}; midpoint taken"
+        found.append(Finding("apex_impossible", _where(row), text, row.clip))
+    unknown = sorted({a.number for a in parse_cell(row.au_cell).aus} - CODES)
+    if unknown:
+        text = f"AU cell {row.au_cell!r}: no code {', '.join(map(str, unknown))}; kept"
+        found.append(Finding("unknown_au", _where(row), text, row.clip))
+    if not row.emotion:
+        found.append(Finding("no_label", _where(row), "no emotion", row.clip))
+    return found
+
+
+def _where(row: Row) -> str:
+    return f"{row.where}, clip {row.clip}"
+
+
+class OutsideError(DatasetError):
+    """A file or folder that is a link out of the dataset's folder."""
+
+
+def refuse(dataset: str, findings: Iterable[Finding], shown: int = 10) -> None:
+    """Raise DatasetError with all findings that stop a clip, `shown` of them in full."""
+    stopping = [str(finding) for finding in findings if finding.stops]
+    if stopping:
+        more = len(stopping) - shown
+        listed = "\n".join(f"  {text}" for text in stopping[:shown])
+        listed += f"\n  and {more} more" if more > 0 else ""
+        raise DatasetError(f"{dataset}: {len(stopping)} problems\n{listed}")
+
+
+def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
+    """Picture files of a folder by frame number, in numerical order.
+
+    The number is the last integer in the file name; other files are passed over.
+    Raises DatasetError for a picture without a number or two of one number, and
+    OutsideError for one that lies outside `root` (resolved).
+    """
+    found: dict[int, Path] = {}
+    check_inside(folder, root)
+    # os.scandir: a recording has thousands of frames.
+    with os.scandir(folder) as entries:
+        files = sorted(entries, key=lambda entry: entry.name)
+    for entry in files:
+        stem, suffix = os.path.splitext(entry.name)
+        # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
+        if suffix.lower() not in FRAME_SUFFIXES or entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if entry.is_symlink():
+            check_inside(path, root)
+        digits = _NUMBER.findall(stem)
+        if not digits:
+            raise DatasetError(f"{path}: expected a frame number in the file name")
+        number = int(digits[-1])
+        if number in found:
+            raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
+        found[number] = path
+    return dict(sorted(found.items()))
+
+
+def check_inside(path: Path, root: Path | None) -> None:
+    """Raise OutsideError when a path leads out of `root`."""
+    if root is not None and not path.resolve().is_relative_to(root):
+        raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """Folders inside a folder by their name in lower case, in order of name."""
+    return {
+        path.name.lower(): path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 2) -> Path | None:
+    """The folder of one of `names`, in `manual_dir` or up to `depth` folders below.
+
+    Letter case and `-`, `_`, blanks do not matter; of a doubled folder (the archives
+    often unpack to one) it is the inner one. None where there is none.
+    """
+    wanted = [_plain(name) for name in names]
+    layers: list[Path] = [manual_dir]
+    for _ in range(depth + 1):
+        for name in wanted:
+            for folder in layers:
+                if _plain(folder.name) == name:
+                    inner = subfolders(folder)
+                    same = [p for n, p in inner.items() if _plain(n) == name]
+                    return same[0] if same else folder
+        layers = [p for folder in layers for p in subfolders(folder).values()]
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_ ]", "", name.lower())
+
+
+def key_indices(
+    numbers: Sequence[int], onset: int, apex: int | None, offset: int
+) -> tuple[int, bool]:
+    """(index of the apex among the frame `numbers`, whether the table gave it).
+
+    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
+    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
+    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
+    itself is not on disk, the nearest one stands for it.
+    """
+    valid = apex is not None and onset < apex <= offset
+    target = apex if valid else (onset + offset) / 2
+    distance = np.abs(np.asarray(numbers, np.float64) - target)
+    return int(distance.argmin()), valid
+
+
+def check_counts(
+    rows: Iterable[Row], published: Mapping[str, int], table: str
+) -> list[Finding]:
+    """A finding when a table with all its rows has other emotions than published."""
+    found = dict(sorted(Counter(row.emotion for row in rows).items()))
+    if sum(found.values()) != sum(published.values()) or found == dict(published):
+        return []
+    text = f"expected {dict(sorted(published.items()))}, found {found}"
+    return [Finding("counts", f"{table}, emotions", text)]
+
+
+def au_cell_problem(cell: object) -> str:
+    """What is wrong with an AU cell, "" for one that can be read."""
+    try:
+        parse_cell(cell)
+    except AUCellError as error:
+        return str(error)
+    return ""

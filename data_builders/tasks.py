@@ -1,0 +1,257 @@
+"""The class-map table: every task's classes, what it leaves out, what it must count.
+
+Counts are those of MER-CLIP's Table III, of its authors' released lists, of MEGC2019,
+and of the datasets' own papers. Configs take their classes from here.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+Classes = tuple[tuple[str, tuple[str, ...]], ...]
+ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion
+
+_SEVEN = ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")
+_NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
+
+
+def _each(*names: str) -> Classes:
+    return tuple((name, (name,)) for name in names)
+
+
+def _three(*negative: str) -> Classes:
+    happy, surprised = ("positive", ("happiness",)), ("surprise", ("surprise",))
+    return (("negative", negative), happy, surprised)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A named task: which emotions make a class, and which clips are left out.
+
+    `classes`: (class, its emotions) in label order; `dropped`: emotions left out;
+    `excluded`: clips left out though their emotion belongs; `counts`: published clips
+    per class, by split, where they are known; `clips` and `subjects`: of each split.
+    """
+
+    dataset: str
+    classes: Classes
+    dropped: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    clips: Mapping[str, int] = field(default_factory=dict)
+    subjects: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def emotions(self) -> dict[str, str]:
+        """Emotion -> its class."""
+        return {e: name for name, emotions in self.classes for e in emotions}
+
+
+def _one_split(
+    dataset: str,
+    classes: Classes,
+    counts: tuple[int, ...],
+    subjects: int | None,
+    *,
+    dropped: tuple[str, ...] = (),
+    excluded: tuple[str, ...] = (),
+) -> Task:
+    return Task(
+        dataset=dataset,
+        classes=classes,
+        dropped=dropped,
+        excluded=excluded,
+        counts={"clips": counts} if counts else {},
+        clips={"clips": sum(counts)} if counts else {},
+        subjects={"clips": subjects} if subjects else {},
+    )
+
+
+# Rows with an offset before the onset; the released lists hold all others.
+_CASME3_BROKEN = tuple(
+    f"casme3/{clip}" for clip in ("spNO.216/d_3647", "spNO.40/e_1812", "spNO.40/e_2327")
+)
+# MEGC2019's two of the 90 negative clips that it leaves out: no apex, apex on the onset
+# (the difference between its list of 442 clips and the coding table).
+_NO_APEX = ("casme2/sub04/EP12_01f", "casme2/sub05/EP09_05f")
+# In the table of 2019 these are surprise, in that of 2014, which MEGC2019 used, sadness.
+SUB24 = tuple(f"casme2/sub24/{clip}" for clip in ("EP07_01", "EP07_04f", "EP10_03"))
+_CASME3_FOUR = (
+    ("negative", ("anger", "disgust", "fear", "sadness")),
+    ("positive", ("happiness",)),
+    ("surprise", ("surprise",)),
+    ("others", ("others",)),
+)
+_FOURDME = ("negative", "positive", "surprise", "repression", "others")
+
+TASKS: dict[str, Task] = {
+    "casme2_5class": _one_split(
+        "casme2",
+        _each("disgust", "happiness", "others", "repression", "surprise"),
+        (63, 32, 99, 27, 28),
+        26,
+        dropped=("fear", "sadness"),
+    ),
+    "casme2_3class": _one_split(
+        "casme2",
+        _three("disgust", "repression", "fear", "sadness"),
+        (96, 32, 28),
+        25,
+        dropped=("others",),
+    ),
+    "casme2_3class_released": _one_split(
+        "casme2",
+        _three("disgust", "repression"),
+        (90, 32, 28),
+        24,
+        dropped=("fear", "others", "sadness"),
+    ),
+    "casme2_3class_megc2019": _one_split(
+        "casme2",
+        _three("disgust", "repression"),
+        (88, 32, 25),
+        24,
+        dropped=("fear", "others", "sadness"),
+        excluded=(*SUB24, *_NO_APEX),
+    ),
+    "samm_5class": _one_split(
+        "samm",
+        _each("anger", "contempt", "happiness", "others", "surprise"),
+        (57, 12, 26, 26, 15),
+        27,
+        dropped=("disgust", "fear", "sadness"),
+    ),
+    "samm_3class": _one_split(
+        "samm",
+        _three("anger", "contempt", "disgust", "fear", "sadness"),
+        (92, 26, 15),
+        28,
+        dropped=("others",),
+    ),
+    "samm_3class_released": _one_split(
+        "samm",
+        _three("anger", "contempt"),
+        (69, 26, 15),
+        26,
+        dropped=("disgust", "fear", "others", "sadness"),
+    ),
+    "casme3_7class": _one_split(
+        "casme3", _each(*_SEVEN), (64, 250, 86, 55, 161, 57, 187), 94
+    ),
+    "casme3_7class_released": _one_split(
+        "casme3",
+        _each(*_SEVEN),
+        (64, 250, 86, 55, 158, 57, 187),
+        94,
+        excluded=_CASME3_BROKEN,
+    ),
+    "casme3_4class": _one_split("casme3", _CASME3_FOUR, (457, 55, 187, 161), 94),
+    "casme3_4class_released": _one_split(
+        "casme3", _CASME3_FOUR, (457, 55, 187, 158), 94, excluded=_CASME3_BROKEN
+    ),
+    "casme3_3class": _one_split(
+        "casme3",
+        _three("anger", "disgust", "fear", "sadness"),
+        (457, 55, 187),
+        88,
+        dropped=("others",),
+    ),
+    "dfme_7class": Task(
+        dataset="dfme",
+        classes=_each(
+            *("anger", "contempt", "disgust", "fear"),
+            *("happiness", "sadness", "surprise"),
+        ),
+        dropped=("", "others"),
+        clips={"train": 1856, "test_a": 474, "test_b": 299},
+        subjects={"train": 176, "test_a": 42, "test_b": 41},
+    ),
+    "smic_3class": _one_split(
+        "smic", _each("negative", "positive", "surprise"), (70, 51, 43), 16
+    ),
+    "casme_sq_4class": _one_split(
+        "casme_sq",
+        _each("negative", "positive", "surprise", "others"),
+        (21, 8, 9, 19),
+        None,
+    ),
+    "mmew_7class": _one_split(
+        "mmew", _each(*_SEVEN), (8, 72, 16, 36, 66, 13, 89), 30
+    ),
+    "fourdme_5class": _one_split(
+        "fourdme",
+        _each(*_FOURDME),
+        (),
+        None,
+        dropped=tuple(
+            "+".join(sorted(names))
+            for size in range(2, len(_FOURDME) + 1)
+            for names in combinations(_FOURDME, size)
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A task counted on the clips of a build.
+
+    counts: split -> class -> clips; subjects: split -> subjects; checksum: SHA-256 of
+    the sample list; unknown: emotions that the task neither maps nor drops.
+    """
+
+    counts: dict[str, dict[str, int]]
+    subjects: dict[str, int]
+    checksum: str
+    unknown: tuple[str, ...]
+
+
+def tasks_of(dataset: str) -> dict[str, Task]:
+    """The tasks of a dataset, by name."""
+    return {name: task for name, task in TASKS.items() if task.dataset == dataset}
+
+
+def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
+    """Count `task` on (split, subject, clip, emotion) of clips."""
+    classes = task.emotions
+    counts: dict[str, Counter] = {}
+    subjects: dict[str, set] = {}
+    lines, unknown = [], set()
+    for split, subject, clip, emotion in clips:
+        if emotion in classes and clip not in task.excluded:
+            name = classes[emotion]
+            counts.setdefault(split, Counter())[name] += 1
+            subjects.setdefault(split, set()).add(subject)
+            lines.append(f"{split}\t{clip}\t{name}\n")
+        elif emotion not in classes and emotion not in task.dropped:
+            unknown.add(emotion)
+    names = [name for name, _ in task.classes]
+    return Tally(
+        {split: {n: counts[split][n] for n in names} for split in sorted(counts)},
+        {split: len(subjects[split]) for split in sorted(subjects)},
+        hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
+        tuple(sorted(unknown)),
+    )
+
+
+def differences(task: Task, found: Tally) -> list[str]:
+    """Where a tally differs from the published counts, one line each."""
+    lines = []
+    names = [name for name, _ in task.classes]
+    for split, published in task.counts.items():
+        have = found.counts.get(split, {})
+        for name, count in zip(names, published, strict=True):
+            if have.get(name, 0) != count:
+                lines.append(f"{split}: {name} {have.get(name, 0)} instead of {count}")
+    for split, count in task.clips.items():
+        have = sum(found.counts.get(split, {}).values())
+        if have != count:
+            lines.append(f"{split}: {have} clips instead of {count}")
+    for split, count in task.subjects.items():
+        if found.subjects.get(split, 0) != count:
+            have = found.subjects.get(split, 0)
+            lines.append(f"{split}: {have} subjects instead of {count}")
+    lines += [f"emotion {e!r} has no class in the task" for e in found.unknown]
+    return lines
