@@ -107,7 +107,7 @@ class Release:
     """What a reader found: all rows, those with frames as clips, and all that is odd.
 
     `layout` and `table` name the folders and tables read; `version` is the table's.
-    Rows and clips are in order of split and clip; `of` puts rows into it.
+    Rows and clips are in order of split and clip.
     """
 
     dataset: str
@@ -118,53 +118,38 @@ class Release:
     clips: tuple[Clip, ...]
     findings: tuple[Finding, ...] = ()
 
-    @classmethod
-    def of(
-        cls,
-        dataset: str,
-        *,
-        layout: str,
-        table: str,
-        version: str,
-        rows: Iterable[Row],
-        clips: Iterable[Clip],
-        findings: Iterable[Finding],
-    ) -> "Release":
-        """The release with its rows in order."""
-        ordered = tuple(sorted(rows, key=_order))
-        return cls(
-            dataset, layout, table, version, ordered, tuple(clips), tuple(findings)
-        )
-
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the owners' splits, sorted."""
         return tuple(sorted({clip.row.split for clip in self.clips}))
 
 
-def _order(row: Row) -> tuple[str, str]:
-    return row.split, row.clip
-
-
 def gather(
+    dataset: str,
     rows: Iterable[Row],
     folders: Mapping[str, Path],
     *,
     root: Path,
+    layout: str,
+    table: str,
+    version: str = "",
+    findings: Iterable[Finding] = (),
     whole: bool = False,
-) -> tuple[list[Clip], list[Finding]]:
-    """Rows with the frames of their folders, in order of split and clip.
+) -> Release:
+    """The release of `rows` with the frames of their folders.
 
-    `folders`: clip in lower case -> its folder; of several rows with one folder each takes its own
-    frames. `whole` says that folders hold whole recordings, so that frames outside
-    onset..offset are nothing odd. `root`: no file may lie outside it.
+    `folders`: clip in lower case -> its folder; several rows may share one, each takes
+    its own frames. `findings`: what was odd in the table. `whole` says that folders
+    hold whole recordings, so that frames outside onset..offset are nothing odd. `root`:
+    no file may lie outside it.
     """
+    rows = sorted(rows, key=lambda row: (row.split, row.clip))
+    findings = list(findings)
     clips: list[Clip] = []
-    findings: list[Finding] = []
     listed: dict[Path, dict[int, Path]] = {}
     root = root.resolve()
     seen: dict[str, Row] = {}
-    for row in sorted(rows, key=_order):
+    for row in rows:
         found: list[Finding] = []
         files: dict[int, Path] = {}
         folder = folders.get(row.clip.lower())
@@ -190,7 +175,9 @@ def gather(
         if not any(finding.stops for finding in found):
             clips.append(Clip(row, inside))
         findings += found
-    return clips, findings
+    return Release(
+        dataset, layout, table, version, tuple(rows), tuple(clips), tuple(findings)
+    )
 
 
 def _frame_findings(

@@ -70,18 +70,17 @@ CASME II may not be redistributed: each institution applies to its owners.
                 f"{manual_dir}: expected a folder {TREES[config][0]}/ with sub01/ and "
                 "so on inside"
             )
-        clips, odd = gather(
-            rows, clip_folders(tree), root=manual_dir, whole=config == "raw"
-        )
-        findings += odd + check_counts(rows, table.EMOTIONS[version], path.name)
-        return Release.of(
+        findings += check_counts(rows, table.EMOTIONS[version], path.name)
+        return gather(
             cls.name,
+            rows,
+            clip_folders(tree),
+            root=manual_dir,
             layout=f"{tree.relative_to(manual_dir)}/ ({config})",
             table=path.name,
             version=version,
-            rows=rows,
-            clips=clips,
             findings=findings,
+            whole=config == "raw",
         )
 
 

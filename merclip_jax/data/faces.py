@@ -1,0 +1,5 @@
+"""Face landmarks and alignment."""
+
+
+class FacesError(ValueError):
+    """Landmarks cannot be had."""
