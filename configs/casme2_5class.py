@@ -12,20 +12,12 @@ from configs import common
 def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
-    config.name = "casme2_5class"
+    config.data.task = "casme2_5class"
     config.data.dataset = "casme2/cropped"
     config.data.access = (
         "http://casme.psych.ac.cn/casme/e2 hands it out for a licence agreement "
         "signed by staff of an institution"
     )
-    config.data.classes = (
-        ("disgust", ("disgust",)),
-        ("happiness", ("happiness",)),
-        ("others", ("others",)),
-        ("repression", ("repression",)),
-        ("surprise", ("surprise",)),
-    )
-    config.data.dropped = ("fear", "sadness")
     return common.finish(
         config,
         arg,

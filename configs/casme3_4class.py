@@ -12,17 +12,11 @@ from configs import common
 def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
-    config.name = "casme3_4class"
+    config.data.task = "casme3_4class"
     config.data.dataset = "casme3"
     config.data.access = (
         "http://casme.psych.ac.cn/casme/e4 hands it out for a licence agreement "
         "signed by staff of an institution"
-    )
-    config.data.classes = (
-        ("negative", ("anger", "disgust", "fear", "sadness")),
-        ("positive", ("happiness",)),
-        ("surprise", ("surprise",)),
-        ("others", ("others",)),
     )
     return common.finish(
         config,

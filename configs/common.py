@@ -1,10 +1,13 @@
 """What all configs share: the paper's recipe, and how an argument changes it.
 
-`get_config(arg)` of every config takes "recipe=released,ablation=no_alignment,seeds=3".
-A recipe or an ablation is a set of values, never a code path (MER_CLIP section 14).
+`get_config(arg)` of every config takes "recipe=released,ablation=no_alignment,seeds=3",
+those of real datasets also "task=casme2_3class_released": data_builders/tasks.py lists
+the tasks. A recipe or an ablation is a set of values, never a code path (MER_CLIP section 14).
 """
 
 from ml_collections import ConfigDict
+
+from data_builders.tasks import TASKS, tasks_of
 
 RECIPES = {
     # What the paper's text says, gaps filled from the released code.
@@ -64,8 +67,10 @@ def base() -> ConfigDict:
                 "dataset": "",  # "name" or "name/config"
                 "data_dir": "data",
                 "access": "",  # how the owners hand it out
+                "task": "",  # of the class-map table; it gives the next three
                 "classes": (),  # (class, (emotions, ...)), ...
                 "dropped": (),  # emotions that the task leaves out
+                "excluded": (),  # clips that it leaves out
                 "frames": 16,
                 "image_size": 224,
                 "resize": 0,  # short side before the centre crop; 0: the image size
@@ -164,6 +169,8 @@ def finish(
     Raises ValueError for an unknown word, listing the known ones.
     """
     words = {"recipe": "paper", "ablation": "none", "seeds": "1"}
+    if config.data.task:
+        words["task"] = config.data.task
     for part in (arg or "").split(","):
         key, _, value = part.partition("=")
         if part and key not in words:
@@ -174,6 +181,8 @@ def finish(
         if words[word] not in table:
             raise ValueError(f"{word}={words[word]!r}: expected one of {list(table)}")
         config[word] = words[word]
+    if "task" in words:
+        _set_task(config, words["task"])
     if not words["seeds"].isdecimal() or int(words["seeds"]) < 1:
         raise ValueError(f"seeds={words['seeds']!r}: expected a positive number")
     if int(words["seeds"]) > 1 or "seeds=" in (arg or ""):
@@ -183,3 +192,14 @@ def finish(
         changes |= {key.replace("__", "."): value for key, value in released.items()}
     config.update_from_flattened_dict(changes | ABLATIONS[words["ablation"]])
     return config
+
+
+def _set_task(config: ConfigDict, name: str) -> None:
+    """Put a task of the class-map table into the config, which takes its name."""
+    known = tasks_of(config.data.dataset.partition("/")[0])
+    if name not in known:
+        raise ValueError(f"task={name!r}: expected one of {list(known)}")
+    config.name = config.data.task = name
+    config.data.classes = TASKS[name].classes
+    config.data.dropped = TASKS[name].dropped
+    config.data.excluded = TASKS[name].excluded

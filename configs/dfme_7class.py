@@ -13,20 +13,11 @@ from configs import common
 def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
-    config.name = "dfme_7class"
-    config.data.dataset = "dfme"
+    config.data.task = "dfme_7class"
+    config.data.dataset = "dfme/ccac"
     config.data.access = (
         "https://mea-lab-421.github.io hands it out for a licence signed by a "
         "supervisor; academic use only"
-    )
-    config.data.classes = (
-        ("anger", ("anger",)),
-        ("contempt", ("contempt",)),
-        ("disgust", ("disgust",)),
-        ("fear", ("fear",)),
-        ("happiness", ("happiness",)),
-        ("sadness", ("sadness",)),
-        ("surprise", ("surprise",)),
     )
     config.protocol.name = "holdout"
     config.protocol.train_splits = ("train",)

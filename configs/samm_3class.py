@@ -12,18 +12,12 @@ from configs import common
 def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
-    config.name = "samm_3class"
+    config.data.task = "samm_3class"
     config.data.dataset = "samm"
     config.data.access = (
         "Manchester Metropolitan University (M. H. Yap) hands it out for a signed "
         "release agreement"
     )
-    config.data.classes = (
-        ("negative", ("anger", "contempt", "disgust", "fear", "sadness")),
-        ("positive", ("happiness",)),
-        ("surprise", ("surprise",)),
-    )
-    config.data.dropped = ("others",)
     return common.finish(
         config,
         arg,

@@ -12,20 +12,12 @@ from configs import common
 def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
-    config.name = "samm_5class"
+    config.data.task = "samm_5class"
     config.data.dataset = "samm"
     config.data.access = (
         "Manchester Metropolitan University (M. H. Yap) hands it out for a signed "
         "release agreement"
     )
-    config.data.classes = (
-        ("anger", ("anger",)),
-        ("contempt", ("contempt",)),
-        ("happiness", ("happiness",)),
-        ("others", ("others",)),
-        ("surprise", ("surprise",)),
-    )
-    config.data.dropped = ("disgust", "fear", "sadness")
     return common.finish(
         config,
         arg,

@@ -3,68 +3,78 @@
     python -m data_builders.build --dataset=synthetic/tiny
     python -m data_builders.build --dataset=casme2 --manual_dir=~/data/CASME2
 
-The result appears under its final name only when it is complete and has been read back.
+The result appears under its final name only when it is complete and has been read back;
+a build that was stopped goes on with the same command.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import fcntl
-import io
+import functools
+import hashlib
+import json
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
 
-from data_builders.annotations import DatasetError, fingerprint
+from data_builders import write
+from data_builders.annotations import full_name
+from data_builders.base import ClipBuilder
 from data_builders.casme2.builder import Casme2
+from data_builders.examples import Crop, make
+from data_builders.options import add_face_flags, crop_of
+from data_builders.release import DatasetError, Finding, Release, refuse
+from data_builders.summary import describe, print_summary
+from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
 
-BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
-    "synthetic": Synthetic,
-    "casme2": Casme2,
+Builder = type[ClipBuilder] | type[Synthetic]
+BUILDERS: dict[str, Builder] = {
+    builder.name: builder for builder in (Synthetic, Casme2)
 }
+WORKERS = os.cpu_count() or 1
 # array_record raises RuntimeError, with the system's words for what went wrong.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class _Encoded(tfds.decode.SkipDecoding):
-    """Leaves the frames encoded; in a sequence tfds asks for this method too."""
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A dataset on disk: its folder, and what its records hold."""
 
-    def decode_batch_example_np(self, batch: object) -> object:
-        return batch
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a built dataset holds, counted from its records."""
-
-    clips: int
-    subjects: int
-    emotions: dict[str, int]
-    fingerprint: str
+    folder: Path
+    contents: write.Contents
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 built or there already, 1 not built, 2 wrong usage."""
+    """Exit status: 0 built or there, 1 not built, 2 wrong usage, 130 stopped."""
     flags = _parser().parse_args(argv)
     try:
-        folder = build(
+        cls, config = find(flags.dataset)
+        crop = None
+        if issubclass(cls, ClipBuilder):
+            crop = crop_of(flags, cls, config)
+        built = build(
             flags.dataset,
             manual_dir=flags.manual_dir,
             data_dir=flags.data_dir,
             overwrite=flags.overwrite,
+            workers=flags.workers,
+            skip_bad=flags.skip_bad,
+            crop=crop,
         )
-        _print_summary(folder)
+        print_summary(built.folder, built.contents)
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -74,45 +84,118 @@ def build(
     manual_dir: Path | None = None,
     data_dir: Path = Path("data"),
     overwrite: bool = False,
-) -> Path:
-    """Build `dataset` ("name" or "name/config") and return its folder.
+    workers: int = WORKERS,
+    skip_bad: bool = False,
+    crop: Crop | None = None,
+) -> Built:
+    """Build `dataset` ("name" or "name/config"), or check the one that is there.
 
-    A dataset that is there already is kept, unless `overwrite`; then it is replaced
-    only once the new one is complete. Raises DatasetError with what to do.
+    `crop`: how faces are cut out, None for pictures as they are. A dataset that is
+    there already is kept, unless `overwrite`; then it is replaced only once the new
+    one is complete. `skip_bad` leaves out clips that cannot be built, and says so in
+    the metadata. Raises DatasetError with what to do.
     """
-    cls, config = _find(dataset)
+    cls, config = find(dataset)
     data_dir = data_dir.expanduser()
     folder = data_dir / cls.name / config / str(cls.VERSION)
     if folder.exists() and not overwrite:
+        _same_crop(folder, crop)
         print(f"{dataset} is built already (--overwrite builds it again)")
-        return folder
-    download = tfds.download.DownloadConfig(
-        manual_dir=_manual_dir(cls, manual_dir), try_download_gcs=False
-    )
-    with _staging(data_dir, f"{cls.name}-{config}".rstrip("-")) as staging:
-        builder = cls(
-            data_dir=staging, config=config or None, file_format="array_record"
-        )
+        return Built(folder, write.check(folder))
+    given = folder_of_owners(cls, manual_dir)
+    with _staging(data_dir, f"{cls.name}-{config}") as staging:
+        builder = cls(data_dir=staging, config=config, file_format="array_record")
         try:
-            with _tfds_without_tensorflow():
-                builder.download_and_prepare(download_config=download)
+            if given is None:
+                found = _write_synthetic(builder)
+            else:
+                found = _write_release(builder, given, crop, workers, skip_bad)
         except DatasetError as error:
-            help_text = cls.MANUAL_DOWNLOAD_INSTRUCTIONS or ""
-            raise DatasetError(f"{error}\n\n{help_text}".strip()) from error
+            shutil.rmtree(staging)
+            raise DatasetError(
+                f"{error}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            ) from error
         except (OSError, RuntimeError) as error:
             if not any(os.strerror(code) in str(error) for code in _FULL):
                 raise
             free = shutil.disk_usage(data_dir).free / 2**30
             raise DatasetError(
-                f"{data_dir}: the disk is full ({free:.2f} GiB free); nothing was "
-                "kept. Make room, or give another --data_dir"
+                f"{data_dir}: the disk is full ({free:.2f} GiB free). Make room and "
+                "type the same command: it goes on; or give another --data_dir"
             ) from error
-        _read_summary(Path(builder.data_path))
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(staging / "replaced")
         Path(builder.data_path).rename(folder)
-    return folder
+        shutil.rmtree(staging)
+    return Built(folder, found)
+
+
+def _write_release(
+    builder: ClipBuilder, given: Path, crop: Crop | None, workers: int, skip_bad: bool
+) -> write.Contents:
+    """Read what the owners handed out, write its clips and what is known of them."""
+    release = builder.read(given, builder.builder_config.name)
+    if not release.clips:
+        raise DatasetError(f"{given}: no clip can be built\n{_list(release.findings)}")
+    if not skip_bad:
+        refuse(builder.name, release.findings)
+    print(f"{builder.name}: {release.layout}, {release.table}")
+    jobs = [
+        write.Job(
+            clip.row.split,
+            full_name(builder.name, clip.row),
+            functools.partial(make, builder.name, clip, crop),
+        )
+        for clip in release.clips
+    ]
+    odd = write.write(
+        builder.info,
+        jobs,
+        identity=_identity(release, crop),
+        workers=workers,
+        skip_bad=skip_bad,
+    )
+    release = release.without(odd)
+    return write.finish(builder.info, describe(release, crop))
+
+
+def _write_synthetic(builder: Synthetic) -> write.Contents:
+    """Draw the procedural clips; one worker, for drawing holds Python's lock."""
+    metadata = synthetic.describe(builder.builder_config.clips)
+    jobs = [
+        write.Job("clips", name, functools.partial(_drawn, builder, index))
+        for index, name in enumerate(builder.clip_names())
+    ]
+    identity = json.dumps(metadata["config"], sort_keys=True)
+    write.write(builder.info, jobs, identity=identity, workers=1, skip_bad=False)
+    return write.finish(builder.info, metadata)
+
+
+def _drawn(builder: Synthetic, index: int) -> tuple[dict, list[Finding]]:
+    return builder.example(index), []
+
+
+def _identity(release: Release, crop: Crop | None) -> str:
+    """SHA-256 of all that the records depend on; of files their size and time."""
+    digest = hashlib.sha256((crop.name if crop else "").encode())
+    for clip in release.clips:
+        digest.update(repr(clip.row).encode())
+        for number, path in clip.files.items():
+            stat = path.stat()
+            line = f"{number} {path} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _same_crop(folder: Path, crop: Crop | None) -> None:
+    metadata = tfds.builder_from_directory(folder).info.metadata or {}
+    built, asked = metadata.get("crop", ""), crop.name if crop else ""
+    if built != asked:
+        raise DatasetError(
+            f"{folder}: built with faces {built or 'none'!r}, asked for "
+            f"{asked or 'none'!r}; --overwrite builds it again"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,55 +204,62 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        epilog=f"datasets: {', '.join(_known())}",
+        epilog=f"datasets: {', '.join(known())}",
     )
     parser.add_argument("--dataset", required=True, help="name or name/config")
     parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--overwrite", action="store_true", help="replace if built")
+    parser.add_argument(
+        "--workers", type=int, default=WORKERS, help="threads (default: one per core)"
+    )
+    parser.add_argument(
+        "--skip_bad",
+        action="store_true",
+        help="leave out clips that cannot be built instead of stopping",
+    )
+    add_face_flags(parser)
     return parser
 
 
-def _known() -> list[str]:
+def known() -> list[str]:
     """All names `--dataset` takes; a name without config means its first."""
     return [
-        f"{name}/{config}" if config else name
+        f"{name}/{config}"
         for name, cls in BUILDERS.items()
-        for config in (list(cls.builder_configs) or [""])
+        for config in cls.builder_configs
     ]
 
 
-def _find(dataset: str) -> tuple[type[tfds.core.GeneratorBasedBuilder], str]:
-    """The builder class and config name ("" for a builder without configs)."""
+def find(dataset: str) -> tuple[Builder, str]:
+    """The builder class and config name; DatasetError lists what there is."""
     name, _, config = dataset.partition("/")
     cls = BUILDERS.get(name)
     configs = list(cls.builder_configs) if cls else []
     if cls is None or (config and config not in configs):
-        known = "\n  ".join(_known())
-        raise DatasetError(f"no dataset {dataset!r}; there are\n  {known}")
-    return cls, config or (configs[0] if configs else "")
+        listed = "\n  ".join(known())
+        raise DatasetError(f"no dataset {dataset!r}; there are\n  {listed}")
+    return cls, config or configs[0]
 
 
-def _manual_dir(
-    cls: type[tfds.core.GeneratorBasedBuilder], manual_dir: Path | None
-) -> Path | None:
+def folder_of_owners(cls: Builder, manual_dir: Path | None) -> Path | None:
     """The folder of the owners' files; an error that says how to get them."""
-    if cls.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+    if not issubclass(cls, ClipBuilder):
         return None
     if manual_dir is None:
         problem = f"{cls.name} needs --manual_dir, the folder of its owners' files"
     elif not manual_dir.expanduser().is_dir():
         problem = f"--manual_dir={manual_dir}: expected a folder, found none"
     else:
-        return manual_dir.expanduser()
+        return manual_dir.expanduser().resolve()
     raise DatasetError(f"{problem}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
 
 @contextlib.contextmanager
 def _staging(data_dir: Path, label: str) -> Iterator[Path]:
-    """An empty folder beside the datasets, of this process alone; gone afterwards.
+    """A hidden folder beside the datasets, of this process alone.
 
-    What a killed build left there is removed by the next build of the same dataset.
+    What a stopped build left there is found again by the next build of the same name.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with open(data_dir / f".{label}.lock", "w") as lock:
@@ -180,69 +270,14 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
                 f"{data_dir}: another build of {label} is running"
             ) from error
         staging = data_dir / f".incomplete-{label}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(staging / "replaced", ignore_errors=True)
+        staging.mkdir(exist_ok=True)
+        yield staging
 
 
-@contextlib.contextmanager
-def _tfds_without_tensorflow() -> Iterator[None]:
-    """Make tfds keep a split in memory: beyond its limit of 1 GB it asks TensorFlow.
-
-    Its own progress bars know no total, and its lines name the staging folder; the
-    builders show their own bars.
-    """
-    limit = shuffle.MAX_MEM_BUFFER_SIZE
-    shuffle.MAX_MEM_BUFFER_SIZE = sys.maxsize
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        shuffle.MAX_MEM_BUFFER_SIZE = limit
-        tfds.enable_progress_bar()
-
-
-def _read_summary(folder: Path) -> Summary:
-    """Read all records back and compare with the fingerprint stored beside them."""
-    try:
-        builder = tfds.builder_from_directory(folder)
-        columns = ("clip", "subject", "emotion", "source_hash")
-        splits = builder.as_data_source(decoders={"frames": _Encoded()})
-        rows = [
-            tuple(record[column].decode() for column in columns)
-            for split in splits.values()
-            for record in split
-        ]
-        stored = builder.info.metadata["fingerprint"]
-    except Exception as error:  # readers of records, JSON and TFDS each have their own
-        raise DatasetError(
-            f"{folder}: damaged ({error}); build it again with --overwrite"
-        ) from error
-    found = fingerprint((clip, source) for clip, _, _, source in rows)
-    if found != stored:
-        raise DatasetError(
-            f"{folder}: damaged: its records have the fingerprint {found}, expected "
-            f"{stored}; build it again with --overwrite"
-        )
-    emotions = Counter(emotion for _, _, emotion, _ in rows)
-    subjects = {subject for _, subject, _, _ in rows}
-    return Summary(len(rows), len(subjects), dict(sorted(emotions.items())), found)
-
-
-def _print_summary(folder: Path) -> None:
-    summary = _read_summary(folder)
-    emotions = ", ".join(f"{name} {n}" for name, n in summary.emotions.items())
-    print(f"clips        {summary.clips}")
-    print(f"subjects     {summary.subjects}")
-    print(f"emotions     {emotions}")
-    print(f"folder       {folder}")
-    print(f"fingerprint  {summary.fingerprint}")
-    for note in tfds.builder_from_directory(folder).info.metadata.get("notes", ()):
-        print(f"note         {note}")
+def _list(findings: tuple[Finding, ...]) -> str:
+    lines = [f"  {finding}" for finding in findings if finding.stops]
+    return "\n".join(lines[:20])
 
 
 if __name__ == "__main__":

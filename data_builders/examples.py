@@ -11,8 +11,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data_builders.annotations import clip_example, full_name
-from data_builders.release import Clip, Finding, key_indices
+from data_builders.annotations import clip_example, full_name, source_hash
+from data_builders.files import key_indices
+from data_builders.release import Clip, Finding
 from merclip_jax.data import faces
 
 # Nearly lossless, full colour resolution; PNG takes longer to write than to warp.
@@ -70,13 +71,54 @@ def make(
     Without `crop` the pictures are stored as they are on disk. Raises ClipError for an
     unreadable picture, or a face that is not found and not to be centred.
     """
+    files = _read(clip)
+    facts = _facts(dataset, clip)
+    if crop is None:
+        return clip_example(frames=list(files.values()), **facts), []
+    frames, landmarks, findings = _aligned(clip, files, crop)
+    hashes = [hashlib.sha256(data).digest() for data in files.values()]
+    made = clip_example(frames=frames, landmarks=landmarks, files=hashes, **facts)
+    return made, findings
+
+
+def inspect(
+    dataset: str, clip: Clip, crop: Crop | None = None
+) -> tuple[str, list[Finding]]:
+    """The source hash of a clip and what is odd in its pictures, all of them decoded.
+
+    Nothing is cut or kept; what `make` would raise is among the findings.
+    """
+    findings, sizes, hashes = [], set(), []
+    for index, (number, path) in enumerate(clip.files.items()):
+        data = path.read_bytes()
+        hashes.append(hashlib.sha256(data).digest())
+        try:
+            image = _decode(clip, number, data)
+            if index == 0 and crop and _points(clip, image, crop.landmarks) is None:
+                kind = "centred" if crop.centred else "face"
+                findings.append(_no_face(clip, kind, crop.landmarks))
+        except ClipError as error:
+            findings.append(error.finding)
+            continue
+        sizes.add(image.shape[:2])
+    if len(sizes) > 1:
+        findings.append(_sizes(clip, sizes))
+    return source_hash(hashes, _facts(dataset, clip)), findings
+
+
+def _read(clip: Clip) -> dict[int, bytes]:
     files = {number: path.read_bytes() for number, path in clip.files.items()}
-    row, numbers = clip.row, list(files)
-    apex, apex_valid = key_indices(numbers, row.onset, row.apex, row.offset)
     for number, data in files.items():
         if not is_whole(data):
             _fail(clip, number, "expected a whole jpg, png or bmp")
-    facts = {
+    return files
+
+
+def _facts(dataset: str, clip: Clip) -> dict[str, object]:
+    """What the table says of a clip, in the features' words."""
+    row, numbers = clip.row, list(clip.files)
+    apex, apex_valid = key_indices(numbers, row.onset, row.apex, row.offset)
+    return {
         "frame_numbers": numbers,
         "onset": 0,
         "apex": apex,
@@ -88,30 +130,6 @@ def make(
         "emotion": row.emotion,
         "au_cell": row.au_cell,
     }
-    if crop is None:
-        return clip_example(frames=list(files.values()), **facts), []
-    frames, landmarks, findings = _aligned(clip, files, crop)
-    hashes = [hashlib.sha256(data).digest() for data in files.values()]
-    made = clip_example(frames=frames, landmarks=landmarks, files=hashes, **facts)
-    return made, findings
-
-
-def inspect(clip: Clip, landmarks: Landmarks | None = None) -> list[Finding]:
-    """What is odd in the pictures of a clip, all of them decoded, nothing written."""
-    row, findings, sizes = clip.row, [], set()
-    for index, (number, path) in enumerate(clip.files.items()):
-        try:
-            image = _decode(clip, number, path.read_bytes())
-        except ClipError as error:
-            findings.append(error.finding)
-            continue
-        sizes.add(image.shape[:2])
-        if index == 0 and landmarks is not None:
-            if _points(clip, image, landmarks) is None:
-                findings.append(_no_face(clip, "face", landmarks))
-    if len(sizes) > 1:
-        findings.append(_sizes(row, sizes))
-    return findings
 
 
 def is_whole(data: bytes) -> bool:
@@ -143,7 +161,7 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
         cut = faces.warp(image, matrix, crop.size)
         frames.append(cv2.imencode(".jpg", cut[..., ::-1], JPEG)[1].tobytes())
     if len(sizes) > 1:
-        findings.append(_sizes(clip.row, sizes))
+        findings.append(_sizes(clip, sizes))
     return frames, landmarks, findings
 
 
@@ -178,9 +196,9 @@ def _no_face(clip: Clip, kind: str, source: Landmarks) -> Finding:
     return Finding(kind, _where(clip), text, clip.row.clip)
 
 
-def _sizes(row, sizes: set[tuple[int, int]]) -> Finding:
+def _sizes(clip: Clip, sizes: set[tuple[int, int]]) -> Finding:
     listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
-    return Finding("size", f"{row.where}, clip {row.clip}", listed, row.clip)
+    return Finding("size", _where(clip), listed, clip.row.clip)
 
 
 def _where(clip: Clip) -> str:

@@ -4,21 +4,16 @@ Every dataset has a reader that turns a folder into a `Release` without opening 
 picture. The build and the doctor work on that alone.
 """
 
-import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from data_builders.files import DatasetError, OutsideError, frame_files
 from merclip_jax.facs import CODES, AUCellError, parse_cell
 
-FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
 FRAMES = 16  # what MER-CLIP sees of a clip; a shorter one is repeated
-_NUMBER = re.compile(r"[0-9]+")
 
 # What can be found. A clip with one of STOP cannot be built; the others are told.
 STOP: dict[str, str] = {
@@ -46,10 +41,6 @@ NOTE: dict[str, str] = {
     "centred": "clips without a face, kept with a centre crop",
 }
 KINDS = STOP | NOTE
-
-
-class DatasetError(ValueError):
-    """A dataset's files or tables are not as its owners ship them."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +108,13 @@ class Release:
     rows: tuple[Row, ...]
     clips: tuple[Clip, ...]
     findings: tuple[Finding, ...] = ()
+
+    def without(self, findings: Iterable[Finding]) -> "Release":
+        """The same with what the pictures showed; clips that it stops are taken out."""
+        findings = tuple(findings)
+        bad = {finding.clip for finding in findings if finding.stops}
+        kept = tuple(clip for clip in self.clips if clip.row.clip not in bad)
+        return replace(self, clips=kept, findings=self.findings + findings)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -230,102 +228,14 @@ def _where(row: Row) -> str:
     return f"{row.where}, clip {row.clip}"
 
 
-class OutsideError(DatasetError):
-    """A file or folder that is a link out of the dataset's folder."""
-
-
 def refuse(dataset: str, findings: Iterable[Finding], shown: int = 10) -> None:
-    """Raise DatasetError with all findings that stop a clip, `shown` of them in full."""
+    """Raise DatasetError when something stops a clip; lists the first `shown`."""
     stopping = [str(finding) for finding in findings if finding.stops]
     if stopping:
         more = len(stopping) - shown
         listed = "\n".join(f"  {text}" for text in stopping[:shown])
         listed += f"\n  and {more} more" if more > 0 else ""
         raise DatasetError(f"{dataset}: {len(stopping)} problems\n{listed}")
-
-
-def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
-    """Picture files of a folder by frame number, in numerical order.
-
-    The number is the last integer in the file name; other files are passed over.
-    Raises DatasetError for a picture without a number or two of one number, and
-    OutsideError for one that lies outside `root` (resolved).
-    """
-    found: dict[int, Path] = {}
-    check_inside(folder, root)
-    # os.scandir: a recording has thousands of frames.
-    with os.scandir(folder) as entries:
-        files = sorted(entries, key=lambda entry: entry.name)
-    for entry in files:
-        stem, suffix = os.path.splitext(entry.name)
-        # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
-        if suffix.lower() not in FRAME_SUFFIXES or entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_symlink():
-            check_inside(path, root)
-        digits = _NUMBER.findall(stem)
-        if not digits:
-            raise DatasetError(f"{path}: expected a frame number in the file name")
-        number = int(digits[-1])
-        if number in found:
-            raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
-        found[number] = path
-    return dict(sorted(found.items()))
-
-
-def check_inside(path: Path, root: Path | None) -> None:
-    """Raise OutsideError when a path leads out of `root`."""
-    if root is not None and not path.resolve().is_relative_to(root):
-        raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
-
-
-def subfolders(folder: Path) -> dict[str, Path]:
-    """Folders inside a folder by their name in lower case, in order of name."""
-    return {
-        path.name.lower(): path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
-    }
-
-
-def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 2) -> Path | None:
-    """The folder of one of `names`, in `manual_dir` or up to `depth` folders below.
-
-    Letter case and `-`, `_`, blanks do not matter; of a doubled folder (the archives
-    often unpack to one) it is the inner one. None where there is none.
-    """
-    wanted = [_plain(name) for name in names]
-    layers: list[Path] = [manual_dir]
-    for _ in range(depth + 1):
-        for name in wanted:
-            for folder in layers:
-                if _plain(folder.name) == name:
-                    inner = subfolders(folder)
-                    same = [p for n, p in inner.items() if _plain(n) == name]
-                    return same[0] if same else folder
-        layers = [p for folder in layers for p in subfolders(folder).values()]
-    return None
-
-
-def _plain(name: str) -> str:
-    return re.sub("[-_ ]", "", name.lower())
-
-
-def key_indices(
-    numbers: Sequence[int], onset: int, apex: int | None, offset: int
-) -> tuple[int, bool]:
-    """(index of the apex among the frame `numbers`, whether the table gave it).
-
-    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
-    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
-    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
-    itself is not on disk, the nearest one stands for it.
-    """
-    valid = apex is not None and onset < apex <= offset
-    target = apex if valid else (onset + offset) / 2
-    distance = np.abs(np.asarray(numbers, np.float64) - target)
-    return int(distance.argmin()), valid
 
 
 def check_counts(

@@ -4,14 +4,11 @@ Counts are those of MER-CLIP's Table III, of its authors' released lists, of MEG
 and of the datasets' own papers. Configs take their classes from here.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
 Classes = tuple[tuple[str, tuple[str, ...]], ...]
-ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion
 
 _SEVEN = ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")
 _NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
@@ -76,7 +73,7 @@ _CASME3_BROKEN = tuple(
 # MEGC2019's two of the 90 negative clips that it leaves out: no apex, apex on the onset
 # (the difference between its list of 442 clips and the coding table).
 _NO_APEX = ("casme2/sub04/EP12_01f", "casme2/sub05/EP09_05f")
-# In the table of 2019 these are surprise, in that of 2014, which MEGC2019 used, sadness.
+# Surprise in the table of 2019, sadness in that of 2014, which MEGC2019 used.
 SUB24 = tuple(f"casme2/sub24/{clip}" for clip in ("EP07_01", "EP07_04f", "EP10_03"))
 _CASME3_FOUR = (
     ("negative", ("anger", "disgust", "fear", "sadness")),
@@ -177,9 +174,7 @@ TASKS: dict[str, Task] = {
         (21, 8, 9, 19),
         None,
     ),
-    "mmew_7class": _one_split(
-        "mmew", _each(*_SEVEN), (8, 72, 16, 36, 66, 13, 89), 30
-    ),
+    "mmew_7class": _one_split("mmew", _each(*_SEVEN), (8, 72, 16, 36, 66, 13, 89), 30),
     "fourdme_5class": _one_split(
         "fourdme",
         _each(*_FOURDME),
@@ -194,64 +189,6 @@ TASKS: dict[str, Task] = {
 }
 
 
-@dataclass(frozen=True)
-class Tally:
-    """A task counted on the clips of a build.
-
-    counts: split -> class -> clips; subjects: split -> subjects; checksum: SHA-256 of
-    the sample list; unknown: emotions that the task neither maps nor drops.
-    """
-
-    counts: dict[str, dict[str, int]]
-    subjects: dict[str, int]
-    checksum: str
-    unknown: tuple[str, ...]
-
-
 def tasks_of(dataset: str) -> dict[str, Task]:
     """The tasks of a dataset, by name."""
     return {name: task for name, task in TASKS.items() if task.dataset == dataset}
-
-
-def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
-    """Count `task` on (split, subject, clip, emotion) of clips."""
-    classes = task.emotions
-    counts: dict[str, Counter] = {}
-    subjects: dict[str, set] = {}
-    lines, unknown = [], set()
-    for split, subject, clip, emotion in clips:
-        if emotion in classes and clip not in task.excluded:
-            name = classes[emotion]
-            counts.setdefault(split, Counter())[name] += 1
-            subjects.setdefault(split, set()).add(subject)
-            lines.append(f"{split}\t{clip}\t{name}\n")
-        elif emotion not in classes and emotion not in task.dropped:
-            unknown.add(emotion)
-    names = [name for name, _ in task.classes]
-    return Tally(
-        {split: {n: counts[split][n] for n in names} for split in sorted(counts)},
-        {split: len(subjects[split]) for split in sorted(subjects)},
-        hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
-        tuple(sorted(unknown)),
-    )
-
-
-def differences(task: Task, found: Tally) -> list[str]:
-    """Where a tally differs from the published counts, one line each."""
-    lines = []
-    names = [name for name, _ in task.classes]
-    for split, published in task.counts.items():
-        have = found.counts.get(split, {})
-        for name, count in zip(names, published, strict=True):
-            if have.get(name, 0) != count:
-                lines.append(f"{split}: {name} {have.get(name, 0)} instead of {count}")
-    for split, count in task.clips.items():
-        have = sum(found.counts.get(split, {}).values())
-        if have != count:
-            lines.append(f"{split}: {have} clips instead of {count}")
-    for split, count in task.subjects.items():
-        if found.subjects.get(split, 0) != count:
-            have = found.subjects.get(split, 0)
-            lines.append(f"{split}: {have} subjects instead of {count}")
-    lines += [f"emotion {e!r} has no class in the task" for e in found.unknown]
-    return lines

@@ -76,6 +76,7 @@ def load(config: ConfigDict) -> Clips:
         data_dir=data.data_dir,
         classes=data.classes,
         dropped=data.dropped,
+        excluded=data.excluded,
         frames=data.frames,
         image_size=data.image_size,
         resize=data.resize or data.image_size,

@@ -137,14 +137,17 @@ def test_a_library_has_its_place(library):
     assert users <= ONLY[library]
 
 
-def test_configs_import_nothing_from_the_package():
+def test_configs_import_nothing_but_the_class_map_table():
     for path in MODULES["configs"].values():
-        assert top(imports(path)) <= {"configs", "ml_collections"}, path
+        others = {n for n in imports(path) if top([n]) - {"configs", "ml_collections"}}
+        assert {n.rpartition(".")[0] for n in others} <= {"data_builders.tasks"}, path
+    standard = {"collections", "dataclasses", "itertools"}
+    assert top(imports(MODULES["data_builders"]["tasks"])) <= standard
 
 
-def test_builders_import_facs_and_sampling_only():
+def test_builders_import_facs_and_faces_only():
     for path in MODULES["data_builders"].values():
-        assert own(path) <= {"facs", "data.faces", "data.sampling"}, path
+        assert own(path) <= {"facs", "files", "data.faces", "data.sampling"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 
 

@@ -10,14 +10,8 @@ import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
 from data_builders.casme2 import table
-from data_builders.release import (
-    DatasetError,
-    Release,
-    check_counts,
-    find_tree,
-    gather,
-    subfolders,
-)
+from data_builders.files import DatasetError, find_tree, subfolders
+from data_builders.release import Release, check_counts, gather
 
 TREES: dict[str, tuple[str, ...]] = {
     "cropped": ("Cropped",),

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
-from data_builders.annotations import clip_example, clip_features, fingerprint
+from data_builders.annotations import clip_example, clip_features
 from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
-from data_builders.synthetic.clip import make_clip
+from data_builders.synthetic.clip import clip_truth, make_clip
 from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig
 from data_builders.synthetic.emotions import AU_SETS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
@@ -29,7 +28,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     Scores on this set say nothing about people.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = [
         SyntheticConfig(name="tiny", description="48 px, for two cores", clips=TINY),
         SyntheticConfig(name="full", description="224 px, 1-3 px motion", clips=FULL),
@@ -54,36 +53,38 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator]:
         del dl_manager  # nothing to fetch
-        self.info.metadata.update(describe(self.builder_config.clips))
         return {"clips": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, object]]]:
+        for index in range(self.builder_config.clips.clips):
+            yield index, self.example(index)
+
+    def clip_names(self) -> list[str]:
+        """Names of all clips, in order."""
         config = self.builder_config.clips
-        hashes = {}
-        name = f"synthetic/{self.builder_config.name}"
-        for index in tqdm(range(config.clips), desc=name, unit="clip"):
-            clip = make_clip(config, index)
-            example = clip_example(
-                frames=clip.encoded,
-                frame_numbers=range(len(clip.encoded)),
-                onset=clip.onset,
-                apex=clip.apex,
-                offset=clip.offset,
-                apex_valid=True,
-                subject=clip.subject,
-                clip=clip.clip,
-                fps=clip.fps,
-                emotion=clip.emotion,
-                au_cell=clip.au_cell,
-            )
-            hashes[clip.clip] = example["source_hash"]
-            extra = {
-                "au_intensity": clip.au_intensity,
-                "decoy_cells": list(clip.decoy_cells),
-                "amplitude_px": clip.amplitude_px,
-            }
-            yield index, {**example, **extra}
-        self.info.metadata["fingerprint"] = fingerprint(hashes.items())
+        return [clip_truth(config, index).clip for index in range(config.clips)]
+
+    def example(self, index: int) -> dict[str, object]:
+        """The features of one clip."""
+        clip = make_clip(self.builder_config.clips, index)
+        made = clip_example(
+            frames=clip.encoded,
+            frame_numbers=range(len(clip.encoded)),
+            onset=clip.onset,
+            apex=clip.apex,
+            offset=clip.offset,
+            apex_valid=True,
+            subject=clip.subject,
+            clip=clip.clip,
+            fps=clip.fps,
+            emotion=clip.emotion,
+            au_cell=clip.au_cell,
+        )
+        return made | {
+            "au_intensity": clip.au_intensity,
+            "decoy_cells": list(clip.decoy_cells),
+            "amplitude_px": clip.amplitude_px,
+        }
 
 
 def describe(config: ClipConfig) -> dict[str, object]:

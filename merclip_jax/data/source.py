@@ -89,6 +89,7 @@ def load_clips(
     data_dir: str,
     classes: Sequence[tuple[str, Sequence[str]]],
     dropped: Sequence[str] = (),
+    excluded: Sequence[str] = (),
     frames: int = 16,
     image_size: int = 224,
     resize: int | None = None,
@@ -98,7 +99,7 @@ def load_clips(
     """The clips of `dataset` ("name" or "name/config") that a task's classes keep.
 
     `classes` pairs every class with the original emotions it gathers; `dropped` names
-    the emotions the task leaves out. Frames are resized to `resize` pixels at the short
+    the emotions the task leaves out, `excluded` the clips. Frames are resized to `resize` pixels at the short
     side, then cropped to `image_size`. `frame_sampling`: "keyframes",
     "keyframes_integer" or "uniform", which draws in training. `access` says how the
     data can be had. Raises UserError when the dataset is not built, damaged, or has an
@@ -123,6 +124,8 @@ def load_clips(
     for i in range(len(source)):
         record = _read(source, i, dataset)
         emotion = record["emotion"].decode()
+        if record["clip"].decode() in excluded:
+            continue
         if emotion in label_of:
             row = _row(record, i, label_of[emotion], frames, frame_sampling)
             rows.append(row | {"split": split[i]})

@@ -1,0 +1,23 @@
+"""SMIC-HS, 3 classes, 164 clips, leave-one-subject-out; no AUs, so no alignment.
+
+    python -m merclip_jax.main --config=configs/smic_3class.py --workdir=runs/smic_3class
+
+Not among the paper's datasets: the head and its loss alone, on uniformly sampled frames,
+for the set has neither apex nor AUs.
+Expected cost: 16 folds, about 0.17 EFLOP (folds x clips x 55 epochs x 1.22 TFLOP a clip-step).
+"""
+
+from configs import common
+
+
+def get_config(arg: str | None = None):
+    """The config; `arg` as in `common.finish`."""
+    config = common.base()
+    config.data.task = "smic_3class"
+    config.data.dataset = "smic"
+    config.data.access = (
+        "the University of Oulu (CMVS) hands it out for a signed licence agreement"
+    )
+    config.data.sampling = "uniform"
+    config.protocol.input_contract = "onset-offset only"
+    return common.finish(config, arg)

@@ -1,0 +1,169 @@
+"""Clips counted per task, and what accounts for a difference from the papers."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from data_builders.release import KINDS, Release
+from data_builders.tasks import SUB24, Task, tasks_of
+
+ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A task counted on the clips of a build.
+
+    counts: split -> class -> clips; subjects: split -> subjects; checksum: SHA-256 of
+    the sample list; unknown: emotions that the task neither maps nor drops.
+    """
+
+    counts: dict[str, dict[str, int]]
+    subjects: dict[str, int]
+    checksum: str
+    unknown: tuple[str, ...]
+
+
+# Clips whose emotion depends on the version of the table, and what it is in the other.
+_OTHER_TABLE = {
+    ("casme2", "20140508"): (
+        SUB24,
+        "surprise",
+        "sadness here, surprise in that of 2019",
+    ),
+}
+
+
+def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
+    """Count `task` on (split, subject, clip, emotion) of clips."""
+    classes = task.emotions
+    counts: dict[str, Counter] = {}
+    subjects: dict[str, set] = {}
+    lines, unknown = [], set()
+    for split, subject, clip, emotion in clips:
+        if emotion in classes and clip not in task.excluded:
+            name = classes[emotion]
+            counts.setdefault(split, Counter())[name] += 1
+            subjects.setdefault(split, set()).add(subject)
+            lines.append(f"{split}\t{clip}\t{name}\n")
+        elif emotion not in classes and emotion not in task.dropped:
+            unknown.add(emotion)
+    names = [name for name, _ in task.classes]
+    return Tally(
+        {split: {n: counts[split][n] for n in names} for split in sorted(counts)},
+        {split: len(subjects[split]) for split in sorted(subjects)},
+        hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
+        tuple(sorted(unknown)),
+    )
+
+
+def differences(task: Task, found: Tally) -> list[str]:
+    """Where a tally differs from the published counts, one line per split."""
+    lines = []
+    names = [name for name, _ in task.classes]
+    for split, total in task.clips.items():
+        have = found.counts.get(split, {})
+        pairs = [("clips", sum(have.values()), total)]
+        for name, count in zip(names, task.counts.get(split, ()), strict=False):
+            pairs.append((name, have.get(name, 0), count))
+        if split in task.subjects:
+            pairs.append(
+                ("subjects", found.subjects.get(split, 0), task.subjects[split])
+            )
+        differ = [f"{n} {a} instead of {b}" for n, a, b in pairs if a != b]
+        lines += [f"{split}: {', '.join(differ)}"] if differ else []
+    lines += [f"emotion {e!r} has no class in the task" for e in found.unknown]
+    return lines
+
+
+def report(release: Release, names: Iterable[str] = ()) -> dict[str, dict]:
+    """Every task of the release's dataset, counted, as plain JSON values.
+
+    classes, published counts, what was counted (`Tally`), `differences`, and
+    `explained`: the clips that account for these, each with its reason; `equal` and
+    `accounted` say whether there is a difference, and whether it is accounted for.
+    `names`: the tasks to report, by default all of the dataset.
+    """
+    return {
+        name: _report(task, release)
+        for name, task in tasks_of(release.dataset).items()
+        if name in names or not names
+    }
+
+
+def _report(task: Task, release: Release) -> dict[str, object]:
+    built = {clip.row.clip for clip in release.clips}
+    full = {f"{release.dataset}/{clip}" for clip in built}
+    found = tally(task, [fact for fact in _facts(release) if fact[2] in full])
+    differ = differences(task, found)
+    explained, accounted = [], True
+    if differ:
+        explained, without = _explain(task, release, built)
+        accounted = not differences(task, tally(task, without))
+    names = [name for name, _ in task.classes]
+    return {
+        "classes": names,
+        "published": {
+            split: dict(zip(names, counts, strict=True))
+            for split, counts in task.counts.items()
+        },
+        "published_clips": dict(task.clips),
+        **asdict(found),
+        "unknown": list(found.unknown),
+        "differences": differ,
+        "explained": explained,
+        "equal": not differ,
+        "accounted": accounted,
+    }
+
+
+def line(name: str, task: Mapping[str, Mapping]) -> str:
+    """One line on a task of `report`: counts, and how they compare with the paper's."""
+    parts = []
+    for split, counts in task["counts"].items():
+        listed = ", ".join(f"{c} {n}" for c, n in counts.items())
+        parts.append(f"{split} {sum(counts.values())} ({listed})")
+    if not task["published_clips"]:
+        verdict = "no published counts"
+    elif task["equal"]:
+        verdict = "as published"
+    else:
+        known = "accounted for" if task["accounted"] else "NOT accounted for"
+        verdict = f"differs from what is published, {known}"
+    return f"{name}: {'; '.join(parts) or 'no clip'}: {verdict}"
+
+
+def _facts(release: Release) -> list[ClipFacts]:
+    """All rows of the table, whether they have frames or not."""
+    seen, facts = set(), []
+    for row in release.rows:
+        if row.clip not in seen:
+            full = f"{release.dataset}/{row.clip}"
+            facts.append((row.split, row.subject, full, row.emotion))
+        seen.add(row.clip)
+    return facts
+
+
+def _explain(
+    task: Task, release: Release, built: set[str]
+) -> tuple[list[str], list[ClipFacts]]:
+    """Reasons clip by clip, and the facts as they would be without them."""
+    reasons: dict[str, str] = {}
+    for finding in release.findings:
+        if finding.stops and finding.clip not in built:
+            reasons.setdefault(finding.clip, f"{KINDS[finding.kind]} ({finding.text})")
+    clips, emotion, why = _OTHER_TABLE.get(
+        (release.dataset, release.version), ((), "", "")
+    )
+    lines, facts = [], []
+    for split, subject, full, label in _facts(release):
+        clip = full.removeprefix(f"{release.dataset}/")
+        relabelled = emotion if full in clips else label
+        classes = {task.emotions.get(label), task.emotions.get(relabelled)} - {None}
+        if classes and clip not in built and full not in task.excluded:
+            lines.append(f"{clip} ({label}): {reasons.get(clip, 'not built')}")
+        if relabelled != label and classes and full not in task.excluded:
+            lines.append(f"{clip}: {why}")
+        facts.append((split, subject, full, relabelled))
+    return lines, facts

@@ -1,0 +1,161 @@
+"""Examine a dataset as its owners hand it out, without writing a record.
+
+    python -m data_builders.doctor --dataset=casme2 --manual_dir=~/data/CASME2
+
+Reads tables, folders and every picture; says what is odd, and whether it can be built.
+"""
+
+import argparse
+import functools
+import json
+import sys
+from pathlib import Path
+
+from data_builders import counts, write
+from data_builders.annotations import fingerprint, full_name
+from data_builders.base import ClipBuilder
+from data_builders.build import WORKERS, find, folder_of_owners, known
+from data_builders.examples import Crop, inspect
+from data_builders.options import add_face_flags, crop_of
+from data_builders.release import KINDS, DatasetError, Release
+from merclip_jax.files import write_atomically
+
+_SHOWN = 3  # findings of a kind that the table shows; the JSON holds all
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 can be built as published, 1 cannot, 2 wrong usage.
+
+    1 also where a task's counts differ from the published ones unaccounted for.
+    """
+    flags = _parser().parse_args(argv)
+    try:
+        cls, config = find(flags.dataset)
+        given = folder_of_owners(cls, flags.manual_dir)
+        if given is None:
+            raise DatasetError(f"{cls.name} has no owners' files to examine")
+        crop = crop_of(flags, cls, config)
+        release, hashed = examine(cls, given, config, crop, workers=flags.workers)
+        found = report(release) | {"fingerprint": hashed}
+        found |= {"dataset": f"{cls.name}/{config}", "faces": crop.name if crop else ""}
+        print(table(found, everything=flags.all))
+    except DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        found = {"dataset": flags.dataset, "sound": False, "error": str(error)}
+    if flags.json:
+        write_atomically(flags.json, json.dumps(found, indent=1).encode())
+    return 0 if found["sound"] else 1
+
+
+def examine(
+    cls: type[ClipBuilder],
+    manual_dir: Path,
+    config: str,
+    crop: Crop | None,
+    *,
+    workers: int = WORKERS,
+) -> tuple[Release, str]:
+    """The release with all that is odd in it, its pictures decoded one by one.
+
+    Also the fingerprint that a build of its sound clips would have.
+    """
+    release = cls.read(manual_dir, config)
+    jobs = [
+        write.Job(
+            clip.row.split,
+            full_name(cls.name, clip.row),
+            functools.partial(inspect, cls.name, clip, crop),
+        )
+        for clip in release.clips
+    ]
+    hashes, odd = {}, []
+    with write.progress(len(jobs), f"{cls.name}/{config}") as bar:
+        for job, (source, findings) in write.in_order(jobs, workers):
+            bar.update()
+            odd += findings
+            if not any(finding.stops for finding in findings):
+                hashes[job.clip] = source
+    found = release.without(odd)
+    return found, fingerprint(hashes.items(), crop.name if crop else "")
+
+
+def report(release: Release) -> dict[str, object]:
+    """Everything the doctor knows, as plain JSON values; see `table`.
+
+    `sound`: nothing stops a build, and every task counts what is published or the
+    difference is accounted for.
+    """
+    counted = counts.report(release)
+    findings = {
+        kind: [
+            {"clip": f.clip, "where": f.where, "text": f.text}
+            for f in release.findings
+            if f.kind == kind
+        ]
+        for kind in KINDS
+    }
+    stops = any(finding.stops for finding in release.findings)
+    return {
+        "layout": release.layout,
+        "table": release.table,
+        "table_version": release.version,
+        "rows": len(release.rows),
+        "clips": len(release.clips),
+        "subjects": len({clip.row.subject for clip in release.clips}),
+        "frames": sum(len(clip.files) for clip in release.clips),
+        "tasks": counted,
+        "findings": {kind: found for kind, found in findings.items() if found},
+        "sound": not stops and all(task["accounted"] for task in counted.values()),
+    }
+
+
+def table(found: dict, *, everything: bool = False) -> str:
+    """The report as text; of each kind of finding a few, or `everything`."""
+    lines = [
+        f"dataset   {found['dataset']}",
+        f"layout    {found['layout']}",
+        f"table     {found['table']} {found['table_version']}".rstrip(),
+        f"faces     {found['faces'] or 'pictures as they are'}",
+        f"rows      {found['rows']}",
+        f"clips     {found['clips']} of {found['subjects']} subjects, "
+        f"{found['frames']} frames",
+        f"fingerprint  {found['fingerprint']}",
+        "",
+    ]
+    for name, task in found["tasks"].items():
+        lines.append(counts.line(name, task))
+        lines += [f"    {text}" for text in (*task["differences"], *task["explained"])]
+    lines.append("")
+    for kind, found_here in found["findings"].items():
+        shown = found_here if everything else found_here[:_SHOWN]
+        lines.append(f"{len(found_here):6} {KINDS[kind]}")
+        lines += [f"         {f['where']}: {f['text']}" for f in shown]
+        if len(found_here) > len(shown):
+            lines.append(f"         and {len(found_here) - len(shown)} more (--all)")
+    verdict = "sound: it can be built as published"
+    if not found["sound"]:
+        verdict = "NOT sound: see above what stops a build or is not accounted for"
+    return "\n".join([*lines, "", verdict])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_builders.doctor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog=f"datasets: {', '.join(known())}",
+    )
+    parser.add_argument("--dataset", required=True, help="name or name/config")
+    parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
+    parser.add_argument("--json", type=Path, help="also write the report to this file")
+    parser.add_argument("--all", action="store_true", help="list every finding")
+    parser.add_argument(
+        "--workers", type=int, default=WORKERS, help="threads (default: one per core)"
+    )
+    add_face_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Files and folders of a dataset as its owners hand it out."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+_NUMBER = re.compile(r"[0-9]+")
+
+
+class DatasetError(ValueError):
+    """A dataset's files or tables are not as its owners ship them."""
+
+
+class OutsideError(DatasetError):
+    """A file or folder that is a link out of the dataset's folder."""
+
+
+def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
+    """Picture files of a folder by frame number, in numerical order.
+
+    The number is the last integer in the file name; other files are passed over.
+    Raises DatasetError for a picture without a number or two of one number, and
+    OutsideError for one that lies outside `root` (resolved).
+    """
+    found: dict[int, Path] = {}
+    check_inside(folder, root)
+    # os.scandir: a recording has thousands of frames.
+    with os.scandir(folder) as entries:
+        files = sorted(entries, key=lambda entry: entry.name)
+    for entry in files:
+        stem, suffix = os.path.splitext(entry.name)
+        # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
+        if suffix.lower() not in FRAME_SUFFIXES or entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if entry.is_symlink():
+            check_inside(path, root)
+        digits = _NUMBER.findall(stem)
+        if not digits:
+            raise DatasetError(f"{path}: expected a frame number in the file name")
+        number = int(digits[-1])
+        if number in found:
+            raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
+        found[number] = path
+    return dict(sorted(found.items()))
+
+
+def check_inside(path: Path, root: Path | None) -> None:
+    """Raise OutsideError when a path leads out of `root`."""
+    if root is not None and not path.resolve().is_relative_to(root):
+        raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """Folders inside a folder by their name in lower case, in order of name."""
+    return {
+        path.name.lower(): path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 2) -> Path | None:
+    """The folder of one of `names`, in `manual_dir` or up to `depth` folders below.
+
+    Letter case and `-`, `_`, blanks do not matter; of a doubled folder (the archives
+    often unpack to one) it is the inner one. None where there is none.
+    """
+    wanted = [_plain(name) for name in names]
+    layers: list[Path] = [manual_dir]
+    for _ in range(depth + 1):
+        for name in wanted:
+            for folder in layers:
+                if _plain(folder.name) == name:
+                    inner = subfolders(folder)
+                    same = [p for n, p in inner.items() if _plain(n) == name]
+                    return same[0] if same else folder
+        layers = [p for folder in layers for p in subfolders(folder).values()]
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_ ]", "", name.lower())
+
+
+def key_indices(
+    numbers: Sequence[int], onset: int, apex: int | None, offset: int
+) -> tuple[int, bool]:
+    """(index of the apex among the frame `numbers`, whether the table gave it).
+
+    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
+    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
+    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
+    itself is not on disk, the nearest one stands for it.
+    """
+    valid = apex is not None and onset < apex <= offset
+    target = apex if valid else (onset + offset) / 2
+    distance = np.abs(np.asarray(numbers, np.float64) - target)
+    return int(distance.argmin()), valid

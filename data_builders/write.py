@@ -1,0 +1,264 @@
+"""Records on disk: in parallel, in order, with little memory, restartable.
+
+Whole shards of a stopped build are kept in a hidden folder; the same build goes on
+behind them. Nothing bears the dataset's name before all of it is there.
+"""
+
+import collections
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from data_builders.annotations import fingerprint
+from data_builders.examples import ClipError
+from data_builders.release import DatasetError, Finding, refuse
+from merclip_jax.files import write_atomically
+
+SHARD = 64  # clips; what a stopped build may lose
+_GROUP, _GROUP_BYTES = 16, 32 * 2**20  # clips handed to the writer at once
+
+Example = dict[str, object]
+Made = tuple[object, list[Finding]]  # what a job makes, and what is odd in it
+
+
+class Encoded(tfds.decode.SkipDecoding):
+    """Leaves the frames encoded; in a sequence tfds asks for this method too."""
+
+    def decode_batch_example_np(self, batch: object) -> object:
+        return batch
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work on a clip: its split, its full name, and what does it.
+
+    `make` returns the features of a record, say, and what is odd, or raises ClipError.
+    """
+
+    split: str
+    clip: str
+    make: Callable[[], Made]
+
+
+def write(
+    info: tfds.core.DatasetInfo,
+    jobs: Sequence[Job],
+    *,
+    identity: str,
+    workers: int,
+    skip_bad: bool,
+) -> list[Finding]:
+    """Write the records of `jobs`, in their order, below `info.data_dir`.
+
+    Goes on behind the whole shards that a build of the same `identity` left there.
+    Returns what is odd in the pictures. A clip that cannot be made is left out with
+    `skip_bad`; else all jobs are tried, and DatasetError lists those that fail.
+    """
+    done = _resume(info, jobs, identity)
+    place = {job.clip: index for index, job in enumerate(jobs)}
+    last = max((place[clip] for clip in done), default=-1)
+    if done:
+        print(f"{info.full_name}: {len(done)} of {len(jobs)} clips are there already")
+    todo = [job for index, job in enumerate(jobs) if index > last]
+    # Those before it that have no record could not be made; hear again why.
+    left_out = [job for job in jobs[: last + 1] if job.clip not in done]
+    findings: list[Finding] = []
+    failed = False
+    shards = _Shards(info, resumed=bool(done))
+    shards.open(sorted({job.split for job in jobs}))
+    with progress(len(jobs), info.full_name, initial=len(done)) as bar:
+        for job, made in in_order(left_out + todo, workers):
+            bar.update()
+            if isinstance(made, Finding):
+                findings.append(made)
+                failed = failed or not skip_bad
+                continue
+            example, odd = made
+            findings += odd
+            if not failed:
+                shards.add(job.split, example)
+    if failed:
+        shutil.rmtree(info.data_dir)
+        refuse(info.name, findings)
+    shards.close()
+    return findings
+
+
+def progress(total: int, what: str, *, initial: int = 0) -> tqdm:
+    """A progress bar over clips, with the time that is left."""
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit="clip",
+        disable=None,
+        smoothing=0.05,
+    )
+
+
+def in_order(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Made | Finding]]:
+    """What each job makes, or the finding that it fails with, in order of jobs.
+
+    At most `workers` + 1 results wait in memory.
+    """
+
+    def run(job: Job) -> Made | Finding:
+        try:
+            return job.make()
+        except ClipError as error:
+            return error.finding
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: collections.deque = collections.deque()
+        try:
+            for job in jobs:
+                waiting.append((job, pool.submit(run, job)))
+                if len(waiting) > workers:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:
+            for _, result in waiting:
+                result.cancel()
+
+
+def read_back(folder: Path) -> Iterator[Example]:
+    """All records of a built dataset, frames as encoded bytes, by split and order."""
+    builder = tfds.builder_from_directory(folder)
+    splits = builder.as_data_source(decoders={"frames": Encoded()})
+    for name in sorted(splits):
+        source = splits[name]
+        for index in range(len(source)):
+            yield source[index]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a dataset's records hold: clips by emotion, and two identities.
+
+    `fingerprint`: of the owners' files, annotations and options; `records`: SHA-256 of
+    the stored pictures, which may differ between versions of OpenCV.
+    """
+
+    clips: int
+    subjects: int
+    frames: int
+    emotions: dict[str, int]
+    fingerprint: str
+    records: str
+
+
+def contents(folder: Path, crop: str = "") -> Contents:
+    """Read all records of a dataset and sum them up."""
+    hashes, subjects, frames = [], set(), 0
+    emotions: collections.Counter = collections.Counter()
+    pictures = hashlib.sha256()
+    for record in read_back(folder):
+        hashes.append((record["clip"].decode(), record["source_hash"].decode()))
+        subjects.add(record["subject"].decode())
+        emotions[record["emotion"].decode()] += 1
+        frames += len(record["frames"])
+        for frame in record["frames"]:
+            pictures.update(frame)
+    return Contents(
+        len(hashes),
+        len(subjects),
+        frames,
+        dict(sorted(emotions.items())),
+        fingerprint(hashes, crop),
+        pictures.hexdigest(),
+    )
+
+
+def _resume(
+    info: tfds.core.DatasetInfo, jobs: Sequence[Job], identity: str
+) -> set[str]:
+    """Clips in the whole shards of an earlier try; an unlike one is removed."""
+    folder = Path(info.data_dir)
+    plan = folder / "plan.json"
+    done: set[str] = set()
+    try:
+        if json.loads(plan.read_text()) == identity:
+            done = {record["clip"].decode() for record in read_back(folder)}
+    except Exception:  # cut off in the middle of a write: begin anew
+        done = set()
+    if not done <= {job.clip for job in jobs}:
+        done = set()
+    if not done:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_atomically(plan, json.dumps(identity).encode())
+    return done
+
+
+class _Shards:
+    """TFDS's sequential writer, fed in groups."""
+
+    def __init__(self, info: tfds.core.DatasetInfo, *, resumed: bool):
+        self.writer = tfds.core.SequentialWriter(
+            info, SHARD, overwrite=not resumed, file_format="array_record"
+        )
+        self.waiting: list[tuple[str, Example]] = []
+        self.bytes = 0
+
+    def open(self, splits: list[str]) -> None:
+        self.writer.initialize_splits(splits, fail_if_exists=False)
+
+    def add(self, split: str, example: Example) -> None:
+        self.waiting.append((split, example))
+        self.bytes += sum(len(frame) for frame in example["frames"])
+        if len(self.waiting) >= _GROUP or self.bytes >= _GROUP_BYTES:
+            self._hand_over()
+
+    def close(self) -> None:
+        self._hand_over()
+        self.writer.close_all()
+
+    def _hand_over(self) -> None:
+        groups: dict[str, list[Example]] = {}
+        for split, example in self.waiting:
+            groups.setdefault(split, []).append(example)
+        self.writer.add_examples(groups)
+        self.waiting, self.bytes = [], 0
+
+
+def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents:
+    """Read the records back, put what they hold beside `metadata`, and store both.
+
+    `metadata["crop"]` is part of the fingerprint.
+    """
+    folder = Path(info.data_dir)
+    found = contents(folder, str(metadata.get("crop", "")))
+    info.metadata.update(metadata)
+    info.metadata.update(fingerprint=found.fingerprint, records=found.records)
+    info.write_to_directory(folder)
+    (folder / "plan.json").unlink()
+    return found
+
+
+def check(folder: Path) -> Contents:
+    """What a built dataset holds; DatasetError when it is not what was written."""
+    try:
+        metadata = tfds.builder_from_directory(folder).info.metadata
+        found = contents(folder, str(metadata.get("crop", "")))
+        stored = {name: metadata[name] for name in ("fingerprint", "records")}
+    except Exception as error:  # readers of records, JSON and TFDS each have their own
+        raise DatasetError(
+            f"{folder}: damaged ({error}); build it again with --overwrite"
+        ) from error
+    for name, value in stored.items():
+        if getattr(found, name) != value:
+            raise DatasetError(
+                f"{folder}: damaged: its {name} hash is {getattr(found, name)}, "
+                f"expected {value}; build it again with --overwrite"
+            )
+    return found

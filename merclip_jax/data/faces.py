@@ -1,5 +1,0 @@
-"""Face landmarks and alignment."""
-
-
-class FacesError(ValueError):
-    """Landmarks cannot be had."""
