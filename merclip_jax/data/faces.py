@@ -113,7 +113,8 @@ class DlibLandmarks:
 
     The face is looked for in the picture reduced to 640 pixels, then in the picture,
     then, when that is small, in one of twice its size. dlib gives way to other threads
-    while it detects, so threads gain. Raises FacesError when the packages are missing.
+    while it detects, so threads gain. The predictor was trained on iBUG 300-W, which is
+    for research only. Raises FacesError when the packages are missing.
     """
 
     def __init__(self):
