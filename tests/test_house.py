@@ -13,7 +13,7 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 
 # Every module of merclip_jax and its floor: it imports from lower floors only.
 FLOORS = {
-    0: "errors facs files shapes",
+    0: "data.landmarks errors facs files shapes",
     1: "convert.rules data.augmix data.batches data.sampling losses metrics "
     "models.layers optim predictions protocols sharding tokenizer writers checkpoint "
     "data.faces",
