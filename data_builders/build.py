@@ -99,9 +99,10 @@ def build(
     data_dir = data_dir.expanduser()
     folder = data_dir / cls.name / config / str(cls.VERSION)
     if folder.exists() and not overwrite:
-        _same_crop(folder, crop)
         print(f"{dataset} is built already (--overwrite builds it again)")
-        return Built(folder, write.check(folder))
+        built = Built(folder, write.check(folder))
+        _same_crop(folder, crop)
+        return built
     given = folder_of_owners(cls, manual_dir)
     with _staging(data_dir, f"{cls.name}-{config}") as staging:
         builder = cls(data_dir=staging, config=config, file_format="array_record")

@@ -149,9 +149,7 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
         if matrix is None:
             landmarks = _points(clip, image, crop.landmarks)
             if landmarks is not None:
-                matrix = faces.align_matrix(
-                    landmarks, size=crop.size, margin=crop.margin
-                )
+                matrix = _matrix(clip, landmarks, crop)
                 landmarks = faces.transform_points(matrix, landmarks)
             elif crop.centred:
                 matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
@@ -165,10 +163,20 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
     return frames, landmarks, findings
 
 
+def _matrix(clip: Clip, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
+    try:
+        return faces.align_matrix(landmarks, size=crop.size, margin=crop.margin)
+    except ValueError as error:
+        finding = Finding("face", _where(clip), str(error), clip.row.clip)
+        raise ClipError(finding) from error
+
+
 def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | None:
     number, path = next(iter(clip.files.items()))
     try:
-        return source.find(image, clip=clip.row.clip, number=number, path=path, index=0)
+        return source.find(
+            image, clip=clip.row.clip, number=number, path=path, index=clip.position
+        )
     except faces.FacesError as error:
         raise ClipError(Finding("face", _where(clip), str(error), clip.row.clip)) from (
             error

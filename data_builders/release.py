@@ -87,10 +87,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Clip:
-    """A row with its frames on disk, by ascending number; all lie in onset..offset."""
+    """A row with its frames on disk, by ascending number; all lie in onset..offset.
+
+    `position`: how many pictures of its folder come before the first one.
+    """
 
     row: Row
     files: dict[int, Path]
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,8 @@ def gather(
             found = _frame_findings(row, folder, files, inside, whole)
         found += row_findings(row)
         if not any(finding.stops for finding in found):
-            clips.append(Clip(row, inside))
+            position = list(files).index(next(iter(inside)))
+            clips.append(Clip(row, inside, position))
         findings += found
     return Release(
         dataset, layout, table, version, tuple(rows), tuple(clips), tuple(findings)

@@ -22,6 +22,7 @@ from data_builders.release import DatasetError, Finding, refuse
 from merclip_jax.files import write_atomically
 
 SHARD = 64  # clips; what a stopped build may lose
+_KEPT = "unfinished.json"  # TFDS's metadata as they were after the last whole shard
 _GROUP, _GROUP_BYTES = 16, 32 * 2**20  # clips handed to the writer at once
 
 Example = dict[str, object]
@@ -71,8 +72,8 @@ def write(
     left_out = [job for job in jobs[: last + 1] if job.clip not in done]
     findings: list[Finding] = []
     failed = False
-    shards = _Shards(info, resumed=bool(done))
-    shards.open(sorted({job.split for job in jobs}))
+    splits = sorted({job.split for job in jobs})
+    shards = _Shards(info, splits, identity=identity, resumed=bool(done))
     with progress(len(jobs), info.full_name, initial=len(done)) as bar:
         for job, made in in_order(left_out + todo, workers):
             bar.update()
@@ -184,42 +185,57 @@ def _resume(
 ) -> set[str]:
     """Clips in the whole shards of an earlier try; an unlike one is removed."""
     folder = Path(info.data_dir)
-    plan = folder / "plan.json"
     done: set[str] = set()
     try:
-        if json.loads(plan.read_text()) == identity:
+        kept = json.loads((folder / _KEPT).read_text())
+        if kept["identity"] == identity:
+            for name, text in kept["files"].items():
+                (folder / name).write_text(text)
             done = {record["clip"].decode() for record in read_back(folder)}
-    except Exception:  # cut off in the middle of a write: begin anew
+    except Exception as error:  # JSON, array_record and TFDS each have their own
+        if folder.exists():
+            print(f"{info.full_name}: an earlier try cannot be read ({error})")
         done = set()
-    if not done <= {job.clip for job in jobs}:
+    if not done or not done <= {job.clip for job in jobs}:
         done = set()
-    if not done:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_atomically(plan, json.dumps(identity).encode())
     return done
 
 
 class _Shards:
-    """TFDS's sequential writer, fed in groups."""
+    """TFDS's sequential writer, fed in groups.
 
-    def __init__(self, info: tfds.core.DatasetInfo, *, resumed: bool):
+    It rewrites its metadata in place: after every shard a copy is kept in one file.
+    """
+
+    def __init__(
+        self,
+        info: tfds.core.DatasetInfo,
+        splits: Sequence[str],
+        *,
+        identity: str,
+        resumed: bool,
+    ):
+        self.info = info
+        self.identity = identity
         self.writer = tfds.core.SequentialWriter(
             info, SHARD, overwrite=not resumed, file_format="array_record"
         )
+        self.writer.initialize_splits(list(splits), fail_if_exists=False)
+        self.whole = self._count()
         self.waiting: list[tuple[str, Example]] = []
         self.bytes = 0
 
-    def open(self, splits: list[str]) -> None:
-        self.writer.initialize_splits(splits, fail_if_exists=False)
-
     def add(self, split: str, example: Example) -> None:
+        """Write an example, or keep it until there are enough of them."""
         self.waiting.append((split, example))
         self.bytes += sum(len(frame) for frame in example["frames"])
         if len(self.waiting) >= _GROUP or self.bytes >= _GROUP_BYTES:
             self._hand_over()
 
     def close(self) -> None:
+        """Write what waits, and end all splits."""
         self._hand_over()
         self.writer.close_all()
 
@@ -229,6 +245,19 @@ class _Shards:
             groups.setdefault(split, []).append(example)
         self.writer.add_examples(groups)
         self.waiting, self.bytes = [], 0
+        if self._count() > self.whole:
+            self.whole = self._count()
+            self._keep()
+
+    def _count(self) -> int:
+        return sum(len(split.shard_lengths) for split in self.info.splits.values())
+
+    def _keep(self) -> None:
+        folder = Path(self.info.data_dir)
+        names = [p for p in folder.glob("*.json") if p.name != _KEPT]
+        files = {path.name: path.read_text() for path in names}
+        kept = {"identity": self.identity, "files": files}
+        write_atomically(folder / _KEPT, json.dumps(kept).encode())
 
 
 def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents:
@@ -241,7 +270,7 @@ def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents
     info.metadata.update(metadata)
     info.metadata.update(fingerprint=found.fingerprint, records=found.records)
     info.write_to_directory(folder)
-    (folder / "plan.json").unlink()
+    (folder / _KEPT).unlink(missing_ok=True)
     return found
 
 

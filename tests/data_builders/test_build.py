@@ -5,11 +5,13 @@ import pathlib
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
-from tensorflow_datasets.core import shuffle
+import tensorflow_datasets as tfds
 
-from data_builders import build
-from data_builders.casme2 import builder as casme2
+from data_builders import build, doctor, write
+from merclip_jax.data import faces
 from tests.fixtures.casme2 import edit_table, write_casme2
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -34,10 +36,10 @@ def test_a_build_ends_with_its_summary(manual, tmp_path, capsys):
     data = tmp_path / "data"
     assert run(manual, data) == 0
     shown = capsys.readouterr().out
-    folder = data / "casme2" / "cropped" / "1.0.0"
+    folder = data / "casme2" / "cropped" / "1.1.0"
     assert "clips        6\nsubjects     2\n" in shown
     assert f"folder       {folder}\n" in shown and folder.is_dir()
-    assert "disgust 1" in shown and "coding table CASME2-coding-2019" in shown
+    assert "disgust 1" in shown and "table        CASME2-coding-2019" in shown
     first = shown.split("fingerprint  ")[1].split()[0]
     assert len(first) == 64 and visible(data) == ["casme2"]
     assert not list(data.glob(".incomplete*"))
@@ -84,31 +86,32 @@ def test_a_missing_folder_is_answered_with_how_to_get_the_data(tmp_path, capsys)
 def test_a_failed_overwrite_keeps_what_was_there(manual, tmp_path, capsys, monkeypatch):
     data = tmp_path / "data"
     assert run(manual, data) == 0
-    before = capsys.readouterr().out
+    before = capsys.readouterr().out.split("clips   ")[1]
 
-    def full(clip):
+    def full(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(casme2, "read_clip", full)
-    assert run(manual, data, "--overwrite") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "make", full)
+        assert run(manual, data, "--overwrite") == 1
     assert "the disk is full" in capsys.readouterr().err
-    assert visible(data) == ["casme2"] and not list(data.glob(".incomplete*"))
+    assert visible(data) == ["casme2"]
     assert run(manual, data) == 0
-    assert capsys.readouterr().out.endswith(before)
+    assert capsys.readouterr().out.split("clips   ")[1] == before
 
 
 KILLED = """
 import os, signal, sys
-from data_builders import build
-from data_builders.casme2 import builder
-read, left = builder.read_clip, [4]
-def read_then_die(clip):
+from data_builders import build, write
+write.SHARD, write._GROUP = 2, 1
+make, left = build.make, [4]
+def make_then_die(*args):
     left[0] -= 1
-    if not left[0]:
+    if left[0] < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(clip)
-builder.read_clip = read_then_die
-build.main(sys.argv[1:])
+    return make(*args)
+build.make = make_then_die
+build.main([*sys.argv[1:], "--workers=1"])
 """
 LIMITED = """
 import resource, sys
@@ -118,23 +121,182 @@ sys.exit(build.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("program", "code"), [(KILLED, -9), (LIMITED, 1)])
-def test_a_killed_build_or_a_full_disk_leaves_nothing(manual, tmp_path, program, code):
-    data = tmp_path / "data"
-    flags = ["--dataset=casme2", f"--manual_dir={manual}", f"--data_dir={data}"]
-    done = subprocess.run(
+def start(program, *flags):
+    return subprocess.run(
         [sys.executable, "-c", program, *flags],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
+        timeout=120,
     )
+
+
+@pytest.mark.parametrize(("program", "code"), [(KILLED, -9), (LIMITED, 1)])
+def test_after_a_kill_or_a_full_disk_nothing_looks_whole(
+    manual, tmp_path, program, code, capsys
+):
+    data = tmp_path / "data"
+    flags = ["--dataset=casme2", f"--manual_dir={manual}", f"--data_dir={data}"]
+    done = start(program, *flags)
     assert done.returncode == code, done.stderr
     if code == 1:
         assert "the disk is full" in done.stderr
     assert visible(data) == []
     assert run(manual, data) == 0
     assert visible(data) == ["casme2"] and not list(data.glob(".incomplete*"))
+    assert run(manual, tmp_path / "at once") == 0
+    prints = capsys.readouterr().out.split("fingerprint  ")
+    assert prints[1].split()[:3] == prints[2].split()[:3]  # and the records' hash
+
+
+def test_a_killed_build_goes_on_where_it_was(manual, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data"
+    flags = ["--dataset=casme2", f"--manual_dir={manual}", f"--data_dir={data}"]
+    assert start(KILLED, *flags).returncode == -9
+    made = []
+    make = build.make
+
+    def counted(dataset, clip, crop):
+        made.append(clip.row.clip)
+        return make(dataset, clip, crop)
+
+    monkeypatch.setattr(build, "make", counted)
+    assert run(manual, data) == 0
+    assert "2 of 6 clips are there already" in capsys.readouterr().out
+    assert len(made) == 4
+    folder = data / "casme2" / "cropped" / "1.1.0"
+    names = [record["clip"] for record in write.read_back(folder)]
+    assert names == sorted(names) and len(names) == 6
+
+    # What was kept belongs to other files: begun anew.
+    (data / "casme2").rename(tmp_path / "elsewhere")
+    assert start(KILLED, *flags).returncode == -9
+    path = next((manual / "Cropped").rglob("*.jpg"))
+    path.write_bytes(path.read_bytes())
+    made.clear()
+    assert run(manual, data) == 0
+    assert len(made) == 6
+
+
+def test_workers_change_nothing(manual, tmp_path, capsys):
+    for workers in (1, 4):
+        assert run(manual, tmp_path / str(workers), f"--workers={workers}") == 0
+    prints = capsys.readouterr().out.split("fingerprint  ")
+    assert prints[1].split()[:3] == prints[2].split()[:3]
+
+
+def test_an_interrupted_build_says_so(manual, tmp_path, monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "in_order", stop)
+    assert run(manual, tmp_path / "data") == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def damage(manual, name):
+    """Make the second clip bad in a way; returns what the report must name."""
+    clips = sorted((manual / "Cropped").glob("*/EP*"))
+    frames = sorted(clips[1].glob("*.jpg"))
+    if name == "corrupt":  # begins and ends as it must, holds rubbish
+        frames[2].write_bytes(b"\xff\xd8\xff" + b"x" * 99 + b"\xff\xd9")
+        return f"{frames[2]}: expected a readable picture"
+    if name == "truncated":
+        frames[2].write_bytes(frames[2].read_bytes()[:200])
+        return f"{frames[2]}: expected a"
+    if name == "outside":
+        away = manual.parent / "away.jpg"
+        frames[2].rename(away)
+        frames[2].symlink_to(away)
+        return f"{frames[2]}: leads out of the dataset's folder"
+    for frame in frames:
+        frame.unlink()
+    return "found 0 of them"
+
+
+def aligned(monkeypatch):
+    """A landmark source that finds a face everywhere, so that pictures are decoded."""
+
+    class Everywhere:
+        name = "everywhere"
+
+        def find(self, image, *, clip, number, path, index):
+            h, w = image.shape[:2]
+            points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+            return np.asarray(points) * (w, h)
+
+    monkeypatch.setattr(faces, "DlibLandmarks", Everywhere)
+
+
+@pytest.mark.parametrize("name", ["corrupt", "truncated", "outside", "empty"])
+def test_a_bad_clip_stops_the_build_or_is_left_out(
+    manual, tmp_path, capsys, monkeypatch, name
+):
+    aligned(monkeypatch)
+    text = damage(manual, name)
+    data, flags = tmp_path / "data", ["--faces=dlib", "--size=32"]
+    assert run(manual, data, *flags) == 1
+    assert text in capsys.readouterr().err
+    assert visible(data) == [] and not list(data.glob(".incomplete*"))
+    assert doctor.main(["--dataset=casme2", f"--manual_dir={manual}", *flags]) == 1
+    assert text in capsys.readouterr().out
+    assert run(manual, data, *flags, "--skip_bad") == 0
+    shown = capsys.readouterr().out
+    assert "clips        5\n" in shown and "excluded" in shown and text in shown
+    metadata = tfds.builder_from_directory(
+        data / "casme2" / "cropped" / "1.1.0"
+    ).info.metadata
+    assert len(metadata["excluded"]) == 1 and text in metadata["excluded"][0]
+    # The same command with other faces must not pass for the same dataset.
+    assert run(manual, data) == 1
+    assert "built with faces 'everywhere, 32 px, margin 2.5'" in capsys.readouterr().err
+
+
+def test_a_stopped_build_with_bad_clips_goes_on(manual, tmp_path, capsys):
+    text = damage(manual, "truncated")
+    data = tmp_path / "data"
+    flags = ["--dataset=casme2", f"--manual_dir={manual}", f"--data_dir={data}"]
+    assert start(KILLED, *flags, "--skip_bad").returncode == -9
+    assert run(manual, data, "--skip_bad") == 0
+    shown = capsys.readouterr().out
+    assert "are there already" in shown and text in shown and "clips        5" in shown
+
+
+def test_clips_cut_out_of_the_frames(manual, tmp_path, monkeypatch):
+    """Records hold one crop per frame, and the landmarks in its pixels."""
+    aligned(monkeypatch)
+    assert run(manual, tmp_path / "data", "--faces=dlib", "--size=48") == 0
+    folder = tmp_path / "data" / "casme2" / "cropped" / "1.1.0"
+    for record in write.read_back(folder):
+        image = cv2.imdecode(np.frombuffer(record["frames"][0], np.uint8), 1)
+        assert image.shape == (48, 48, 3)
+        eyes = record["landmarks"][:2]
+        assert eyes[0, 1] == pytest.approx(eyes[1, 1]) and (eyes > 0).all()
+        assert (eyes < 48).all()
+
+
+def test_no_face_stops_or_is_centred(manual, tmp_path, monkeypatch, capsys):
+    class Nowhere:
+        name = "nowhere"
+
+        def find(self, image, *, clip, number, path, index):
+            return None
+
+    monkeypatch.setattr(faces, "DlibLandmarks", Nowhere)
+    assert run(manual, tmp_path / "data", "--faces=dlib") == 1
+    shown = capsys.readouterr().err
+    assert "6 problems" in shown and "no face in the onset frame" in shown
+    assert run(manual, tmp_path / "data", "--faces=dlib", "--centre_crop") == 0
+    assert capsys.readouterr().out.count("no face in the onset frame") == 6
+
+
+def test_flags_that_do_not_go_together(manual, tmp_path, capsys):
+    for flags in (["--faces=csv"], ["--landmarks=x"], ["--faces=yunet"]):
+        assert run(manual, tmp_path, *flags) == 1
+        assert "goes with --faces=" in capsys.readouterr().err
+    assert run(manual, tmp_path, "--faces=yunet", "--yunet_model=gone.onnx") == 1
+    assert "gone.onnx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["casme2-clips.array_record*", "*info.json", "meta*"])
@@ -157,14 +319,6 @@ def test_two_builds_of_one_dataset_do_not_meet(manual, tmp_path, capsys):
         assert run(manual, data) == 1
     assert "another build of casme2-cropped is running" in capsys.readouterr().err
     assert run(manual, data) == 0
-
-
-def test_datasets_beyond_the_memory_buffer_need_no_tensorflow(
-    manual, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1)
-    assert run(manual, tmp_path / "data") == 0
-    assert shuffle.MAX_MEM_BUFFER_SIZE == 1
 
 
 def test_help_names_the_datasets(capsys):
