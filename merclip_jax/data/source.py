@@ -155,13 +155,16 @@ def load_clips(
 
 
 def find(dataset: str, data_dir: str, access: str = "") -> Path:
-    """Folder of a built dataset; UserError with what to type when it is missing."""
+    """Folder of a built dataset, of several versions the newest.
+
+    UserError with what to type when there is none, or the configs of several.
+    """
     root = Path(data_dir).expanduser()
-    found = sorted((root / dataset).glob("**/dataset_info.json"))
-    if len(found) == 1:
-        return found[0].parent
+    found = [f.parent for f in (root / dataset).glob("**/dataset_info.json")]
+    if len({folder.parent for folder in found}) == 1:
+        return max(found, key=lambda folder: tuple(map(int, folder.name.split("."))))
     if len(found) > 1:
-        names = [str(f.parent.relative_to(root)) for f in found]
+        names = sorted(str(folder.relative_to(root)) for folder in found)
         raise UserError(f"{dataset}: several builds in {root}: {names}; name one")
     manual = " --manual_dir=FOLDER_OF_ITS_FILES" if access else ""
     lines = [f"dataset {dataset!r} is not built in {root.resolve()}."]

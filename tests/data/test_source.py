@@ -114,12 +114,23 @@ def test_a_missing_dataset_of_owners_says_how_to_get_it(tmp_path):
     assert "--dataset=casme2/cropped --manual_dir=" in message
 
 
-def test_two_builds_are_named(copy):
+def test_the_newest_version_is_taken_and_two_configs_are_named(copy):
     folder = source.find(mini.DATASET, str(copy))
-    shutil.copytree(folder, folder.parent / "2.0.0")
+    newer = folder.parent / "10.0.0"
+    shutil.copytree(folder, folder.parent / "9.0.0")
+    shutil.copytree(folder, newer)
+    assert source.find(mini.DATASET, str(copy)) == newer
+    shutil.copytree(folder, folder.parents[1] / "other" / "1.0.0")
     with pytest.raises(UserError, match="several builds") as caught:
-        load(copy)
-    assert f"{mini.DATASET}/1.0.0" in str(caught.value)
+        source.find("synthetic", str(copy))
+    assert "synthetic/other/1.0.0" in str(caught.value)
+
+
+def test_clips_that_a_task_excludes_are_left_out(mini_data):
+    clips = load(mini_data)
+    names = clips.clip[[0, 5]].tolist()
+    fewer = load(mini_data, excluded=names)
+    assert len(fewer) == len(clips) - 2 and not set(names) & set(fewer.clip.tolist())
 
 
 def array_record(data_dir):

@@ -7,7 +7,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.annotations import fingerprint
-from data_builders.synthetic.builder import Synthetic, describe
+from data_builders.build import build
+from data_builders.synthetic.builder import describe
 from data_builders.synthetic.ceiling import (
     best_uf1,
     ceilings,
@@ -320,9 +321,9 @@ def test_oracle_refuses_curves_the_config_cannot_give():
 
 
 def test_builder_round_trip(tmp_path):
-    builder = Synthetic(config="mini", data_dir=tmp_path, file_format="array_record")
-    builder.download_and_prepare()
-    back = tfds.builder_from_directory(builder.data_path)
+    back = tfds.builder_from_directory(
+        build("synthetic/mini", data_dir=tmp_path).folder
+    )
     rows = back.as_data_source(split="clips")
     assert len(rows) == MINI.clips
     for index in (0, 11, 23):
@@ -339,6 +340,7 @@ def test_builder_round_trip(tmp_path):
     stored = dict(back.info.metadata)
     hashes = [(r["clip"].decode(), r["source_hash"].decode()) for r in rows]
     assert stored.pop("fingerprint") == fingerprint(hashes)
+    assert len(stored.pop("records")) == 64
     assert stored == describe(MINI)
     task = stored["tasks"]["3"]
     assert task["shuffled"]["ACC"] == pytest.approx(max(MINI.priors))
