@@ -1,9 +1,9 @@
-"""SMIC-HS, 3 classes, 164 clips, leave-one-subject-out; no AUs, so no alignment.
+"""SMIC-HS, 3 classes, 164 clips, leave-one-subject-out.
 
     python -m merclip_jax.main --config=configs/smic_3class.py --workdir=runs/smic_3class
 
-Not among the paper's datasets: the head and its loss alone, on uniformly sampled frames,
-for the set has neither apex nor AUs.
+Not among the paper's datasets. It has neither AUs nor an apex: prompts name the class, and
+frames are sampled uniformly.
 Expected cost: 16 folds, about 0.17 EFLOP (folds x clips x 55 epochs x 1.22 TFLOP a clip-step).
 """
 
@@ -19,5 +19,6 @@ def get_config(arg: str | None = None):
         "the University of Oulu (CMVS) hands it out for a signed licence agreement"
     )
     config.data.sampling = "uniform"
+    config.text.guide = "emotion"
     config.protocol.input_contract = "onset-offset only"
     return common.finish(config, arg)

@@ -157,7 +157,7 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
             else:
                 raise ClipError(_no_face(clip, "face", crop.landmarks))
         cut = faces.warp(image, matrix, crop.size)
-        frames.append(cv2.imencode(".jpg", cut[..., ::-1], JPEG)[1].tobytes())
+        frames.append(cv2.imencode(".jpg", cut, JPEG)[1].tobytes())
     if len(sizes) > 1:
         findings.append(_sizes(clip, sizes))
     return frames, landmarks, findings
@@ -173,9 +173,10 @@ def _matrix(clip: Clip, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
 
 def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | None:
     number, path = next(iter(clip.files.items()))
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     try:
         return source.find(
-            image, clip=clip.row.clip, number=number, path=path, index=clip.position
+            rgb, clip=clip.row.clip, number=number, path=path, index=clip.position
         )
     except faces.FacesError as error:
         raise ClipError(Finding("face", _where(clip), str(error), clip.row.clip)) from (
@@ -184,10 +185,10 @@ def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | No
 
 
 def _decode(clip: Clip, number: int, data: bytes) -> np.ndarray:
-    """RGB uint8 [h, w, 3]; a grey picture has three equal channels."""
+    """BGR uint8 [h, w, 3]; a grey picture has three equal channels."""
     image = None
     if is_whole(data):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         _fail(clip, number, "expected a readable picture")
     return image

@@ -99,11 +99,11 @@ def load_clips(
     """The clips of `dataset` ("name" or "name/config") that a task's classes keep.
 
     `classes` pairs every class with the original emotions it gathers; `dropped` names
-    the emotions the task leaves out, `excluded` the clips. Frames are resized to `resize` pixels at the short
-    side, then cropped to `image_size`. `frame_sampling`: "keyframes",
-    "keyframes_integer" or "uniform", which draws in training. `access` says how the
-    data can be had. Raises UserError when the dataset is not built, damaged, or has an
-    emotion that is in neither list.
+    the emotions the task leaves out, `excluded` the clips. Frames are resized to
+    `resize` pixels at the short side, then cropped to `image_size`. `frame_sampling`:
+    "keyframes", "keyframes_integer" or "uniform", which draws in training. `access`
+    says how the data can be had. Raises UserError when the dataset is not built,
+    damaged, or has an emotion that is in neither list.
     """
     resize = image_size if resize is None else resize
     if resize < image_size:
