@@ -100,8 +100,8 @@ def clip_folders(
         for name, folder in subfolders(tree).items()
         if (digits := re.fullmatch("s?([0-9]+)", name))
     }
-    recordings, moved = _recordings(subjects)
-    folders, findings, shared = {}, [], False
+    recordings, moved, findings = _recordings(subjects)
+    folders, shared = {}, False
     for row in coding.rows:
         number, name = int(row.subject[1:]), row.clip.split("/")[1].lower()
         own = subjects.get(number, {}).get(name)
@@ -121,11 +121,11 @@ def clip_folders(
 
 def _recordings(
     subjects: dict[int, dict[str, Path]],
-) -> tuple[dict[tuple[int, str], Path], set[tuple[int, str]]]:
-    """(subject's number, code) -> folder, and those whose name tells another subject.
+) -> tuple[dict[tuple[int, str], Path], set[tuple[int, str]], list[Finding]]:
+    """(subject's number, code) -> folder, those named for another subject, and spares.
 
-    Such a folder is its parent's if that has no other for the code, else that of the
-    subject in its name, if that has none.
+    A folder named for another subject is its parent's if that has no other for the
+    code, else that of the subject in its name, if that has none, else a spare.
     """
     found: dict[tuple[int, str], Path] = {}
     odd: list[tuple[tuple[int, ...], str, Path]] = []
@@ -133,13 +133,17 @@ def _recordings(
         for name, path in folders.items():
             parts = re.fullmatch("(?:([0-9]+)_)?([0-9]{4})(?:[^0-9_].*)?", name)
             if parts and int(parts[1] or number) == number:
-                found.setdefault((number, parts[2]), path)
+                if found.setdefault((number, parts[2]), path) != path:
+                    odd.append(((number,), parts[2], path))
             elif parts:
                 odd.append(((number, int(parts[1])), parts[2], path))
-    moved = set()
+    moved, spare = set(), []
     for numbers, code, path in odd:
         free = [(number, code) for number in numbers if (number, code) not in found]
         if free:
             found[free[0]] = path
             moved.add(free[0])
-    return found, moved
+        else:
+            text = f"expected one folder, {found[numbers[0], code]} is taken already"
+            spare.append(Finding("unlisted", str(path), text))
+    return found, moved, spare

@@ -61,10 +61,10 @@ def find(manual_dir: Path) -> Path:
 def read(path: Path) -> Coding:
     """Read the table; DatasetError where sheets or columns are missing."""
     sheets = read_cells(path)
-    subjects = _subjects(path, _sheet(path, sheets, "subjects"))
-    codes = _codes(path, _sheet(path, sheets, "recordings"))
+    subjects, findings = _subjects(path, _sheet(path, sheets, "subjects"))
+    codes, found = _codes(path, _sheet(path, sheets, "recordings"))
+    findings += found
     rows: list[Row] = []
-    findings: list[Finding] = []
     macro = 0
     for number, record in _records(path, _sheet(path, sheets, "codes")):
         where = f"{path.name}, row {number}"
@@ -121,43 +121,43 @@ def _said(cell: object) -> bool:
     return bool(text(cell).strip())
 
 
-def _subjects(path: Path, cells: Cells) -> dict[int, str]:
+def _subjects(path: Path, cells: Cells) -> tuple[dict[int, str], list[Finding]]:
     """Participant -> subject such as "s15": a row of naming rule1 holds 15, s15, 1."""
-    subjects: dict[int, str] = {}
+    pairs = []
     for row in cells:
         names = [n for c in row if (n := re.fullmatch("s([0-9]+)", _lower(c)))]
         numbers = [n for c in row if (n := integer(c)) is not None]
-        if not names or not numbers:
-            continue
-        own = int(names[0][1])
-        participant = ([n for n in numbers if n != own] or numbers)[-1]
-        subject = f"s{own:02d}"
-        if subjects.setdefault(participant, subject) != subject:
-            raise DatasetError(
-                f"{path}, sheet naming rule1: expected one subject for participant "
-                f"{participant}, found {subjects[participant]} and {subject}"
-            )
-    if not subjects:
-        raise DatasetError(
-            f"{path}, sheet naming rule1: expected rows with a participant's number "
-            "and a subject such as s15"
-        )
-    return subjects
+        if names and numbers:
+            own = int(names[0][1])
+            participant = ([n for n in numbers if n != own] or numbers)[-1]
+            pairs.append((participant, f"s{own:02d}"))
+    expected = "rows with a participant's number and a subject such as s15"
+    return _once(pairs, f"{path.name}, sheet naming rule1", expected)
 
 
-def _codes(path: Path, cells: Cells) -> dict[str, str]:
+def _codes(path: Path, cells: Cells) -> tuple[dict[str, str], list[Finding]]:
     """Recording -> code: a row of naming rule2 holds 0101 (or 101) and disgust1."""
-    codes: dict[str, str] = {}
+    pairs = []
     for row in cells:
         names = [_lower(c) for c in row if re.fullmatch("[a-z]+[0-9]+", _lower(c))]
         numbers = [n for c in row if (n := integer(c)) is not None]
         if names and numbers:
-            codes[names[0]] = f"{numbers[0]:04d}"
-    if not codes:
-        raise DatasetError(
-            f"{path}, sheet naming rule2: expected rows such as 0101 and disgust1"
-        )
-    return codes
+            pairs.append((names[0], f"{numbers[0]:04d}"))
+    expected = "rows such as 0101 and disgust1"
+    return _once(pairs, f"{path.name}, sheet naming rule2", expected)
+
+
+def _once(pairs: list[tuple], where: str, expected: str) -> tuple[dict, list[Finding]]:
+    """The pairs as a dictionary, and those that give a name a second meaning."""
+    if not pairs:
+        raise DatasetError(f"{where}: expected {expected}")
+    meaning: dict = {}
+    findings = []
+    for name, value in pairs:
+        if meaning.setdefault(name, value) != value:
+            text_ = f"expected one line for {name}, found {meaning[name]} and {value}"
+            findings.append(Finding("table", where, text_))
+    return meaning, findings
 
 
 def _lower(cell: object) -> str:
