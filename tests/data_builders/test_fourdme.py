@@ -91,9 +91,7 @@ def test_static_aus_are_read(tmp_path):
     write_fourdme(tmp_path)
     cells = {row.clip: row.au_cell for row in Fourdme.read(tmp_path, "crop").rows}
     assert parse_cell(cells["p01/p01_c"]).aus == (AU(4), AU(7, "L"))
-    assert parse_cell(cells["p02/p02_a"]).aus == (
-        *(AU(2, "R"), AU(12), AU(45)),
-    )
+    assert parse_cell(cells["p02/p02_a"]).aus == (AU(2, "R"), AU(12), AU(45))
 
 
 @pytest.mark.parametrize("first", [0, 1, 9])
