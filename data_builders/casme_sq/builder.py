@@ -10,15 +10,8 @@ import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
 from data_builders.casme_sq import table
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    Release,
-    check_counts,
-    find_tree,
-    gather,
-    subfolders,
-)
+from data_builders.files import DatasetError, find_tree, subfolders
+from data_builders.release import Finding, Release, check_counts, gather
 
 TREES = {"cropped": "cropped", "selected": "selectedpic", "raw": "rawpic"}
 

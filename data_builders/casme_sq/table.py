@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_builders.release import DatasetError, Finding, Row
+from data_builders.files import DatasetError
+from data_builders.release import Finding, Row
 from data_builders.tables import (
     cell_findings,
     emotion_label,

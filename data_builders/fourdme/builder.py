@@ -10,17 +10,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
+from data_builders.files import DatasetError, find_tree, frame_files, subfolders
 from data_builders.fourdme import table
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    Release,
-    Row,
-    find_tree,
-    frame_files,
-    gather,
-    subfolders,
-)
+from data_builders.release import Finding, Release, Row, gather
 
 TREES = {"crop": "gray_micro_crop", "gray": "gray_micro"}
 

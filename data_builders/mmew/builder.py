@@ -9,17 +9,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
+from data_builders.files import DatasetError, find_tree, subfolders
 from data_builders.mmew import table
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    Release,
-    Row,
-    check_counts,
-    find_tree,
-    gather,
-    subfolders,
-)
+from data_builders.release import Finding, Release, Row, check_counts, gather
 from data_builders.tables import emotion_label
 
 # In one copy of the release the clips of "others" lie in a folder of this name.

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_builders.release import DatasetError, Finding, Row, frame_files
+from data_builders.files import DatasetError, frame_files
+from data_builders.release import Finding, Row
 from data_builders.tables import (
     cell_findings,
     emotion_label,

@@ -7,8 +7,9 @@ import pytest
 
 from data_builders.casme_sq import table
 from data_builders.casme_sq.builder import CasmeSq
-from data_builders.release import DatasetError
-from data_builders.tasks import differences, tally, tasks_of
+from data_builders.counts import differences, tally
+from data_builders.files import DatasetError
+from data_builders.tasks import tasks_of
 from merclip_jax.facs import CODES
 from tests.fixtures.casme_sq import (
     MACRO,

@@ -5,10 +5,11 @@ import cv2
 import openpyxl
 import pytest
 
+from data_builders.counts import differences, tally
+from data_builders.files import DatasetError
 from data_builders.fourdme import table
 from data_builders.fourdme.builder import Fourdme
-from data_builders.release import DatasetError
-from data_builders.tasks import differences, tally, tasks_of
+from data_builders.tasks import tasks_of
 from merclip_jax.facs import AU, parse_cell
 from tests.fixtures.fourdme import (
     HEADER,

@@ -5,10 +5,11 @@ import shutil
 import openpyxl
 import pytest
 
+from data_builders.counts import differences, tally
+from data_builders.files import DatasetError
 from data_builders.mmew import table
 from data_builders.mmew.builder import Mmew
-from data_builders.release import DatasetError
-from data_builders.tasks import differences, tally, tasks_of
+from data_builders.tasks import tasks_of
 from merclip_jax.facs import AU, parse_cell
 from tests.fixtures.mmew import (
     COUNTS,
