@@ -14,7 +14,7 @@ from data_builders.mmew import table
 from data_builders.release import Finding, Release, Row, check_counts, gather
 from data_builders.tables import emotion_label
 
-# In one copy of the release the clips of "others" lie in a folder of this name.
+# One public reader looks for the clips of "others" in a folder of this name.
 OTHERS = "repression"
 
 
