@@ -37,6 +37,7 @@ NOTE: dict[str, str] = {
     "unknown_au": "AU codes outside FACS",
     "no_label": "clips without an emotion",
     "unlisted": "folders of clips that no table lists",
+    "misplaced": "clips whose folder stands elsewhere than the table says",
     "size": "clips whose frames differ in size",
     "centred": "clips without a face, kept with a centre crop",
 }
