@@ -155,8 +155,9 @@ def gather(
         found: list[Finding] = []
         files: dict[int, Path] = {}
         folder = folders.get(row.clip.lower())
-        if row.clip in seen:
-            text = f"expected each clip once; it is in {seen[row.clip].where} too"
+        first = seen.setdefault(row.clip.lower(), row)
+        if first is not row:
+            text = f"expected each clip once; it is in {first.where} too"
             found.append(Finding("twice", _where(row), text, row.clip))
         elif folder is None:
             text = "expected a folder of its frames, found none"
@@ -169,7 +170,6 @@ def gather(
             except DatasetError as error:
                 kind = "outside" if isinstance(error, OutsideError) else "image"
                 found.append(Finding(kind, _where(row), str(error), row.clip))
-        seen.setdefault(row.clip, row)
         inside = {n: p for n, p in files.items() if row.onset <= n <= row.offset}
         if not found:
             found = _frame_findings(row, folder, files, inside, whole)
