@@ -243,6 +243,22 @@ def refuse(dataset: str, findings: Iterable[Finding], shown: int = 10) -> None:
         raise DatasetError(f"{dataset}: {len(stopping)} problems\n{listed}")
 
 
+def unlisted(
+    folders: Mapping[str, Path], rows: Iterable[Row], findings: Iterable[Finding]
+) -> list[Finding]:
+    """A finding for each folder of a clip (in lower case) that no table row names.
+
+    `findings`: of the table; a row that cannot be read names its clip all the same.
+    """
+    listed = {row.clip.lower() for row in rows}
+    listed |= {finding.clip.lower() for finding in findings}
+    return [
+        Finding("unlisted", str(folder), f"no row lists a clip {clip}", clip)
+        for clip, folder in folders.items()
+        if clip not in listed
+    ]
+
+
 def check_counts(
     rows: Iterable[Row], published: Mapping[str, int], table: str
 ) -> list[Finding]:
