@@ -154,6 +154,27 @@ def emotion_label(cell: object) -> str:
     return _SYNONYMS.get(label, label)
 
 
+def repair(
+    where: str,
+    clip: str,
+    record: Mapping[str, object],
+    changes: Mapping[str, tuple[int, int]],
+) -> tuple[dict[str, object], list[Finding]]:
+    """(the row with numbers known to be wrong put right, a finding for each).
+
+    `changes`: column -> (wrong, right). A cell that holds another number stays: copies
+    of a table are around in which somebody has put it right.
+    """
+    record, findings = dict(record), []
+    for column, (wrong, right) in changes.items():
+        if integer(record[column]) == wrong:
+            place = f"{where}, clip {clip!r}, column {column!r}"
+            words = f"{wrong} in the table, read as {right}"
+            findings.append(Finding("repaired", place, words, clip))
+            record[column] = right
+    return record, findings
+
+
 def cell_findings(
     where: str,
     clip: str,
