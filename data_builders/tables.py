@@ -198,11 +198,14 @@ def cell_findings(
     if aus and (problem := au_cell_problem(record[aus])):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
-        Finding(
-            "table",
-            f"{where}, clip {clip!r}, column {column!r}",
-            f"expected {expected}, found {record[column]!r}",
-            clip,
-        )
-        for column, expected in wrong
+        wrong_cell(where, clip, record, column, expected) for column, expected in wrong
     ]
+
+
+def wrong_cell(
+    where: str, clip: str, record: Mapping[str, object], column: str, expected: str
+) -> Finding:
+    """That a cell cannot be read: names row, clip, column, cell, what was expected."""
+    place = f"{where}, clip {clip!r}, column {column!r}"
+    found = f"expected {expected}, found {record[column]!r}"
+    return Finding("table", place, found, clip)
