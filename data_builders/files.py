@@ -1,5 +1,6 @@
 """Files and folders of a dataset as its owners hand it out."""
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import numpy as np
 
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _NUMBER = re.compile(r"[0-9]+")
+_NO_TREE = (".", "__MACOSX")  # hidden folders; what macOS packs beside a tree
 
 
 class DatasetError(ValueError):
@@ -60,7 +62,7 @@ def subfolders(folder: Path) -> dict[str, Path]:
     return {
         path.name.lower(): path
         for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
+        if path.is_dir() and not path.name.startswith(_NO_TREE)
     }
 
 
@@ -81,6 +83,29 @@ def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 2) -> Path
                     return same[0] if same else folder
         layers = [p for folder in layers for p in subfolders(folder).values()]
     return None
+
+
+def folders_holding(manual_dir: Path, name: str, *, depth: int = 3) -> list[Path]:
+    """Folders that hold one whose name in lower case matches the expression `name`.
+
+    `manual_dir` and up to `depth` folders below, shallower ones first: finds a tree by
+    what is in it, whatever it is called. No more than 200 entries of a folder are
+    looked at, for it may hold a long recording.
+    """
+    found: list[Path] = []
+    layer = [manual_dir]
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for folder in layer:
+            with os.scandir(folder) as entries:
+                inner = [e.name for e in itertools.islice(entries, 200) if e.is_dir()]
+            inner = [each for each in inner if not each.startswith(_NO_TREE)]
+            if any(re.fullmatch(name, each.lower()) for each in inner):
+                found.append(folder)
+            else:
+                below += [folder / each for each in sorted(inner)]
+        layer = below
+    return found
 
 
 def _plain(name: str) -> str:

@@ -156,8 +156,9 @@ def gather(
         found: list[Finding] = []
         files: dict[int, Path] = {}
         folder = folders.get(row.clip.lower())
-        if row.clip in seen:
-            text = f"expected each clip once; it is in {seen[row.clip].where} too"
+        first = seen.setdefault(row.clip.lower(), row)
+        if first is not row:
+            text = f"expected each clip once; it is in {first.where} too"
             found.append(Finding("twice", _where(row), text, row.clip))
         elif folder is None:
             text = "expected a folder of its frames, found none"
@@ -170,7 +171,6 @@ def gather(
             except DatasetError as error:
                 kind = "outside" if isinstance(error, OutsideError) else "image"
                 found.append(Finding(kind, _where(row), str(error), row.clip))
-        seen.setdefault(row.clip, row)
         inside = {n: p for n, p in files.items() if row.onset <= n <= row.offset}
         if not found:
             found = _frame_findings(row, folder, files, inside, whole)
@@ -242,6 +242,22 @@ def refuse(dataset: str, findings: Iterable[Finding], shown: int = 10) -> None:
         listed = "\n".join(f"  {text}" for text in stopping[:shown])
         listed += f"\n  and {more} more" if more > 0 else ""
         raise DatasetError(f"{dataset}: {len(stopping)} problems\n{listed}")
+
+
+def unlisted(
+    folders: Mapping[str, Path], rows: Iterable[Row], findings: Iterable[Finding]
+) -> list[Finding]:
+    """A finding for each folder of a clip (in lower case) that no table row names.
+
+    `findings`: of the table; a row that cannot be read names its clip all the same.
+    """
+    listed = {row.clip.lower() for row in rows}
+    listed |= {finding.clip.lower() for finding in findings}
+    return [
+        Finding("unlisted", str(folder), f"no row lists a clip {clip}", clip)
+        for clip, folder in folders.items()
+        if clip not in listed
+    ]
 
 
 def check_counts(

@@ -154,6 +154,27 @@ def emotion_label(cell: object) -> str:
     return _SYNONYMS.get(label, label)
 
 
+def repair(
+    where: str,
+    clip: str,
+    record: Mapping[str, object],
+    changes: Mapping[str, tuple[int, int]],
+) -> tuple[dict[str, object], list[Finding]]:
+    """(the row with numbers known to be wrong put right, a finding for each).
+
+    `changes`: column -> (wrong, right). A cell that holds another number stays: copies
+    of a table are around in which somebody has put it right.
+    """
+    record, findings = dict(record), []
+    for column, (wrong, right) in changes.items():
+        if integer(record[column]) == wrong:
+            place = f"{where}, clip {clip!r}, column {column!r}"
+            words = f"{wrong} in the table, read as {right}"
+            findings.append(Finding("repaired", place, words, clip))
+            record[column] = right
+    return record, findings
+
+
 def cell_findings(
     where: str,
     clip: str,
@@ -177,11 +198,14 @@ def cell_findings(
     if aus and (problem := au_cell_problem(record[aus])):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
-        Finding(
-            "table",
-            f"{where}, clip {clip!r}, column {column!r}",
-            f"expected {expected}, found {record[column]!r}",
-            clip,
-        )
-        for column, expected in wrong
+        wrong_cell(where, clip, record, column, expected) for column, expected in wrong
     ]
+
+
+def wrong_cell(
+    where: str, clip: str, record: Mapping[str, object], column: str, expected: str
+) -> Finding:
+    """That a cell cannot be read: names row, clip, column, cell, what was expected."""
+    place = f"{where}, clip {clip!r}, column {column!r}"
+    found = f"expected {expected}, found {record[column]!r}"
+    return Finding("table", place, found, clip)
