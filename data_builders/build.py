@@ -27,16 +27,27 @@ from data_builders import write
 from data_builders.annotations import full_name
 from data_builders.base import ClipBuilder
 from data_builders.casme2.builder import Casme2
+from data_builders.casme3.builder import Casme3
+from data_builders.casme_sq.builder import CasmeSq
+from data_builders.dfme.builder import Dfme
 from data_builders.examples import Crop, make
+from data_builders.fourdme.builder import Fourdme
+from data_builders.mmew.builder import Mmew
 from data_builders.options import add_face_flags, crop_of
 from data_builders.release import DatasetError, Finding, Release, refuse
+from data_builders.samm.builder import Samm
+from data_builders.smic.builder import Smic
 from data_builders.summary import describe, print_summary
 from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
 
 Builder = type[ClipBuilder] | type[Synthetic]
 BUILDERS: dict[str, Builder] = {
-    builder.name: builder for builder in (Synthetic, Casme2)
+    builder.name: builder
+    for builder in (
+        *(Synthetic, Casme2, Samm, Casme3, Dfme),
+        *(Smic, CasmeSq, Mmew, Fourdme),
+    )
 }
 WORKERS = os.cpu_count() or 1
 # array_record raises RuntimeError, with the system's words for what went wrong.
@@ -137,10 +148,9 @@ def _write_release(
 ) -> write.Contents:
     """Read what the owners handed out, write its clips and what is known of them."""
     release = builder.read(given, builder.builder_config.name)
-    if not release.clips:
-        raise DatasetError(f"{given}: no clip can be built\n{_list(release.findings)}")
-    if not skip_bad:
+    if not skip_bad or not release.clips:
         refuse(builder.name, release.findings)
+        _some(release, given)
     print(f"{builder.name}: {release.layout}, {release.table}")
     jobs = [
         write.Job(
@@ -158,7 +168,13 @@ def _write_release(
         skip_bad=skip_bad,
     )
     release = release.without(odd)
+    _some(release, given)
     return write.finish(builder.info, describe(release, crop))
+
+
+def _some(release: Release, given: Path) -> None:
+    if not release.clips:
+        raise DatasetError(f"{given}: no clip of {release.table} can be built")
 
 
 def _write_synthetic(builder: Synthetic) -> write.Contents:
@@ -274,11 +290,6 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
         shutil.rmtree(staging / "replaced", ignore_errors=True)
         staging.mkdir(exist_ok=True)
         yield staging
-
-
-def _list(findings: tuple[Finding, ...]) -> str:
-    lines = [f"  {finding}" for finding in findings if finding.stops]
-    return "\n".join(lines[:20])
 
 
 if __name__ == "__main__":

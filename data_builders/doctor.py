@@ -11,16 +11,15 @@ import json
 import sys
 from pathlib import Path
 
-from data_builders import counts, write
+from data_builders import write
 from data_builders.annotations import fingerprint, full_name
 from data_builders.base import ClipBuilder
 from data_builders.build import WORKERS, find, folder_of_owners, known
 from data_builders.examples import Crop, inspect
 from data_builders.options import add_face_flags, crop_of
-from data_builders.release import KINDS, DatasetError, Release
+from data_builders.release import DatasetError, Release
+from data_builders.summary import describe, lines
 from merclip_jax.files import write_atomically
-
-_SHOWN = 3  # findings of a kind that the table shows; the JSON holds all
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(f"{cls.name} has no owners' files to examine")
         crop = crop_of(flags, cls, config)
         release, hashed = examine(cls, given, config, crop, workers=flags.workers)
-        found = report(release) | {"fingerprint": hashed}
-        found |= {"dataset": f"{cls.name}/{config}", "faces": crop.name if crop else ""}
-        print(table(found, everything=flags.all))
+        found = {"dataset": f"{cls.name}/{config}", **report(release, crop)}
+        found["fingerprint"] = hashed
+        print(show(found, everything=flags.all))
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         found = {"dataset": flags.dataset, "sound": False, "error": str(error)}
@@ -79,63 +78,40 @@ def examine(
     return found, fingerprint(hashes.items(), crop.name if crop else "")
 
 
-def report(release: Release) -> dict[str, object]:
-    """Everything the doctor knows, as plain JSON values; see `table`.
+def report(release: Release, crop: Crop | None) -> dict[str, object]:
+    """Everything the doctor knows, as plain JSON values: `describe` and sums.
 
     `sound`: nothing stops a build, and every task counts what is published or the
     difference is accounted for.
     """
-    counted = counts.report(release)
-    findings = {
-        kind: [
-            {"clip": f.clip, "where": f.where, "text": f.text}
-            for f in release.findings
-            if f.kind == kind
-        ]
-        for kind in KINDS
-    }
-    stops = any(finding.stops for finding in release.findings)
-    return {
-        "layout": release.layout,
-        "table": release.table,
-        "table_version": release.version,
+    found = describe(release, crop)
+    accounted = all(task["accounted"] for task in found["tasks"].values())
+    return found | {
         "rows": len(release.rows),
         "clips": len(release.clips),
         "subjects": len({clip.row.subject for clip in release.clips}),
         "frames": sum(len(clip.files) for clip in release.clips),
-        "tasks": counted,
-        "findings": {kind: found for kind, found in findings.items() if found},
-        "sound": not stops and all(task["accounted"] for task in counted.values()),
+        "sound": accounted and not any(f.stops for f in release.findings),
     }
 
 
-def table(found: dict, *, everything: bool = False) -> str:
+def show(found: dict[str, object], *, everything: bool = False) -> str:
     """The report as text; of each kind of finding a few, or `everything`."""
-    lines = [
-        f"dataset   {found['dataset']}",
-        f"layout    {found['layout']}",
-        f"table     {found['table']} {found['table_version']}".rstrip(),
-        f"faces     {found['faces'] or 'pictures as they are'}",
-        f"rows      {found['rows']}",
-        f"clips     {found['clips']} of {found['subjects']} subjects, "
-        f"{found['frames']} frames",
-        f"fingerprint  {found['fingerprint']}",
-        "",
-    ]
-    for name, task in found["tasks"].items():
-        lines.append(counts.line(name, task))
-        lines += [f"    {text}" for text in (*task["differences"], *task["explained"])]
-    lines.append("")
-    for kind, found_here in found["findings"].items():
-        shown = found_here if everything else found_here[:_SHOWN]
-        lines.append(f"{len(found_here):6} {KINDS[kind]}")
-        lines += [f"         {f['where']}: {f['text']}" for f in shown]
-        if len(found_here) > len(shown):
-            lines.append(f"         and {len(found_here) - len(shown)} more (--all)")
     verdict = "sound: it can be built as published"
     if not found["sound"]:
         verdict = "NOT sound: see above what stops a build or is not accounted for"
-    return "\n".join([*lines, "", verdict])
+    return "\n".join(
+        [
+            f"dataset      {found['dataset']}",
+            f"rows         {found['rows']}",
+            f"clips        {found['clips']}",
+            f"subjects     {found['subjects']}",
+            f"frames       {found['frames']}",
+            f"fingerprint  {found['fingerprint']}",
+            *lines(found, everything=everything),
+            verdict,
+        ]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,35 +1,66 @@
-"""What a built dataset says of itself: its metadata, and the lines printed of it."""
+"""What is said of a dataset: its metadata, and the lines that people see."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_builders import counts, write
 from data_builders.examples import Crop
-from data_builders.release import Release
+from data_builders.release import KINDS, Finding, Release
 
-_SHOWN = 20  # notes that are printed; metadata.json holds all
+_SHOWN = 3  # findings of a kind that are printed; JSON files hold all
 
 
 def describe(release: Release, crop: Crop | None) -> dict[str, object]:
-    """What the metadata say of a release: source, tasks, everything odd, what is out.
+    """What the metadata say of a release, as plain JSON values.
 
-    notes: one line each; excluded: clips that could not be built, with the reason.
+    layout, table, table_version: what was read; crop: how faces are cut out; tasks: see
+    `counts.report`; findings: kind -> all that is odd. Clips that one stops are out.
     """
     return {
+        "layout": release.layout,
         "table": release.table,
         "table_version": release.version,
-        "layout": release.layout,
         "crop": crop.name if crop else "",
         "tasks": counts.report(release),
-        "excluded": [str(f) for f in release.findings if f.stops and f.clip],
-        "notes": [str(f) for f in release.findings if not (f.stops and f.clip)],
+        "findings": grouped(release.findings),
     }
+
+
+def grouped(findings: Iterable[Finding]) -> dict[str, list[dict[str, str]]]:
+    """Findings by kind, in the order of `KINDS`, as plain JSON values."""
+    lists: dict[str, list[dict[str, str]]] = {kind: [] for kind in KINDS}
+    for finding in findings:
+        lists[finding.kind].append(
+            {"clip": finding.clip, "where": finding.where, "text": finding.text}
+        )
+    return {kind: found for kind, found in lists.items() if found}
+
+
+def lines(found: Mapping[str, object], *, everything: bool = False) -> list[str]:
+    """Lines for what `describe` holds; a few findings of each kind, or `everything`."""
+    shown = [
+        f"layout       {found['layout']}",
+        f"table        {found['table']} {found['table_version']}".rstrip(),
+        f"faces        {found['crop'] or 'pictures as they are'}",
+        "",
+    ]
+    for name, task in found["tasks"].items():
+        shown.append(counts.line(name, task))
+        shown += [f"  {text}" for text in (*task["differences"], *task["explained"])]
+    shown.append("")
+    for kind, odd in found["findings"].items():
+        few = odd if everything else odd[:_SHOWN]
+        shown.append(f"{len(odd):6} {KINDS[kind]}")
+        shown += [f"         {one['where']}: {one['text']}" for one in few]
+        if len(odd) > len(few):
+            shown.append(f"         and {len(odd) - len(few)} more")
+    return shown
 
 
 def print_summary(folder: Path, found: write.Contents) -> None:
     """Say what a built dataset holds."""
-    metadata = tfds.builder_from_directory(folder).info.metadata
     emotions = ", ".join(f"{name} {n}" for name, n in found.emotions.items())
     print(f"clips        {found.clips}")
     print(f"subjects     {found.subjects}")
@@ -38,19 +69,8 @@ def print_summary(folder: Path, found: write.Contents) -> None:
     print(f"folder       {folder}")
     print(f"fingerprint  {found.fingerprint}")
     print(f"records      {found.records}")
-    if "table" not in metadata:
-        return
-    print(f"table        {metadata['table']} {metadata['table_version']}".rstrip())
-    print(f"faces        {metadata['crop'] or 'pictures as they came'}")
-    for name, task in metadata["tasks"].items():
-        print(f"task         {counts.line(name, task)}")
-        for line in [*task["differences"], *task["explained"]]:
-            print(f"               {line}")
-    for title in ("excluded", "notes"):
-        lines = metadata[title]
-        for line in lines[:_SHOWN]:
-            print(f"{title:12} {line}")
-        if len(lines) > _SHOWN:
-            print(
-                f"{title:12} and {len(lines) - _SHOWN} more, in {folder}/metadata.json"
-            )
+    metadata = tfds.builder_from_directory(folder).info.metadata
+    if "findings" in metadata:
+        print("\n".join(lines(metadata)))
+        if metadata["findings"]:
+            print(f"{folder / 'metadata.json'} lists all of them")

@@ -11,6 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders import build, doctor, write
+from data_builders.release import STOP
 from merclip_jax.data import faces
 from tests.fixtures.casme2 import edit_table, write_casme2
 
@@ -243,11 +244,13 @@ def test_a_bad_clip_stops_the_build_or_is_left_out(
     assert text in capsys.readouterr().out
     assert run(manual, data, *flags, "--skip_bad") == 0
     shown = capsys.readouterr().out
-    assert "clips        5\n" in shown and "excluded" in shown and text in shown
+    assert "clips        5\n" in shown and text in shown
     metadata = tfds.builder_from_directory(
         data / "casme2" / "cropped" / "1.1.0"
     ).info.metadata
-    assert len(metadata["excluded"]) == 1 and text in metadata["excluded"][0]
+    stopping = [f for kind, f in metadata["findings"].items() if kind in STOP]
+    assert len(stopping) == len(stopping[0]) == 1
+    assert text in f"{stopping[0][0]['where']}: {stopping[0][0]['text']}"
     # The same command with other faces must not pass for the same dataset.
     assert run(manual, data) == 1
     assert "built with faces 'everywhere, 32 px, margin 2.5'" in capsys.readouterr().err
@@ -288,7 +291,9 @@ def test_no_face_stops_or_is_centred(manual, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "6 problems" in shown and "no face in the onset frame" in shown
     assert run(manual, tmp_path / "data", "--faces=dlib", "--centre_crop") == 0
-    assert capsys.readouterr().out.count("no face in the onset frame") == 6
+    shown = capsys.readouterr().out
+    assert "6 clips without a face, kept with a centre crop" in shown
+    assert shown.count("no face in the onset frame") == 3 and "and 3 more" in shown
 
 
 def test_flags_that_do_not_go_together(manual, tmp_path, capsys):

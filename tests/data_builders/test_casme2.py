@@ -124,7 +124,7 @@ def test_missing_frames_are_kept_count_of(tmp_path):
     assert row["offset"] == len(numbers) - 1
     assert abs(numbers[row["apex"]] - clip.apex) == 1 and row["apex_valid"]
     note = f"{len(numbers)} of {len(numbers) + 3} frames"
-    assert any(note in line for line in builder.info.metadata["notes"])
+    assert builder.info.metadata["findings"]["missing"][0]["text"] == note
     assert ("missing", f"sub01/{clip.name}") in kinds(read(tmp_path))
 
 

@@ -1,0 +1,57 @@
+"""Every dataset as its owners ship it, in miniature: tree and table to a result card."""
+
+import importlib
+
+import pytest
+
+from data_builders.build import build
+from data_builders.tasks import TASKS
+from merclip_jax import experiment
+from merclip_jax.results import read_card
+from tests import mini
+from tests.fixtures.casme2 import write_casme2
+from tests.fixtures.casme3 import write_casme3
+from tests.fixtures.casme_sq import write_casme_sq
+from tests.fixtures.dfme import write_dfme
+from tests.fixtures.fourdme import write_fourdme
+from tests.fixtures.mmew import write_mmew
+from tests.fixtures.samm import write_samm
+from tests.fixtures.smic import write_smic
+
+CASES = {
+    "casme2_3class": ("casme2/cropped", write_casme2),
+    "samm_5class": ("samm/raw", write_samm),
+    "casme3_7class": ("casme3/clips", write_casme3),
+    "dfme_7class": ("dfme/ccac", write_dfme),
+    "smic_3class": ("smic/cropped", write_smic),
+    "casme_sq_4class": ("casme_sq/cropped", write_casme_sq),
+    "mmew_7class": ("mmew/cropped", write_mmew),
+    "fourdme_5class": ("fourdme/crop", write_fourdme),
+}
+assert mini.NANO  # the size "nano" is known
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_one_epoch_of_the_matching_config(tmp_path, name):
+    dataset, write = CASES[name]
+    write(tmp_path / "owners")
+    build(dataset, manual_dir=tmp_path / "owners", data_dir=tmp_path / "data")
+    config = importlib.import_module(f"configs.{name}").get_config()
+    config.update_from_flattened_dict(
+        {
+            "data.data_dir": str(tmp_path / "data"),
+            "data.frames": 8,
+            "data.image_size": 32,
+            "data.resize": 0,
+            "model.size": "nano",
+            "train.epochs": 1,
+            "train.batch_size": 8,
+            "train.scan_steps": 2,
+        }
+    )
+    card = experiment.run(config, tmp_path / "run")
+    assert read_card(tmp_path / "run" / "card.json") == card
+    assert card["task"]["dataset"] in (dataset, dataset.split("/")[0])
+    assert card["task"]["classes"] == [c for c, _ in TASKS[name].classes]
+    assert 0 <= card["scores"]["uf1"]["mean"] <= 1
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
