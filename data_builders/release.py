@@ -37,6 +37,8 @@ NOTE: dict[str, str] = {
     "unknown_au": "AU codes outside FACS",
     "no_label": "clips without an emotion",
     "unlisted": "folders of clips that no table lists",
+    "absent": "parts of the release that are not there",
+    "assumed": "values that the release does not state",
     "size": "clips whose frames differ in size",
     "centred": "clips without a face, kept with a centre crop",
 }
