@@ -32,7 +32,8 @@ from data_builders.tables import (
 )
 
 SHEET = "HS"
-COLUMNS = ("Subject", "Filename", "OnsetF", "OffsetF", "Emotion")
+FIRST = ("OnsetF", "OffsetF")
+COLUMNS = ("Subject", "Filename", *FIRST, "Emotion")
 MORE = (("Onset2F", "Offset2F"), ("Onset3F", "Offset3F"))
 # HS-E has no folder of these, though one edition of the table lists five clips more.
 ABSENT: frozenset[Key] = frozenset(
@@ -128,10 +129,10 @@ def _rows(
     if folder is None:  # `gather` says so
         folder = Folder(f"{subject}/{name}", subject, CODES[key[1]], Path())
     findings = _names(where, record, folder, key)
-    pairs = [("OnsetF", "OffsetF")]
-    pairs += [
-        p for p in MORE if not (is_empty(record[p[0]]) and is_empty(record[p[1]]))
-    ]
+    pairs = [FIRST]
+    # A reference to an empty cell has the value 0.
+    none = {c: is_empty(record[c]) or integer(record[c]) == 0 for p in MORE for c in p}
+    pairs += [pair for pair in MORE if not all(none[column] for column in pair)]
     rows = []
     for pair in pairs:
         found = cell_findings(where, folder.clip, record, numbers=pair)
@@ -142,7 +143,7 @@ def _rows(
             found.append(Finding("table", place, said, folder.clip))
         findings += found
         if not found:
-            nth = 1 + [("OnsetF", "OffsetF"), *MORE].index(pair)
+            nth = 1 + (FIRST, *MORE).index(pair)
             called = folder.clip if nth == 1 else f"{folder.clip}_{nth}"
             rows.append(row(folder, where, onset, offset, name=called))
     stopped = any(finding.stops for finding in findings)

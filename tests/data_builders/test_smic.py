@@ -280,6 +280,14 @@ def test_several_expressions_of_one_recording(tmp_path):
     assert len(release.clips) == 8
 
 
+def test_a_second_onset_of_0_is_none(tmp_path):
+    write_smic(tmp_path, trees=("long",))
+    for column in ("Onset2F", "Offset2F"):
+        edit_table(tmp_path / ANNOTATION, 3, column, 0)
+    release = read(tmp_path, "long")
+    assert len(release.rows) == 7 and not any(f.stops for f in release.findings)
+
+
 def test_an_onset_without_its_offset(tmp_path):
     write_smic(tmp_path, trees=("long",))
     edit_table(tmp_path / ANNOTATION, 6, "Offset2F", None)
