@@ -7,13 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Sized
 from pathlib import Path
 
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    OutsideError,
-    frame_files,
-    refuse,
-)
+from data_builders.files import DatasetError, OutsideError, frame_files
+from data_builders.release import Finding, refuse
 from data_builders.tables import emotion_label
 
 

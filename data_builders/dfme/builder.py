@@ -9,15 +9,8 @@ import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
 from data_builders.dfme import full, table
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    Release,
-    Row,
-    find_tree,
-    gather,
-    subfolders,
-)
+from data_builders.files import DatasetError, find_tree, subfolders
+from data_builders.release import Finding, Release, Row, gather
 from data_builders.trees import expect_clips, place
 
 TREES = {"train": "train_data", "test_a": "test_data_A", "test_b": "test_data_B"}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_builders.dfme.table import EMOTIONS
-from data_builders.release import DatasetError, Finding, Row, find_tree, subfolders
+from data_builders.files import DatasetError, find_tree, subfolders
+from data_builders.release import Finding, Row
 from data_builders.tables import (
     cell_findings,
     emotion_label,

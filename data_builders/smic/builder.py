@@ -8,14 +8,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
-from data_builders.release import (
-    DatasetError,
-    Finding,
-    Release,
-    check_counts,
-    find_tree,
-    gather,
-)
+from data_builders.files import DatasetError, find_tree
+from data_builders.release import Finding, Release, check_counts, gather
 from data_builders.smic import table
 from data_builders.smic.tree import (
     EMOTIONS,

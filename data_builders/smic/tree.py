@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_builders.release import Finding, Row, subfolders
+from data_builders.files import subfolders
+from data_builders.release import Finding, Row
 from data_builders.trees import emotion_folders, named_folders, place, span
 
 FPS = 100.0

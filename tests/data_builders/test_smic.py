@@ -3,8 +3,8 @@ import shutil
 import openpyxl
 import pytest
 
-from data_builders import tasks
-from data_builders.release import DatasetError
+from data_builders import counts, tasks
+from data_builders.files import DatasetError
 from data_builders.smic import table
 from data_builders.smic.builder import Smic
 from tests.fixtures.smic import (
@@ -213,8 +213,8 @@ def test_the_whole_tree_gives_the_published_counts(tmp_path):
     ]
     assert list(tasks.tasks_of("smic")) == ["smic_3class"]
     for task in tasks.tasks_of("smic").values():
-        tally = tasks.tally(task, facts)
-        assert tasks.differences(task, tally) == []
+        tally = counts.tally(task, facts)
+        assert counts.differences(task, tally) == []
         assert tally.counts["clips"] == {"negative": 70, "positive": 51, "surprise": 43}
         assert tally.subjects == {"clips": 16}
 
