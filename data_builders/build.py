@@ -169,7 +169,9 @@ def _write_release(
     )
     release = release.without(odd)
     _some(release, given)
-    return write.finish(builder.info, describe(release, crop))
+    return write.finish(
+        builder.info, describe(release, builder.builder_config.name, crop)
+    )
 
 
 def _some(release: Release, given: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from data_builders.release import KINDS, Release
 from data_builders.tasks import SUB24, Task, tasks_of
@@ -77,30 +77,35 @@ def differences(task: Task, found: Tally) -> list[str]:
     return lines
 
 
-def report(release: Release, names: Iterable[str] = ()) -> dict[str, dict]:
+def report(release: Release, config: str) -> dict[str, dict]:
     """Every task of the release's dataset, counted, as plain JSON values.
 
     classes, published counts, what was counted (`Tally`), `differences`, and
     `explained`: the clips that account for these, each with its reason; `equal` and
     `accounted` say whether there is a difference, and whether it is accounted for.
-    `names`: the tasks to report, by default all of the dataset.
     """
     return {
-        name: _report(task, release)
+        name: _report(task, release, config)
         for name, task in tasks_of(release.dataset).items()
-        if name in names or not names
     }
 
 
-def _report(task: Task, release: Release) -> dict[str, object]:
+def _report(task: Task, release: Release, config: str) -> dict[str, object]:
+    if task.configs and config not in task.configs:
+        task = replace(task, counts={}, clips={}, subjects={})
     built = {clip.row.clip for clip in release.clips}
     full = {f"{release.dataset}/{clip}" for clip in built}
     found = tally(task, [fact for fact in _facts(release) if fact[2] in full])
     differ = differences(task, found)
     explained, accounted = [], True
     if differ:
-        explained, without = _explain(task, release, built)
-        accounted = not differences(task, tally(task, without))
+        there = {row.split for row in release.rows}
+        explained, facts = _explain(task, release, built)
+        explained += [
+            f"{split}: not there" for split in task.clips if split not in there
+        ]
+        clips = {split: n for split, n in task.clips.items() if split in there}
+        accounted = not differences(replace(task, clips=clips), tally(task, facts))
     names = [name for name, _ in task.classes]
     return {
         "classes": names,

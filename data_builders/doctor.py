@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(f"{cls.name} has no owners' files to examine")
         crop = crop_of(flags, cls, config)
         release, hashed = examine(cls, given, config, crop, workers=flags.workers)
-        found = {"dataset": f"{cls.name}/{config}", **report(release, crop)}
+        found = {"dataset": f"{cls.name}/{config}", **report(release, config, crop)}
         found["fingerprint"] = hashed
         print(show(found, everything=flags.all))
     except DatasetError as error:
@@ -78,13 +78,13 @@ def examine(
     return found, fingerprint(hashes.items(), crop.name if crop else "")
 
 
-def report(release: Release, crop: Crop | None) -> dict[str, object]:
+def report(release: Release, config: str, crop: Crop | None) -> dict[str, object]:
     """Everything the doctor knows, as plain JSON values: `describe` and sums.
 
     `sound`: nothing stops a build, and every task counts what is published or the
     difference is accounted for.
     """
-    found = describe(release, crop)
+    found = describe(release, config, crop)
     accounted = all(task["accounted"] for task in found["tasks"].values())
     return found | {
         "rows": len(release.rows),

@@ -38,6 +38,8 @@ NOTE: dict[str, str] = {
     "no_label": "clips without an emotion",
     "unlisted": "folders of clips that no table lists",
     "misplaced": "clips whose folder stands elsewhere than the table says",
+    "absent": "parts of the release that are not there",
+    "assumed": "values that the release does not state",
     "size": "clips whose frames differ in size",
     "centred": "clips without a face, kept with a centre crop",
 }

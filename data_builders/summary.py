@@ -12,7 +12,7 @@ from data_builders.release import KINDS, Finding, Release
 _SHOWN = 3  # findings of a kind that are printed; JSON files hold all
 
 
-def describe(release: Release, crop: Crop | None) -> dict[str, object]:
+def describe(release: Release, config: str, crop: Crop | None) -> dict[str, object]:
     """What the metadata say of a release, as plain JSON values.
 
     layout, table, table_version: what was read; crop: how faces are cut out; tasks: see
@@ -23,7 +23,7 @@ def describe(release: Release, crop: Crop | None) -> dict[str, object]:
         "table": release.table,
         "table_version": release.version,
         "crop": crop.name if crop else "",
-        "tasks": counts.report(release),
+        "tasks": counts.report(release, config),
         "findings": grouped(release.findings),
     }
 

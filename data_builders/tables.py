@@ -78,9 +78,15 @@ def read_cells(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def read_sheet(
-    path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
+    path: Path,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    sheet: str | None = None,
 ) -> Sheet:
     """The sheet that has all `columns`, its header anywhere in the first 40 rows.
+
+    `sheet`: its name, where several have these columns; None takes the first.
 
     A column is asked for by its name or, when it has several, by them joined with "|";
     the first is the key in the rows; `optional` columns are None where there are none.
@@ -88,6 +94,11 @@ def read_sheet(
     over. Raises DatasetError that names the missing columns.
     """
     sheets = read_cells(path)
+    if sheet is not None:
+        if sheet not in sheets:
+            names = ", ".join(sheets)
+            raise DatasetError(f"{path}: expected a sheet {sheet!r}, found {names}")
+        sheets = {sheet: sheets[sheet]}
     best: list[str] = list(columns)
     for name, cells in sheets.items():
         for at, titles in enumerate(cells[:40]):

@@ -29,7 +29,8 @@ class Task:
 
     `classes`: (class, its emotions) in label order; `dropped`: emotions left out;
     `excluded`: clips left out though their emotion belongs; `counts`: published clips
-    per class, by split, where they are known; `clips` and `subjects`: of each split.
+    per class, by split, where they are known; `clips` and `subjects`: of each split;
+    `configs`: the dataset's configs that these are of, () for all.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Task:
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     clips: Mapping[str, int] = field(default_factory=dict)
     subjects: Mapping[str, int] = field(default_factory=dict)
+    configs: tuple[str, ...] = ()
 
     @property
     def emotions(self) -> dict[str, str]:
@@ -54,6 +56,7 @@ def _one_split(
     *,
     dropped: tuple[str, ...] = (),
     excluded: tuple[str, ...] = (),
+    configs: tuple[str, ...] = (),
 ) -> Task:
     return Task(
         dataset=dataset,
@@ -63,6 +66,7 @@ def _one_split(
         counts={"clips": counts} if counts else {},
         clips={"clips": sum(counts)} if counts else {},
         subjects={"clips": subjects} if subjects else {},
+        configs=configs,
     )
 
 
@@ -164,9 +168,14 @@ TASKS: dict[str, Task] = {
         dropped=("", "others"),
         clips={"train": 1856, "test_a": 474, "test_b": 299},
         subjects={"train": 176, "test_a": 42, "test_b": 41},
+        configs=("ccac",),
     ),
     "smic_3class": _one_split(
-        "smic", _each("negative", "positive", "surprise"), (70, 51, 43), 16
+        "smic",
+        _each("negative", "positive", "surprise"),
+        (70, 51, 43),
+        16,
+        configs=("cropped", "raw"),
     ),
     "casme_sq_4class": _one_split(
         "casme_sq",

@@ -24,14 +24,14 @@ def counts_clip(row):
 
 
 def test_a_whole_release_counts_what_is_published(tmp_path):
-    for name, task in counts.report(release(tmp_path, "20190701")).items():
+    for name, task in counts.report(release(tmp_path, "20190701"), "cropped").items():
         assert task["equal"] and task["accounted"] and not task["explained"], name
         assert len(task["checksum"]) == 64
         assert "as published" in counts.line(name, task)
 
 
 def test_the_older_table_is_accounted_for_clip_by_clip(tmp_path):
-    found = counts.report(release(tmp_path, "20140508"))
+    found = counts.report(release(tmp_path, "20140508"), "cropped")
     task = found["casme2_3class"]
     assert not task["equal"] and task["accounted"]
     line = "clips: negative 99 instead of 96, surprise 25 instead of 28"
@@ -50,7 +50,7 @@ def test_clips_that_cannot_be_built_account_for_themselves(tmp_path):
     whole = release(tmp_path, "20190701")
     lost = next(clip for clip in whole.clips if clip.row.emotion == "happiness")
     finding = Finding("image", "t.xlsx, row 9", "unreadable", lost.row.clip)
-    found = counts.report(whole.without([finding]))
+    found = counts.report(whole.without([finding]), "cropped")
     task = found["casme2_5class"]
     assert task["accounted"] and not task["equal"]
     line = "clips: clips 248 instead of 249, happiness 31 instead of 32"
@@ -63,13 +63,15 @@ def test_what_nothing_accounts_for_is_said(tmp_path):
     rows = release(tmp_path, "20190701")
     first = next(row for row in rows.rows if row.emotion == "disgust")
     found = counts.report(
-        release(tmp_path, "20190701", **{first.clip: {"emotion": "happiness"}})
+        release(tmp_path, "20190701", **{first.clip: {"emotion": "happiness"}}),
+        "cropped",
     )
     assert not found["casme2_5class"]["accounted"]
     line = counts.line("casme2_5class", found["casme2_5class"])
     assert "NOT accounted for" in line
     found = counts.report(
-        release(tmp_path, "20190701", **{first.clip: {"emotion": "joy"}})
+        release(tmp_path, "20190701", **{first.clip: {"emotion": "joy"}}),
+        "cropped",
     )
     assert (
         "emotion 'joy' has no class in the task"

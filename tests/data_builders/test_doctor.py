@@ -32,8 +32,8 @@ def sound(monkeypatch):
     return doctor
 
 
-def published(release, crop):
-    found = ORIGINAL(release, crop)
+def published(release, config, crop):
+    found = ORIGINAL(release, config, crop)
     for task in found["tasks"].values():
         task["accounted"] = True
     return found

@@ -1,0 +1,252 @@
+"""The full release of DFME: its parts A to D, with the clips in folders of emotions.
+
+A clip is named sub0003-03a-01-anger-01-anger: subject, stimulus, number of the
+micro-expression, self report (also surprise+fear, sadness(happiness), unknown), part,
+label. A table of onset, apex and offset is read where there is one.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_builders.dfme.table import EMOTIONS
+from data_builders.files import DatasetError, find_tree, subfolders
+from data_builders.release import Finding, Row
+from data_builders.tables import (
+    cell_findings,
+    emotion_label,
+    integer,
+    is_empty,
+    read_cells,
+    read_sheet,
+    text,
+)
+from data_builders.trees import emotion_folders, named_folders, place, span
+
+TREES = {
+    "full": ("micro",),
+    "full_cropped": ("micro_static_aligned_croped", "micro_static_aligned_cropped"),
+}
+LABELS = (*EMOTIONS, "others")
+PARTS = (("A", ""), ("B", ""), ("C", ""), ("D", "500"), ("D", "200"))
+ASSUMED_FPS = 500.0
+COLUMNS = ("Filename", "OnsetFrame", "ApexFrame", "OffsetFrame")
+NAME = r"(sub[0-9]+)-[^-]+-[0-9]+-.+-[0-9]+-([a-z]+)"
+EXAMPLE = "sub0003-03a-01-anger-01-anger"
+_PART = re.compile("(ustc_mev[0-9]+)_part([a-d])(?:_.*?)?(?:_([0-9]+)fps)?", re.I)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of the release: `letter` A to D, `fps` "" where its name has none."""
+
+    letter: str
+    fps: str
+    edition: str
+    tree: Path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A clip's folder and what its place and name say."""
+
+    clip: str
+    subject: str
+    emotion: str
+    fps: float
+    path: Path
+
+
+def find_parts(manual_dir: Path, config: str) -> tuple[list[Part], list[Finding]]:
+    """The parts that lie in `manual_dir` or up to three folders below it.
+
+    Raises DatasetError when none has the tree of `config`.
+    """
+    parts: list[Part] = []
+    layer = [manual_dir]
+    for depth in range(4):
+        below: list[Path] = []
+        for folder in layer:
+            named = _PART.fullmatch(folder.name)
+            tree = find_tree(folder, TREES[config], depth=1) if named else None
+            if tree:
+                fps = named[3] or ""
+                parts.append(Part(named[2].upper(), fps, named[1], tree))
+            elif depth < 3:
+                below += subfolders(folder).values()
+        layer = below
+    if not parts:
+        raise DatasetError(
+            f"{manual_dir}: expected folders such as USTC_MEv4_partA_sub0001_sub0015/ "
+            f"with {TREES[config][0]}/anger/ and so on inside"
+        )
+    findings = []
+    for letter, fps in PARTS:
+        if not any(
+            p.letter == letter and (not fps or p.fps in ("", fps)) for p in parts
+        ):
+            rate = f" of {fps} fps" if fps else ""
+            said = f"expected part {letter}{rate} with {TREES[config][0]}/, found none"
+            findings.append(Finding("absent", str(manual_dir), said))
+    for part in parts:
+        if not part.fps:
+            said = f"no frame rate in the name of the folder; {ASSUMED_FPS:g} assumed"
+            findings.append(Finding("assumed", place(part.tree, manual_dir), said))
+    return parts, findings
+
+
+def find_clips(
+    parts: list[Part], manual_dir: Path
+) -> tuple[dict[str, Folder], list[Finding]]:
+    """Clip's name in lower case -> its folder, and what is none in a clip's place."""
+    clips: dict[str, Folder] = {}
+    findings: list[Finding] = []
+    for part in parts:
+        fps = float(part.fps or ASSUMED_FPS)
+        emotions, found = emotion_folders(part.tree, LABELS, manual_dir)
+        findings += found
+        for emotion, folder in emotions:
+            matched, found = named_folders(folder, NAME, manual_dir, example=EXAMPLE)
+            findings += found
+            for match, path in matched:
+                subject = match[1].lower()
+                clip = Folder(f"{subject}/{path.name}", subject, emotion, fps, path)
+                where = f"{place(path, manual_dir)}, clip {clip.clip}"
+                if emotion_label(match[2]) != emotion:
+                    said = f"its name says {match[2]}, its folder {folder.name}"
+                    findings.append(Finding("table", where, said, clip.clip))
+                elif (first := clips.setdefault(path.name.lower(), clip)) is not clip:
+                    said = f"expected each clip once; it is in {first.path} too"
+                    findings.append(Finding("twice", where, said, clip.clip))
+    return clips, findings
+
+
+def read_rows(
+    clips: dict[str, Folder], manual_dir: Path
+) -> tuple[list[Row], str, list[Finding]]:
+    """Rows, names of the tables read, and what is odd.
+
+    A clip that no table lists lasts from its first frame to its last, without apex.
+    """
+    rows: list[Row] = []
+    listed, names, findings = _tables(clips, manual_dir)
+    for name, clip in clips.items():
+        if name in listed:
+            row, found = _listed(clip, *listed[name])
+        else:
+            frames, found = span(clip.path, clip.clip, manual_dir)
+            where = place(clip.path, manual_dir)
+            row = _row(clip, where, frames[0], None, frames[1]) if frames else None
+            if names:
+                said = "not in the table; taken from its first frame to its last"
+                said_of = f"{where}, clip {clip.clip}"
+                findings.append(Finding("assumed", said_of, said, clip.clip))
+        rows += [row] if row else []
+        findings += found
+    return rows, ", ".join(names) or "folder names", findings
+
+
+def _tables(
+    clips: dict[str, Folder], manual_dir: Path
+) -> tuple[dict[str, tuple[str, dict]], list[str], list[Finding]]:
+    """Clip's name in lower case -> (where, cells), of every table that lists a clip."""
+    listed: dict[str, tuple[str, dict]] = {}
+    names, passed, findings = [], [], []
+    for path in _workbooks(manual_dir):
+        try:
+            read_cells(path)
+        except DatasetError as error:
+            findings.append(Finding("table", path.name, str(error)))
+            continue
+        try:
+            sheet = read_sheet(path, COLUMNS, optional=("Emotion", "Fps", "AU"))
+        except DatasetError as error:
+            passed.append(str(error))
+            continue
+        records = [(text(r["Filename"]).strip(), n, r) for n, r in sheet.rows]
+        if not any(name.lower() in clips for name, _, _ in records):
+            passed.append(f"{path}: no clip of the folders in its column Filename")
+            continue
+        names.append(path.name)
+        for name, number, record in records:
+            where = f"{sheet.where(number)}, clip {name}"
+            if name.lower() not in clips:
+                said = "expected a folder of its frames, found none"
+                findings.append(Finding("folder", where, said, name))
+            elif name.lower() in listed:
+                said = (
+                    f"expected each clip once; it is in {listed[name.lower()][0]} too"
+                )
+                clip = clips[name.lower()].clip
+                findings.append(Finding("twice", where, said, clip))
+            else:
+                listed[name.lower()] = sheet.where(number), record
+    if not names:
+        said = (
+            f"no table with the columns {', '.join(COLUMNS)} and these clips; each is "
+            "taken from its first frame to its last, without apex and AUs"
+        )
+        findings.append(Finding("absent", str(manual_dir), "; ".join([said, *passed])))
+    return listed, names, findings
+
+
+def _workbooks(manual_dir: Path) -> list[Path]:
+    """Workbooks in `manual_dir` and the folders in it."""
+    folders = [manual_dir, *subfolders(manual_dir).values()]
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() == ".xlsx" and not path.name.startswith((".", "~$"))
+    ]
+
+
+def _listed(
+    clip: Folder, where: str, record: dict[str, object]
+) -> tuple[Row | None, list[Finding]]:
+    found = cell_findings(
+        where, clip.clip, record, numbers=("OnsetFrame", "OffsetFrame"), aus="AU"
+    )
+
+    def say(column: str, expected: str) -> None:
+        place = f"{where}, clip {clip.clip!r}, column {column!r}"
+        said = f"expected {expected}, found {record[column]!r}"
+        found.append(Finding("table", place, said, clip.clip))
+
+    onset, apex, offset = (
+        integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
+    )
+    if onset is not None and offset is not None and offset < onset:
+        say("OffsetFrame", f"a frame number from {onset} on")
+    label = emotion_label(record["Emotion"])
+    if not is_empty(label) and label != clip.emotion:
+        say("Emotion", f"{clip.emotion} as in the folder")
+    rate = integer(record["Fps"])
+    if not is_empty(record["Fps"]) and not rate:
+        say("Fps", "frames per second")
+    if found:
+        return None, found
+    return _row(clip, where, onset, apex, offset, fps=rate, aus=record["AU"]), found
+
+
+def _row(
+    clip: Folder,
+    where: str,
+    onset: int,
+    apex: int | None,
+    offset: int,
+    *,
+    fps: int | None = None,
+    aus: object = None,
+) -> Row:
+    return Row(
+        where=where,
+        subject=clip.subject,
+        clip=clip.clip,
+        onset=onset,
+        apex=apex,
+        offset=offset,
+        fps=float(fps or clip.fps),
+        emotion=clip.emotion,
+        au_cell=text(aus),
+    )
