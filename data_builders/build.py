@@ -147,7 +147,8 @@ def _write_release(
     builder: ClipBuilder, given: Path, crop: Crop | None, workers: int, skip_bad: bool
 ) -> write.Contents:
     """Read what the owners handed out, write its clips and what is known of them."""
-    release = builder.read(given, builder.builder_config.name)
+    config = builder.builder_config.name
+    release = builder.read(given, config)
     if not skip_bad or not release.clips:
         refuse(builder.name, release.findings)
         _some(release, given)
@@ -169,9 +170,7 @@ def _write_release(
     )
     release = release.without(odd)
     _some(release, given)
-    return write.finish(
-        builder.info, describe(release, builder.builder_config.name, crop)
-    )
+    return write.finish(builder.info, describe(release, config, crop))
 
 
 def _some(release: Release, given: Path) -> None:

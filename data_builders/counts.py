@@ -101,9 +101,7 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
     if differ:
         there = {row.split for row in release.rows}
         explained, facts = _explain(task, release, built)
-        explained += [
-            f"{split}: not there" for split in task.clips if split not in there
-        ]
+        explained += [f"{name}: not there" for name in task.clips if name not in there]
         clips = {split: n for split, n in task.clips.items() if split in there}
         accounted = not differences(replace(task, clips=clips), tally(task, facts))
     names = [name for name, _ in task.classes]

@@ -1,4 +1,4 @@
-"""Every dataset as its owners ship it, in miniature: tree and table to a result card."""
+"""Every dataset as its owners ship it, in miniature: from tree to result card."""
 
 import importlib
 

@@ -64,7 +64,7 @@ def test_the_same_files_have_the_same_fingerprint(manual, tmp_path, capsys):
 
 
 def test_unknown_datasets_are_answered_with_the_known(tmp_path, capsys):
-    for name in ("casme3", "casme2/small"):
+    for name in ("casme9", "casme2/small"):
         assert build.main([f"--dataset={name}", f"--data_dir={tmp_path}"]) == 1
         shown = capsys.readouterr().err
         assert repr(name) in shown and "casme2/cropped\n" in shown

@@ -4,23 +4,17 @@ import dataclasses
 
 import pytest
 
-from configs import common
+from configs import casme3_4class, common
 from data_builders import counts, tasks
-from data_builders.release import Finding, Release
+from data_builders.release import Clip, Finding, Release
 from tests.data_builders.test_casme2 import full_table, published
 
 
 def release(tmp_path, version, **changes):
     rows, _ = full_table(tmp_path / "t.xlsx", version, published(version))
     rows = [dataclasses.replace(row, **changes.get(row.clip, {})) for row in rows]
-    clips = tuple(counts_clip(row) for row in rows)
+    clips = tuple(Clip(row, {}) for row in rows)
     return Release("casme2", "tree", "t.xlsx", version, tuple(rows), clips)
-
-
-def counts_clip(row):
-    from data_builders.release import Clip
-
-    return Clip(row, {})
 
 
 def test_a_whole_release_counts_what_is_published(tmp_path):
@@ -80,10 +74,11 @@ def test_what_nothing_accounts_for_is_said(tmp_path):
 
 
 def test_the_checksum_is_of_clips_and_classes(tmp_path):
-    facts = [("clips", "s1", "casme2/s1/a", "disgust"), ("clips", "s1", "b", "fear")]
+    clip = ("clips", "s1", "casme2/s1/a", "disgust")
+    facts = [clip, ("clips", "s1", "casme2/s1/b", "surprise")]
     three, five = (tasks.TASKS[f"casme2_{n}class"] for n in (3, 5))
     assert counts.tally(three, facts).counts == {
-        "clips": {"negative": 2, "positive": 0, "surprise": 0}
+        "clips": {"negative": 1, "positive": 0, "surprise": 1}
     }
     assert counts.tally(five, facts).counts["clips"]["disgust"] == 1
     checksums = {
@@ -91,7 +86,7 @@ def test_the_checksum_is_of_clips_and_classes(tmp_path):
         for task in (three, five)
         for some in (facts, facts[:1])
     }
-    assert len(checksums) == 4
+    assert len(checksums) == 4  # the task, and the clips
     assert counts.tally(three, facts[::-1]).checksum == (
         counts.tally(three, facts).checksum
     )
@@ -140,8 +135,6 @@ def test_published_sizes(name):
 
 
 def test_a_config_takes_any_task_of_its_dataset():
-    from configs import casme3_4class
-
     config = casme3_4class.get_config("task=casme3_4class_released,recipe=released")
     assert config.name == config.data.task == "casme3_4class_released"
     assert len(config.data.excluded) == 3

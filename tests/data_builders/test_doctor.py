@@ -89,7 +89,8 @@ def test_everything_odd_is_reported(manual, capsys, monkeypatch, tmp_path):
     shown = capsys.readouterr().out
     found = json.loads(report.read_text())["findings"]
     assert set(found) == {
-        *("missing", "size", "image", "unknown_au", "extra", "folder", "apex_missing"),
+        *("missing", "size", "image", "unknown_au", "extra", "folder", "short"),
+        "apex_missing",
     }
     assert "28x34, 50x60" in shown
     assert "AU cell '4+99': no code 99; kept" in shown
