@@ -112,6 +112,7 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
             for split, counts in task.counts.items()
         },
         "published_clips": dict(task.clips),
+        "published_subjects": dict(task.subjects),
         **asdict(found),
         "unknown": list(found.unknown),
         "differences": differ,
@@ -121,20 +122,49 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
     }
 
 
-def line(name: str, task: Mapping[str, Mapping]) -> str:
-    """One line on a task of `report`: counts, and how they compare with the paper's."""
-    parts = []
-    for split, counts in task["counts"].items():
-        listed = ", ".join(f"{c} {n}" for c, n in counts.items())
-        parts.append(f"{split} {sum(counts.values())} ({listed})")
-    if not task["published_clips"]:
-        verdict = "no published counts"
-    elif task["equal"]:
-        verdict = "as published"
-    else:
-        known = "accounted for" if task["accounted"] else "NOT accounted for"
-        verdict = f"differs from what is published, {known}"
-    return f"{name}: {'; '.join(parts) or 'no clip'}: {verdict}"
+def table(tasks: Mapping[str, Mapping]) -> list[str]:
+    """Lines of a table of what `report` counted: "found/published" where they differ.
+
+    The verdict is "as published", "accounted for" (the clips follow, each with its
+    reason), "DIFFERS", or "-" without published counts.
+    """
+    rows = [("task", "split", "clips", "subjects", "verdict", "classes")]
+    for name, task in tasks.items():
+        verdict = "as published" if task["equal"] else "accounted for"
+        verdict = verdict if task["accounted"] else "DIFFERS"
+        verdict = verdict if task["published_clips"] else "-"
+        for split in sorted({*task["counts"], *task["published_clips"]}):
+            found = task["counts"].get(split, dict.fromkeys(task["classes"], 0))
+            wanted = task["published"].get(split, found)
+            clips = sum(found.values())
+            subjects = task["subjects"].get(split, 0)
+            rows.append(
+                (
+                    name,
+                    split,
+                    _pair(clips, task["published_clips"].get(split, clips)),
+                    _pair(subjects, task["published_subjects"].get(split, subjects)),
+                    verdict,
+                    ", ".join(f"{c} {_pair(n, wanted[c])}" for c, n in found.items()),
+                )
+            )
+            name = verdict = ""
+        remarks = [
+            *task["explained"],
+            *(f"no class for {e!r}" for e in task["unknown"]),
+        ]
+        rows += [("", "", "", "", "", remark) for remark in remarks]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return [
+        "  ".join(
+            (*(c.ljust(w) for c, w in zip(row[:5], widths, strict=True)), row[5])
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _pair(found: int, published: int) -> str:
+    return str(found) if found == published else f"{found}/{published}"
 
 
 def _facts(release: Release) -> list[ClipFacts]:

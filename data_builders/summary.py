@@ -42,14 +42,11 @@ def lines(found: Mapping[str, object], *, everything: bool = False) -> list[str]
     """Lines for what `describe` holds; a few findings of each kind, or `everything`."""
     shown = [
         f"layout       {found['layout']}",
-        f"table        {found['table']} {found['table_version']}".rstrip(),
+        f"table        {found['table']} ({found['table_version'] or 'one version'})",
         f"faces        {found['crop'] or 'pictures as they are'}",
         "",
     ]
-    for name, task in found["tasks"].items():
-        shown.append(counts.line(name, task))
-        shown += [f"  {text}" for text in (*task["differences"], *task["explained"])]
-    shown.append("")
+    shown += [*counts.table(found["tasks"]), ""]
     for kind, odd in found["findings"].items():
         few = odd if everything else odd[:_SHOWN]
         shown.append(f"{len(odd):6} {KINDS[kind]}")

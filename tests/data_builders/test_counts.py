@@ -21,7 +21,7 @@ def test_a_whole_release_counts_what_is_published(tmp_path):
     for name, task in counts.report(release(tmp_path, "20190701"), "cropped").items():
         assert task["equal"] and task["accounted"] and not task["explained"], name
         assert len(task["checksum"]) == 64
-        assert "as published" in counts.line(name, task)
+        assert "as published" in counts.table({name: task})[1]
 
 
 def test_the_older_table_is_accounted_for_clip_by_clip(tmp_path):
@@ -37,7 +37,9 @@ def test_the_older_table_is_accounted_for_clip_by_clip(tmp_path):
     assert found["casme2_3class_megc2019"]["equal"]
     five = found["casme2_5class"]
     assert five["accounted"] and len(five["explained"]) == 3
-    assert "accounted for" in counts.line("casme2_5class", five)
+    shown = counts.table({"casme2_5class": five})
+    assert "246/249" in shown[1] and "surprise 25/28" in shown[1]
+    assert "accounted for" in shown[1] and "sub24/EP07_01" in shown[2]
 
 
 def test_clips_that_cannot_be_built_account_for_themselves(tmp_path):
@@ -61,8 +63,7 @@ def test_what_nothing_accounts_for_is_said(tmp_path):
         "cropped",
     )
     assert not found["casme2_5class"]["accounted"]
-    line = counts.line("casme2_5class", found["casme2_5class"])
-    assert "NOT accounted for" in line
+    assert "DIFFERS" in counts.table({"five": found["casme2_5class"]})[1]
     found = counts.report(
         release(tmp_path, "20190701", **{first.clip: {"emotion": "joy"}}),
         "cropped",

@@ -48,7 +48,7 @@ def test_a_sound_dataset(manual, capsys, monkeypatch, tmp_path):
     assert run(manual, f"--json={tmp_path / 'report.json'}") == 0
     shown = capsys.readouterr().out
     assert "layout       Cropped/ (cropped)\n" in shown
-    assert f"table        {TABLE} 20190701\n" in shown
+    assert f"table        {TABLE} (20190701)\n" in shown
     assert "clips        6\n" in shown and "subjects     2\n" in shown
     assert "2 clips without an apex" in shown
     assert shown.endswith("sound: it can be built as published\n")
@@ -68,8 +68,8 @@ def test_a_sound_dataset(manual, capsys, monkeypatch, tmp_path):
 def test_a_part_of_a_dataset_is_not_the_published_one(manual, capsys):
     assert run(manual) == 1
     shown = capsys.readouterr().out
-    assert "casme2_5class: clips 6 (" in shown
-    assert "clips 6 instead of 249" in shown and "NOT accounted for" in shown
+    assert "casme2_5class           clips  6/249  2/26" in shown
+    assert "disgust 1/63, happiness 1/32" in shown and "DIFFERS" in shown
     assert "NOT sound" in shown
 
 
