@@ -147,7 +147,7 @@ def test_configs_import_nothing_but_the_class_map_table():
 
 def test_builders_import_facs_and_faces_only():
     for path in MODULES["data_builders"].values():
-        assert own(path) <= {"facs", "files", "data.faces", "data.sampling"}, path
+        assert own(path) <= {"facs", "files", "data.faces"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 
 
