@@ -145,9 +145,9 @@ def test_configs_import_nothing_but_the_class_map_table():
     assert top(imports(MODULES["data_builders"]["tasks"])) <= standard
 
 
-def test_builders_import_facs_and_faces_only():
+def test_builders_import_facs_faces_and_sampling_only():
     for path in MODULES["data_builders"].values():
-        assert own(path) <= {"facs", "files", "data.faces"}, path
+        assert own(path) <= {"facs", "files", "data.faces", "data.sampling"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 
 
