@@ -211,6 +211,10 @@ def damage(manual, name):
         frames[2].rename(away)
         frames[2].symlink_to(away)
         return f"{frames[2]}: leads out of the dataset's folder"
+    if name == "twice":
+        table = manual / "CASME2-coding-20190701.xlsx"
+        edit_table(table, 3, "Filename", clips[0].name)
+        return "expected each clip once"
     for frame in frames:
         frame.unlink()
     return "found 0 of them"
@@ -230,7 +234,7 @@ def aligned(monkeypatch):
     monkeypatch.setattr(faces, "DlibLandmarks", Everywhere)
 
 
-@pytest.mark.parametrize("name", ["corrupt", "truncated", "outside", "empty"])
+@pytest.mark.parametrize("name", ["corrupt", "truncated", "outside", "empty", "twice"])
 def test_a_bad_clip_stops_the_build_or_is_left_out(
     manual, tmp_path, capsys, monkeypatch, name
 ):
