@@ -5,12 +5,12 @@ behind them. Nothing bears the dataset's name before all of it is there.
 """
 
 import collections
+import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -36,7 +36,7 @@ class Encoded(tfds.decode.SkipDecoding):
         return batch
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Job:
     """Work on a clip: its split, its full name, and what does it.
 
@@ -62,7 +62,7 @@ def write(
     Returns what is odd in the pictures. A clip that cannot be made is left out with
     `skip_bad`; else all jobs are tried, and DatasetError lists those that fail.
     """
-    done = _resume(info, jobs, identity)
+    done, findings = _resume(info, jobs, identity)
     place = {job.clip: index for index, job in enumerate(jobs)}
     last = max((place[clip] for clip in done), default=-1)
     if done:
@@ -70,10 +70,9 @@ def write(
     todo = [job for index, job in enumerate(jobs) if index > last]
     # Those before it that have no record could not be made; hear again why.
     left_out = [job for job in jobs[: last + 1] if job.clip not in done]
-    findings: list[Finding] = []
     failed = False
     splits = sorted({job.split for job in jobs})
-    shards = _Shards(info, splits, identity=identity, resumed=bool(done))
+    shards = _Shards(info, splits, findings, identity=identity, resumed=bool(done))
     with progress(len(jobs), info.full_name, initial=len(done)) as bar:
         for job, made in in_order(left_out + todo, workers):
             bar.update()
@@ -142,7 +141,7 @@ def read_back(folder: Path) -> Iterator[Example]:
             yield source[index]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Contents:
     """What a dataset's records hold: clips by emotion, and two identities.
 
@@ -182,42 +181,51 @@ def contents(folder: Path, crop: str = "") -> Contents:
 
 def _resume(
     info: tfds.core.DatasetInfo, jobs: Sequence[Job], identity: str
-) -> set[str]:
-    """Clips in the whole shards of an earlier try; an unlike one is removed."""
+) -> tuple[set[str], list[Finding]]:
+    """Clips in the whole shards of an earlier try, and what was odd in them.
+
+    What is left of a try with another identity is removed.
+    """
     folder = Path(info.data_dir)
     done: set[str] = set()
+    findings: list[Finding] = []
     try:
         kept = json.loads((folder / _KEPT).read_text())
         if kept["identity"] == identity:
             for name, text in kept["files"].items():
                 (folder / name).write_text(text)
             done = {record["clip"].decode() for record in read_back(folder)}
+            findings = [Finding(**found) for found in kept["findings"]]
     except Exception as error:  # JSON, array_record and TFDS each have their own
         if folder.exists():
             print(f"{info.full_name}: an earlier try cannot be read ({error})")
         done = set()
     if not done or not done <= {job.clip for job in jobs}:
-        done = set()
+        done, findings = set(), []
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    return done
+    there = {clip.partition("/")[2] for clip in done}
+    return done, [finding for finding in findings if finding.clip in there]
 
 
 class _Shards:
     """TFDS's sequential writer, fed in groups.
 
-    It rewrites its metadata in place: after every shard a copy is kept in one file.
+    It rewrites its metadata in place: after every shard a copy is kept in one file,
+    with the findings so far.
     """
 
     def __init__(
         self,
         info: tfds.core.DatasetInfo,
         splits: Sequence[str],
+        findings: list[Finding],
         *,
         identity: str,
         resumed: bool,
     ):
         self.info = info
+        self.findings = findings
         self.identity = identity
         self.writer = tfds.core.SequentialWriter(
             info, SHARD, overwrite=not resumed, file_format="array_record"
@@ -256,7 +264,8 @@ class _Shards:
         folder = Path(self.info.data_dir)
         names = [p for p in folder.glob("*.json") if p.name != _KEPT]
         files = {path.name: path.read_text() for path in names}
-        kept = {"identity": self.identity, "files": files}
+        findings = [dataclasses.asdict(finding) for finding in self.findings]
+        kept = {"identity": self.identity, "files": files, "findings": findings}
         write_atomically(folder / _KEPT, json.dumps(kept).encode())
 
 

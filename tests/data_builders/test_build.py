@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import json
 import os
 import pathlib
 import subprocess
@@ -151,10 +152,35 @@ def test_after_a_kill_or_a_full_disk_nothing_looks_whole(
     assert prints[1].split()[:3] == prints[2].split()[:3]  # and the records' hash
 
 
+def landmarks_csv(manual):
+    """Five points for every clip, in a table of their own."""
+    columns = [f"{name}_{axis}" for name in FIVE for axis in "xy"]
+    lines = [",".join(["clip", *columns])]
+    for folder in sorted((manual / "Cropped").glob("*/EP*")):
+        points = ",".join(f"{x},{y}" for x, y in FIVE.values())
+        lines.append(f"{folder.parent.name}/{folder.name},{points}")
+    path = manual.parent / "landmarks.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+FIVE = {
+    "left_eye": (9, 13),
+    "right_eye": (19, 13),
+    "nose": (14, 20),
+    "mouth_left": (10, 26),
+    "mouth_right": (18, 26),
+}
+
+
 def test_a_killed_build_goes_on_where_it_was(manual, tmp_path, monkeypatch, capsys):
     data = tmp_path / "data"
-    flags = ["--dataset=casme2", f"--manual_dir={manual}", f"--data_dir={data}"]
-    assert start(KILLED, *flags).returncode == -9
+    first = sorted((manual / "Cropped" / "sub01").glob("EP*"))[0]
+    image = next(first.glob("*.jpg"))  # in the first shard: a frame of another size
+    cv2.imwrite(str(image), cv2.resize(cv2.imread(str(image)), (40, 40)))
+    faces_of = ["--faces=csv", f"--landmarks={landmarks_csv(manual)}", "--size=32"]
+    flags = [f"--manual_dir={manual}", f"--data_dir={data}", *faces_of]
+    assert start(KILLED, "--dataset=casme2", *flags).returncode == -9
     made = []
     make = build.make
 
@@ -163,20 +189,25 @@ def test_a_killed_build_goes_on_where_it_was(manual, tmp_path, monkeypatch, caps
         return make(dataset, clip, crop)
 
     monkeypatch.setattr(build, "make", counted)
-    assert run(manual, data) == 0
+    assert run(manual, data, *faces_of) == 0
     assert "2 of 6 clips are there already" in capsys.readouterr().out
     assert len(made) == 4
     folder = data / "casme2" / "cropped" / "1.1.0"
     names = [record["clip"] for record in write.read_back(folder)]
     assert names == sorted(names) and len(names) == 6
+    at_once = tmp_path / "at once"
+    assert run(manual, at_once, *faces_of) == 0
+    metadata = folder / "metadata.json"
+    whole = json.loads((at_once / metadata.relative_to(data)).read_text())
+    assert json.loads(metadata.read_text()) == whole
+    assert [found["clip"] for found in whole["findings"]["size"]] == ["sub01/EP01_2"]
 
     # What was kept belongs to other files: begun anew.
     (data / "casme2").rename(tmp_path / "elsewhere")
-    assert start(KILLED, *flags).returncode == -9
-    path = next((manual / "Cropped").rglob("*.jpg"))
-    path.write_bytes(path.read_bytes())
+    assert start(KILLED, "--dataset=casme2", *flags).returncode == -9
+    image.write_bytes(image.read_bytes())
     made.clear()
-    assert run(manual, data) == 0
+    assert run(manual, data, *faces_of) == 0
     assert len(made) == 6
 
 
