@@ -33,7 +33,7 @@ from data_builders.dfme.builder import Dfme
 from data_builders.examples import Crop, make
 from data_builders.fourdme.builder import Fourdme
 from data_builders.mmew.builder import Mmew
-from data_builders.options import add_face_flags, crop_of
+from data_builders.options import add_face_flags, crop_of, positive
 from data_builders.release import DatasetError, Finding, Release, refuse
 from data_builders.samm.builder import Samm
 from data_builders.smic.builder import Smic
@@ -116,6 +116,10 @@ def build(
         return built
     given = folder_of_owners(cls, manual_dir)
     with _staging(data_dir, f"{cls.name}-{config}") as staging:
+        replaced = staging / "replaced"
+        if replaced.exists() and not folder.exists():  # killed between two renames
+            replaced.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
         builder = cls(data_dir=staging, config=config, file_format="array_record")
         try:
             if given is None:
@@ -123,12 +127,15 @@ def build(
             else:
                 found = _write_release(builder, given, crop, workers, skip_bad)
         except DatasetError as error:
-            shutil.rmtree(staging)
+            # What an earlier, stopped build left there stays: write() removes it.
+            if not Path(builder.data_path).exists():
+                shutil.rmtree(staging)
             raise DatasetError(
                 f"{error}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             ) from error
         except (OSError, RuntimeError) as error:
-            if not any(os.strerror(code) in str(error) for code in _FULL):
+            full = getattr(error, "errno", None) in _FULL
+            if not full and not any(os.strerror(n) in str(error) for n in _FULL):
                 raise
             free = shutil.disk_usage(data_dir).free / 2**30
             raise DatasetError(
@@ -202,7 +209,7 @@ def _identity(release: Release, crop: Crop | None) -> str:
         for number, path in clip.files.items():
             stat = path.stat()
             line = f"{number} {path} {stat.st_size} {stat.st_mtime_ns}\n"
-            digest.update(line.encode())
+            digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 
@@ -229,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--overwrite", action="store_true", help="replace if built")
     parser.add_argument(
-        "--workers", type=int, default=WORKERS, help="threads (default: one per core)"
+        "--workers", type=positive, default=WORKERS, help="threads (default: one per core)"
     )
     parser.add_argument(
         "--skip_bad",
@@ -288,7 +295,6 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
                 f"{data_dir}: another build of {label} is running"
             ) from error
         staging = data_dir / f".incomplete-{label}"
-        shutil.rmtree(staging / "replaced", ignore_errors=True)
         staging.mkdir(exist_ok=True)
         yield staging
 

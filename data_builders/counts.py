@@ -99,7 +99,8 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
     differ = differences(task, found)
     explained, accounted = [], True
     if differ:
-        there = {row.split for row in release.rows}
+        # A split may be absent where others are there; nothing at all is no dataset.
+        there = {row.split for row in release.rows} or set(task.clips)
         explained, facts = _explain(task, release, built)
         explained += [f"{name}: not there" for name in task.clips if name not in there]
         clips = {split: n for split, n in task.clips.items() if split in there}

@@ -16,7 +16,7 @@ from data_builders.annotations import fingerprint, full_name
 from data_builders.base import ClipBuilder
 from data_builders.build import WORKERS, find, folder_of_owners, known
 from data_builders.examples import Crop, inspect
-from data_builders.options import add_face_flags, crop_of
+from data_builders.options import add_face_flags, crop_of, positive
 from data_builders.release import DatasetError, Release
 from data_builders.summary import describe, lines
 from merclip_jax.files import write_atomically
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         found = {"dataset": flags.dataset, "sound": False, "error": str(error)}
     if flags.json:
-        write_atomically(flags.json, json.dumps(found, indent=1).encode())
+        write_atomically(flags.json.expanduser(), json.dumps(found, indent=1).encode())
     return 0 if found["sound"] else 1
 
 
@@ -91,7 +91,9 @@ def report(release: Release, config: str, crop: Crop | None) -> dict[str, object
         "clips": len(release.clips),
         "subjects": len({clip.row.subject for clip in release.clips}),
         "frames": sum(len(clip.files) for clip in release.clips),
-        "sound": accounted and not any(f.stops for f in release.findings),
+        "sound": bool(release.clips)
+        and accounted
+        and not any(f.stops for f in release.findings),
     }
 
 
@@ -127,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="also write the report to this file")
     parser.add_argument("--all", action="store_true", help="list every finding")
     parser.add_argument(
-        "--workers", type=int, default=WORKERS, help="threads (default: one per core)"
+        "--workers", type=positive, default=WORKERS, help="threads (default: one per core)"
     )
     add_face_flags(parser)
     return parser

@@ -74,7 +74,9 @@ def make(
     files = _read(clip)
     facts = _facts(dataset, clip)
     if crop is None:
-        return clip_example(frames=list(files.values()), **facts), []
+        sizes = {_decode(clip, n, data).shape[:2] for n, data in files.items()}
+        findings = [_sizes(clip, sizes)] if len(sizes) > 1 else []
+        return clip_example(frames=list(files.values()), **facts), findings
     frames, landmarks, findings = _aligned(clip, files, crop)
     hashes = [hashlib.sha256(data).digest() for data in files.values()]
     made = clip_example(frames=frames, landmarks=landmarks, files=hashes, **facts)
@@ -94,9 +96,13 @@ def inspect(
         hashes.append(hashlib.sha256(data).digest())
         try:
             image = _decode(clip, number, data)
-            if index == 0 and crop and _points(clip, image, crop.landmarks) is None:
-                kind = "centred" if crop.centred else "face"
-                findings.append(_no_face(clip, kind, crop.landmarks))
+            if index == 0 and crop:
+                landmarks = _points(clip, image, crop.landmarks)
+                if landmarks is not None:
+                    _matrix(clip, landmarks, crop)
+                else:
+                    kind = "centred" if crop.centred else "face"
+                    findings.append(_no_face(clip, kind, crop.landmarks))
         except ClipError as error:
             findings.append(error.finding)
             continue

@@ -41,6 +41,8 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         path = folder / entry.name
         if entry.is_symlink():
             check_inside(path, root)
+        if not entry.is_file():
+            raise DatasetError(f"{path}: expected a picture, found none")
         digits = _NUMBER.findall(stem)
         if not digits:
             raise DatasetError(f"{path}: expected a frame number in the file name")
@@ -53,7 +55,11 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
 
 def check_inside(path: Path, root: Path | None) -> None:
     """Raise OutsideError when a path leads out of `root`."""
-    if root is not None and not path.resolve().is_relative_to(root):
+    try:
+        outside = root is not None and not path.resolve().is_relative_to(root)
+    except RuntimeError:  # a link to itself; OSError from Python 3.13 on
+        raise DatasetError(f"{path}: a link that leads back to itself") from None
+    if outside:
         raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
 
 

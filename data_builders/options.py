@@ -11,6 +11,14 @@ from merclip_jax.data import faces
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def add_face_flags(parser: argparse.ArgumentParser) -> None:
     """Add --faces, --landmarks, --yunet_model, --size, --margin, --centre_crop."""
     group = parser.add_argument_group("faces")
@@ -77,6 +85,6 @@ def crop_of(
     if landmarks is None:
         return None
     size = cls.SIZE if flags.size is None else flags.size
-    if size < 16 or flags.margin <= 0:
-        raise DatasetError("--size must be 16 or more, --margin above 0")
+    if not (16 <= size <= 2048 and 0 < flags.margin <= 100):
+        raise DatasetError("--size must be 16..2048, --margin above 0, up to 100")
     return Crop(landmarks, size, flags.margin, flags.centre_crop)

@@ -134,9 +134,9 @@ def in_order(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Made | Fi
 def read_back(folder: Path) -> Iterator[Example]:
     """All records of a built dataset, frames as encoded bytes, by split and order."""
     builder = tfds.builder_from_directory(folder)
-    splits = builder.as_data_source(decoders={"frames": Encoded()})
-    for name in sorted(splits):
-        source = splits[name]
+    # TFDS cannot open a split without a shard: one that a stopped build had not begun.
+    for name in sorted(s.name for s in builder.info.splits.values() if s.num_shards):
+        source = builder.as_data_source(name, decoders={"frames": Encoded()})
         for index in range(len(source)):
             yield source[index]
 
@@ -276,6 +276,9 @@ def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents
     """
     folder = Path(info.data_dir)
     found = contents(folder, str(metadata.get("crop", "")))
+    info.set_splits(
+        tfds.core.splits.SplitDict([s for s in info.splits.values() if s.num_shards])
+    )
     info.metadata.update(metadata)
     info.metadata.update(fingerprint=found.fingerprint, records=found.records)
     info.write_to_directory(folder)
