@@ -142,10 +142,7 @@ def build(
                 f"{data_dir}: the disk is full ({free:.2f} GiB free). Make room and "
                 "type the same command: it goes on; or give another --data_dir"
             ) from error
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            folder.rename(staging / "replaced")
-        Path(builder.data_path).rename(folder)
+        write.publish(Path(builder.data_path), folder, staging / "replaced")
         shutil.rmtree(staging)
     return Built(folder, found)
 
@@ -205,7 +202,7 @@ def _identity(release: Release, crop: Crop | None) -> str:
     """SHA-256 of all that the records depend on; of files their size and time."""
     digest = hashlib.sha256((crop.name if crop else "").encode())
     for clip in release.clips:
-        digest.update(repr(clip.row).encode())
+        digest.update(f"{clip.row} {clip.position}".encode())
         for number, path in clip.files.items():
             stat = path.stat()
             line = f"{number} {path} {stat.st_size} {stat.st_mtime_ns}\n"
@@ -236,7 +233,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--overwrite", action="store_true", help="replace if built")
     parser.add_argument(
-        "--workers", type=positive, default=WORKERS, help="threads (default: one per core)"
+        "--workers",
+        type=positive,
+        default=WORKERS,
+        help="threads (default: one per core)",
     )
     parser.add_argument(
         "--skip_bad",
@@ -286,8 +286,12 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
 
     What a stopped build left there is found again by the next build of the same name.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with open(data_dir / f".{label}.lock", "w") as lock:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = open(data_dir / f".{label}.lock", "w")
+    except OSError as error:
+        raise DatasetError(f"--data_dir={data_dir}: {error.strerror}") from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

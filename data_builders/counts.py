@@ -190,7 +190,13 @@ def _explain(
     clips, emotion, why = _OTHER_TABLE.get(
         (release.dataset, release.version), ((), "", "")
     )
-    lines, facts = [], []
+    listed = {row.clip for row in release.rows}
+    lines = [
+        f"{clip}: {reason}"
+        for clip, reason in reasons.items()
+        if clip and clip not in listed  # a row that cannot be read: no emotion to count
+    ]
+    facts = []
     for split, subject, full, label in _facts(release):
         clip = full.removeprefix(f"{release.dataset}/")
         relabelled = emotion if full in clips else label

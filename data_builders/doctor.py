@@ -23,11 +23,14 @@ from merclip_jax.files import write_atomically
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 can be built as published, 1 cannot, 2 wrong usage.
+    """Exit status: 0 it can be built, 1 it cannot, 2 wrong usage, 130 stopped.
 
     1 also where a task's counts differ from the published ones unaccounted for.
     """
-    flags = _parser().parse_args(argv)
+    parser = _parser()
+    flags = parser.parse_args(argv)
+    if flags.json and not flags.json.expanduser().parent.is_dir():
+        parser.error(f"--json={flags.json}: its folder does not exist")
     try:
         cls, config = find(flags.dataset)
         given = folder_of_owners(cls, flags.manual_dir)
@@ -41,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         found = {"dataset": flags.dataset, "sound": False, "error": str(error)}
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     if flags.json:
         write_atomically(flags.json.expanduser(), json.dumps(found, indent=1).encode())
     return 0 if found["sound"] else 1
@@ -100,6 +106,8 @@ def report(release: Release, config: str, crop: Crop | None) -> dict[str, object
 def show(found: dict[str, object], *, everything: bool = False) -> str:
     """The report as text; of each kind of finding a few, or `everything`."""
     verdict = "sound: it can be built as published"
+    if not all(task["equal"] for task in found["tasks"].values()):
+        verdict = "sound: it can be built, but is not all that is published"
     if not found["sound"]:
         verdict = "NOT sound: see above what stops a build or is not accounted for"
     return "\n".join(
@@ -129,7 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="also write the report to this file")
     parser.add_argument("--all", action="store_true", help="list every finding")
     parser.add_argument(
-        "--workers", type=positive, default=WORKERS, help="threads (default: one per core)"
+        "--workers",
+        type=positive,
+        default=WORKERS,
+        help="threads (default: one per core)",
     )
     add_face_flags(parser)
     return parser

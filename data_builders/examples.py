@@ -52,7 +52,7 @@ class Crop:
     def name(self) -> str:
         """All that the stored pictures depend on beside the files."""
         kept = ", centre where no face" if self.centred else ""
-        return f"{self.landmarks.name}, {self.size} px, margin {self.margin:g}{kept}"
+        return f"{self.landmarks.name}, {self.size} px, margin {self.margin}{kept}"
 
 
 class ClipError(Exception):
@@ -91,15 +91,15 @@ def inspect(
     Nothing is cut or kept; what `make` would raise is among the findings.
     """
     findings, sizes, hashes = [], set(), []
-    for index, (number, path) in enumerate(clip.files.items()):
-        data = path.read_bytes()
-        hashes.append(hashlib.sha256(data).digest())
+    for index, number in enumerate(clip.files):
         try:
+            data = _bytes(clip, number)
+            hashes.append(hashlib.sha256(data).digest())
             image = _decode(clip, number, data)
             if index == 0 and crop:
                 landmarks = _points(clip, image, crop.landmarks)
                 if landmarks is not None:
-                    _matrix(clip, landmarks, crop)
+                    _matrix(clip, image, landmarks, crop)
                 else:
                     kind = "centred" if crop.centred else "face"
                     findings.append(_no_face(clip, kind, crop.landmarks))
@@ -113,11 +113,18 @@ def inspect(
 
 
 def _read(clip: Clip) -> dict[int, bytes]:
-    files = {number: path.read_bytes() for number, path in clip.files.items()}
+    files = {number: _bytes(clip, number) for number in clip.files}
     for number, data in files.items():
         if not is_whole(data):
             _fail(clip, number, "expected a whole jpg, png or bmp")
     return files
+
+
+def _bytes(clip: Clip, number: int) -> bytes:
+    try:
+        return clip.files[number].read_bytes()
+    except OSError as error:
+        _fail(clip, number, f"expected a readable file ({error.strerror})")
 
 
 def _facts(dataset: str, clip: Clip) -> dict[str, object]:
@@ -155,7 +162,7 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
         if matrix is None:
             landmarks = _points(clip, image, crop.landmarks)
             if landmarks is not None:
-                matrix = _matrix(clip, landmarks, crop)
+                matrix = _matrix(clip, image, landmarks, crop)
                 landmarks = faces.transform_points(matrix, landmarks)
             elif crop.centred:
                 matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
@@ -169,8 +176,15 @@ def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
     return frames, landmarks, findings
 
 
-def _matrix(clip: Clip, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
+def _matrix(
+    clip: Clip, image: np.ndarray, landmarks: np.ndarray, crop: Crop
+) -> np.ndarray:
     try:
+        x, y = faces.five_points(landmarks).mean(0)
+        if not (0 <= x < image.shape[1] and 0 <= y < image.shape[0]):
+            raise ValueError(
+                f"landmarks around {x:.0f}, {y:.0f} lie outside the picture"
+            )
         return faces.align_matrix(landmarks, size=crop.size, margin=crop.margin)
     except ValueError as error:
         finding = Finding("face", _where(clip), str(error), clip.row.clip)

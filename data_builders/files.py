@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,11 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
     found: dict[int, Path] = {}
     check_inside(folder, root)
     # os.scandir: a recording has thousands of frames.
-    with os.scandir(folder) as entries:
-        files = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder}: {error.strerror}") from error
     for entry in files:
         stem, suffix = os.path.splitext(entry.name)
         # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
@@ -41,8 +44,8 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         path = folder / entry.name
         if entry.is_symlink():
             check_inside(path, root)
-        if not entry.is_file():
-            raise DatasetError(f"{path}: expected a picture, found none")
+        if not _is_file(entry):
+            raise DatasetError(f"{path}: expected a picture, found a folder or no file")
         digits = _NUMBER.findall(stem)
         if not digits:
             raise DatasetError(f"{path}: expected a frame number in the file name")
@@ -53,42 +56,74 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
 def check_inside(path: Path, root: Path | None) -> None:
     """Raise OutsideError when a path leads out of `root`."""
     try:
         outside = root is not None and not path.resolve().is_relative_to(root)
-    except RuntimeError:  # a link to itself; OSError from Python 3.13 on
-        raise DatasetError(f"{path}: a link that leads back to itself") from None
+    except (OSError, RuntimeError) as error:  # such as a link to itself
+        raise DatasetError(f"{path}: a link that leads nowhere") from error
     if outside:
         raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
 
 
+def folders_in(folder: Path, most: int | None = None) -> list[Path]:
+    """Folders inside a folder, among its first `most` entries, in order of name.
+
+    Without hidden ones and what macOS leaves; none where one may not look.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in itertools.islice(entries, most) if e.is_dir()]
+    except PermissionError:  # such as lost+found
+        return []
+    return [folder / name for name in sorted(names) if not name.startswith(_NO_TREE)]
+
+
 def subfolders(folder: Path) -> dict[str, Path]:
     """Folders inside a folder by their name in lower case, in order of name."""
-    return {
-        path.name.lower(): path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(_NO_TREE)
-    }
+    return {path.name.lower(): path for path in folders_in(folder)}
 
 
-def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 2) -> Path | None:
+def clip_folders(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Clip in lower case -> its folder, of (clip, folder) pairs.
+
+    Raises DatasetError that names both where two folders are of one clip.
+    """
+    folders: dict[str, Path] = {}
+    for clip, path in pairs:
+        other = folders.setdefault(clip.lower(), path)
+        if other != path:
+            raise DatasetError(f"{path}: expected one folder of {clip}; {other} is too")
+    return folders
+
+
+def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 3) -> Path | None:
     """The folder of one of `names`, in `manual_dir` or up to `depth` folders below.
 
     Letter case and `-`, `_`, blanks do not matter; of a doubled folder (the archives
-    often unpack to one) it is the inner one. None where there is none.
+    often unpack to one) it is the inner one; an empty one goes last. None where there
+    is none. Of a folder no more than 200 entries are looked at.
     """
     wanted = [_plain(name) for name in names]
-    layers: list[Path] = [manual_dir]
+    layer, empty = [manual_dir], None
     for _ in range(depth + 1):
+        inner = {folder: folders_in(folder, 200) for folder in layer}
         for name in wanted:
-            for folder in layers:
-                if _plain(folder.name) == name:
-                    inner = subfolders(folder)
-                    same = [p for n, p in inner.items() if _plain(n) == name]
+            for folder in layer:
+                if _plain(folder.name) == name and inner[folder]:
+                    same = [p for p in inner[folder] if _plain(p.name) == name]
                     return same[0] if same else folder
-        layers = [p for folder in layers for p in subfolders(folder).values()]
-    return None
+                if _plain(folder.name) == name:
+                    empty = empty or folder
+        layer = [path for paths in inner.values() for path in paths]
+    return empty
 
 
 def folders_holding(manual_dir: Path, name: str, *, depth: int = 3) -> list[Path]:
@@ -103,13 +138,11 @@ def folders_holding(manual_dir: Path, name: str, *, depth: int = 3) -> list[Path
     for _ in range(depth + 1):
         below: list[Path] = []
         for folder in layer:
-            with os.scandir(folder) as entries:
-                inner = [e.name for e in itertools.islice(entries, 200) if e.is_dir()]
-            inner = [each for each in inner if not each.startswith(_NO_TREE)]
-            if any(re.fullmatch(name, each.lower()) for each in inner):
+            inner = folders_in(folder, 200)
+            if any(re.fullmatch(name, path.name.lower()) for path in inner):
                 found.append(folder)
             else:
-                below += [folder / each for each in sorted(inner)]
+                below += inner
         layer = below
     return found
 

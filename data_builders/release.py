@@ -15,7 +15,7 @@ from merclip_jax.facs import CODES, AUCellError, parse_cell
 LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
 FRAMES = 16  # what MER-CLIP sees of a clip; a shorter one is repeated
 
-# What can be found. A clip with one of STOP cannot be built; the others are told.
+# What can be found. STOP ends a build, --skip_bad leaves such clips out; NOTE is told.
 STOP: dict[str, str] = {
     "table": "rows of a table that cannot be read",
     "twice": "clips that occur twice",
@@ -163,7 +163,7 @@ def gather(
             text = f"expected each clip once; it is in {first.where} too"
             found.append(Finding("twice", _where(row), text, row.clip))
         elif folder is None:
-            text = "expected a folder of its frames, found none"
+            text = f"expected a folder of its frames in {layout}, found none"
             found.append(Finding("folder", _where(row), text, row.clip))
         else:
             try:

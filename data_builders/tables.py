@@ -3,7 +3,9 @@
 Columns are found by their stripped name, never by position; cells stay what they are.
 """
 
+import contextlib
 import csv
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import openpyxl
 
+from data_builders.files import check_inside
 from data_builders.release import DatasetError, Finding, au_cell_problem
 
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
@@ -35,22 +38,31 @@ def find_table(
 ) -> Path | None:
     """The first file whose name matches one of the regular expressions, or None.
 
-    Earlier patterns are preferred, then shallower folders; letter case does not matter,
-    the suffix may be any. Folders of frames are never entered: the search stops `depth`
-    folders down, and at a folder with more than 200 entries.
+    Earlier patterns are preferred, then shallower folders, then shorter names, for
+    copies have longer ones; letter case does not matter. The search goes `depth`
+    folders down, and enters no folder inside one with more than 200 entries. Raises
+    OutsideError for a link out of `manual_dir`.
     """
     files: list[Path] = []
     layer = [manual_dir]
-    for _ in range(depth):
-        entries = [list(folder.iterdir()) for folder in layer]
-        files += sorted(p for group in entries for p in group if p.is_file())
-        layer = sorted(
-            p for group in entries if len(group) <= 200 for p in group if p.is_dir()
-        )
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for folder in layer:
+            try:
+                with os.scandir(folder) as entries:  # no stat of a recording's frames
+                    group = list(entries)
+            except PermissionError:  # such as lost+found
+                continue
+            names = sorted((len(e.name), e.name) for e in group if e.is_file())
+            files += [folder / name for _, name in names]
+            if len(group) <= 200:
+                below += [folder / e.name for e in group if e.is_dir()]
+        layer = sorted(below)
     for pattern in patterns:
         name = re.compile(pattern, re.IGNORECASE)
         for path in files:
             if name.fullmatch(path.name) and not path.name.startswith((".", "~$")):
+                check_inside(path, manual_dir.resolve())
                 return path
     return None
 
@@ -68,13 +80,22 @@ def read_cells(path: Path) -> dict[str, list[tuple[object, ...]]]:
             raise DatasetError(f"{path}: expected a CSV file ({error})") from error
         return {"": rows}
     try:
-        workbook = openpyxl.load_workbook(path, data_only=True)
-        return {
-            sheet.title: list(sheet.iter_rows(values_only=True))
-            for sheet in workbook.worksheets
-        }
+        # read_only: a format on the last row of a sheet else makes a million of cells.
+        workbook = openpyxl.load_workbook(path, data_only=True, read_only=True)
+        with contextlib.closing(workbook):
+            return {sheet.title: _cells(sheet) for sheet in workbook.worksheets}
     except Exception as error:  # openpyxl lets errors of zip and XML through
         raise DatasetError(f"{path}: expected an xlsx workbook ({error})") from error
+
+
+def _cells(sheet) -> list[tuple[object, ...]]:
+    """Rows of one length, without the blank ones below the last cell."""
+    sheet.reset_dimensions()  # what the file says of them may be wrong
+    rows = list(sheet.iter_rows(values_only=True))
+    while rows and all(cell is None for cell in rows[-1]):
+        rows.pop()
+    width = max(map(len, rows), default=0)
+    return [(*row, *[None] * (width - len(row))) for row in rows]
 
 
 def read_sheet(
@@ -86,12 +107,11 @@ def read_sheet(
 ) -> Sheet:
     """The sheet that has all `columns`, its header anywhere in the first 40 rows.
 
-    `sheet`: its name, where several have these columns; None takes the first.
-
-    A column is asked for by its name or, when it has several, by them joined with "|";
-    the first is the key in the rows; `optional` columns are None where there are none.
-    Letter case and blanks around a name do not matter. Rows without any cell are passed
-    over. Raises DatasetError that names the missing columns.
+    `sheet`: its name; None takes the first with rows. A column is asked for by its name
+    or, when it has several, by them joined with "|"; the first is the key in the rows;
+    `optional` columns are None where there are none. Letter case and blanks around a
+    name do not matter. Rows without any cell are passed over. Raises DatasetError that
+    names the missing columns and those found.
     """
     sheets = read_cells(path)
     if sheet is not None:
@@ -99,22 +119,30 @@ def read_sheet(
             names = ", ".join(sheets)
             raise DatasetError(f"{path}: expected a sheet {sheet!r}, found {names}")
         sheets = {sheet: sheets[sheet]}
-    best: list[str] = list(columns)
+    best: tuple[list[str], list[str]] = (list(columns), [])
+    empty = None
     for name, cells in sheets.items():
         for at, titles in enumerate(cells[:40]):
             plain = [_plain(title) for title in titles]
             places = {column: _place(column, plain) for column in columns}
             missing = [c for c, place in places.items() if place is None]
             if missing:
-                best = min(best, missing, key=len)
+                told = [str(title) for title in titles if title is not None]
+                best = min(best, (missing, told), key=lambda both: len(both[0]))
                 continue
             places |= {column: _place(column, plain) for column in optional}
-            rows = _rows(cells[at + 1 :], places, first=at + 2)
-            return Sheet(path, name, tuple(rows))
+            rows = tuple(_rows(cells[at + 1 :], places, first=at + 2))
+            if rows:
+                return Sheet(path, name, rows)
+            empty = empty or Sheet(path, name, ())
+    if empty:
+        return empty
+    missing, titles = best
+    found = f"; found {', '.join(titles)}" if titles else ""
     raise DatasetError(
         f"{path}: expected a header row with the columns "
         f"{', '.join(c.split('|')[0] for c in columns)}; missing "
-        f"{', '.join(c.replace('|', ' or ') for c in best)}"
+        f"{', '.join(c.replace('|', ' or ') for c in missing)}{found}"
     )
 
 
@@ -143,8 +171,8 @@ def _rows(cells: list, places: Mapping[str, int | None], first: int):
 
 def integer(cell: object) -> int | None:
     """A whole number held as text, int or float; None for anything else."""
-    text = str(cell).strip().removesuffix(".0")
-    return int(text) if re.fullmatch("[0-9]+", text) else None
+    digits = text(cell).strip()
+    return int(digits) if re.fullmatch("[0-9]+", digits) else None
 
 
 def is_empty(cell: object) -> bool:
@@ -153,10 +181,9 @@ def is_empty(cell: object) -> bool:
 
 
 def text(cell: object) -> str:
-    """A cell as text; a number that a spreadsheet keeps as 12.0 is "12"."""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return "" if cell is None else str(cell)
+    """A cell as text; a number that a program keeps as 12.0 is "12"."""
+    written = "" if cell is None else str(cell)
+    return re.sub(r"^(\s*[0-9]+)[.]0(\s*)$", r"\1\2", written)
 
 
 def emotion_label(cell: object) -> str:
@@ -206,7 +233,7 @@ def cell_findings(
     for column, known in (one_of or {}).items():
         if emotion_label(record[column]) not in known:
             wrong.append((column, f"one of {', '.join(known)}"))
-    if aus and (problem := au_cell_problem(record[aus])):
+    if aus and (problem := au_cell_problem(text(record[aus]))):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
         wrong_cell(where, clip, record, column, expected) for column, expected in wrong

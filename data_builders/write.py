@@ -191,7 +191,9 @@ def _resume(
     findings: list[Finding] = []
     try:
         kept = json.loads((folder / _KEPT).read_text())
-        if kept["identity"] == identity:
+        if kept["identity"] != identity:
+            print(f"{info.full_name}: an earlier try had other files or options")
+        else:
             for name, text in kept["files"].items():
                 (folder / name).write_text(text)
             done = {record["clip"].decode() for record in read_back(folder)}
@@ -282,8 +284,16 @@ def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents
     info.metadata.update(metadata)
     info.metadata.update(fingerprint=found.fingerprint, records=found.records)
     info.write_to_directory(folder)
-    (folder / _KEPT).unlink(missing_ok=True)
     return found
+
+
+def publish(written: Path, folder: Path, aside: Path) -> None:
+    """Give a dataset its name; what bore it before goes `aside`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rename(aside)
+    written.rename(folder)
+    (folder / _KEPT).unlink(missing_ok=True)
 
 
 def check(folder: Path) -> Contents:

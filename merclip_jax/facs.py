@@ -181,6 +181,7 @@ def parse_cell(cell: object) -> AUSet:
     """
     if (text := _cell_text(cell)).strip().lower() in _EMPTY_CELLS:
         return AUSet()
+    text = re.sub(r"\s", " ", text)  # blanks of other kinds: no-break, full-width
     terms, position = [], len(text) - len(text.lstrip())
     while True:
         term, position = _parse_term(text, position)

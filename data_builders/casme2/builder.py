@@ -8,10 +8,11 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from data_builders import files
 from data_builders.base import ClipBuilder
 from data_builders.casme2 import table
-from data_builders.files import DatasetError, find_tree, subfolders
-from data_builders.release import Release, check_counts, gather
+from data_builders.files import DatasetError, find_tree
+from data_builders.release import Release, check_counts, gather, unlisted
 
 TREES: dict[str, tuple[str, ...]] = {
     "cropped": ("Cropped",),
@@ -64,11 +65,13 @@ CASME II may not be redistributed: each institution applies to its owners.
                 f"{manual_dir}: expected a folder {TREES[config][0]}/ with sub01/ and "
                 "so on inside"
             )
+        folders = clip_folders(tree)
+        findings += unlisted(folders, rows, findings)
         findings += check_counts(rows, table.EMOTIONS[version], path.name)
         return gather(
             cls.name,
             rows,
-            clip_folders(tree),
+            folders,
             root=manual_dir,
             layout=f"{tree.relative_to(manual_dir)}/ ({config})",
             table=path.name,
@@ -80,9 +83,9 @@ CASME II may not be redistributed: each institution applies to its owners.
 
 def clip_folders(tree: Path) -> dict[str, Path]:
     """Clip such as "sub01/EP02_01f", in lower case -> its folder."""
-    return {
-        f"sub{int(digits[1]):02d}/{name}": path
-        for subject, folder in subfolders(tree).items()
-        if (digits := re.fullmatch("sub0*([0-9]+)", subject))
-        for name, path in subfolders(folder).items()
-    }
+    return files.clip_folders(
+        (f"sub{int(digits[1]):02d}/{path.name}", path)
+        for folder in files.folders_in(tree)
+        if (digits := re.fullmatch("sub0*([0-9]+)", folder.name.lower()))
+        for path in files.folders_in(folder)
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from data_builders import files
 from data_builders.base import ClipBuilder
 from data_builders.casme3 import table
 from data_builders.files import DatasetError, folders_holding, subfolders
@@ -96,11 +97,11 @@ def clip_folders(tree: Path, rows: Iterable[Row]) -> dict[str, Path]:
     Letter case does not matter. A clip with a repaired onset may have its folder under
     the table's onset, which goes first, or under the right one.
     """
-    folders = {
-        f"{parts[1]}/{parts[2]}": path
-        for name, path in subfolders(tree).items()
-        if (parts := re.fullmatch(CLIP, name))
-    }
+    folders = files.clip_folders(
+        (f"{parts[1]}/{parts[2]}", path)
+        for path in files.folders_in(tree)
+        if (parts := re.fullmatch(CLIP, path.name.lower()))
+    )
     listed = {row.clip.lower() for row in rows}
     for clip, right in table.repaired_clips().items():
         clip, right = clip.lower(), right.lower()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from data_builders import files
 from data_builders.base import ClipBuilder
-from data_builders.files import DatasetError, find_tree, frame_files, subfolders
+from data_builders.files import DatasetError, find_tree, frame_files
 from data_builders.fourdme import table
 from data_builders.release import Finding, Release, Row, gather
 
@@ -82,11 +83,11 @@ class Fourdme(ClipBuilder):
 
 def clip_folders(tree: Path) -> dict[str, Path]:
     """Clip such as "<sub_ID>/<fold_name>", in lower case -> its folder."""
-    return {
-        f"{subject}/{name}": path
-        for subject, folder in subfolders(tree).items()
-        for name, path in subfolders(folder).items()
-    }
+    return files.clip_folders(
+        (f"{folder.name}/{path.name}", path)
+        for folder in files.folders_in(tree)
+        for path in files.folders_in(folder)
+    )
 
 
 def as_numbered(

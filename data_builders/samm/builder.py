@@ -8,8 +8,9 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from data_builders import files
 from data_builders.base import ClipBuilder
-from data_builders.files import DatasetError, folders_holding, subfolders
+from data_builders.files import DatasetError, folders_holding
 from data_builders.release import Release, check_counts, gather, unlisted
 from data_builders.samm import table
 
@@ -91,12 +92,12 @@ def find_subjects(manual_dir: Path, config: str) -> Path:
 
 def clip_folders(tree: Path) -> dict[str, Path]:
     """Clip such as "006/006_1_2", in lower case -> its folder."""
-    return {
-        f"{subject}/{name}": path
-        for subject, folder in subfolders(tree).items()
-        if re.fullmatch(SUBJECT, subject)
-        for name, path in subfolders(folder).items()
-    }
+    return files.clip_folders(
+        (f"{folder.name}/{path.name}", path)
+        for folder in files.folders_in(tree)
+        if re.fullmatch(SUBJECT, folder.name)
+        for path in files.folders_in(folder)
+    )
 
 
 def _is_cropped(tree: Path, manual_dir: Path) -> bool:

@@ -1,6 +1,7 @@
 """A built TFDS dataset as clips: labels and facts in memory, frames on demand."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import tensorflow_datasets as tfds
 
 from merclip_jax.data import sampling
 from merclip_jax.errors import UserError
+
+_VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
 
 
 class _Encoded(tfds.decode.SkipDecoding):
@@ -161,6 +164,7 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
     """
     root = Path(data_dir).expanduser()
     found = [f.parent for f in (root / dataset).glob("**/dataset_info.json")]
+    found = [folder for folder in found if _VERSION.fullmatch(folder.name)]
     if len({folder.parent for folder in found}) == 1:
         return max(found, key=lambda folder: tuple(map(int, folder.name.split("."))))
     if len(found) > 1:

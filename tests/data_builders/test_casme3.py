@@ -423,7 +423,7 @@ def test_wrong_cells_are_collected(tmp_path):
 def test_a_renamed_column_is_named(mini, tmp_path, column):
     shutil.copy(mini["clips"][0] / TABLE, tmp_path / TABLE)
     edit_table(tmp_path / TABLE, 1, column, "Renamed")
-    with pytest.raises(DatasetError, match=rf"v2.xlsx: .*missing {column}$"):
+    with pytest.raises(DatasetError, match=rf"v2.xlsx: .*missing {column};"):
         table.read(tmp_path / TABLE)
 
 

@@ -189,7 +189,7 @@ def test_what_is_not_there_to_train_on_is_an_error(tmp_path):
 def test_a_column_with_another_name(tmp_path):
     write_dfme(tmp_path)
     edit_table(tmp_path / TRAIN, 1, "OnsetFrame", "Onset")
-    with pytest.raises(DatasetError, match="training_full.*missing OnsetFrame$"):
+    with pytest.raises(DatasetError, match="training_full.*missing OnsetFrame;"):
         read_ccac(tmp_path)
     edit_table(tmp_path / TRAIN, 1, "Onset", " onsetframe ")
     assert len(read_ccac(tmp_path).clips) == 13

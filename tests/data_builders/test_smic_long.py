@@ -207,7 +207,7 @@ def test_wrong_annotations(tmp_path):
     path = tmp_path / ANNOTATION
     data = path.read_bytes()
     edit_table(path, 1, "OffsetF", "Offset")
-    with pytest.raises(DatasetError, match="annotation.*missing OffsetF$"):
+    with pytest.raises(DatasetError, match="annotation.*missing OffsetF;"):
         read(tmp_path, "long")
     workbook = openpyxl.load_workbook(path)
     workbook["HS"].title = "Sheet1"
