@@ -63,6 +63,27 @@ def _is_file(entry: os.DirEntry) -> bool:
         return False
 
 
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def entries_of(folder: Path, most: int | None = None) -> tuple[list[str], list[str]]:
+    """Names of the (folders, files) among the first `most` entries of a folder.
+
+    Both empty where one may not look, such as lost+found.
+    """
+    try:
+        with os.scandir(folder) as entries:  # no stat of a recording's frames
+            seen = list(itertools.islice(entries, most))
+    except PermissionError:
+        return [], []
+    folders = [entry.name for entry in seen if _is_folder(entry)]
+    return folders, [entry.name for entry in seen if _is_file(entry)]
+
+
 def check_inside(path: Path, root: Path | None) -> None:
     """Raise OutsideError when a path leads out of `root`."""
     try:
@@ -76,14 +97,10 @@ def check_inside(path: Path, root: Path | None) -> None:
 def folders_in(folder: Path, most: int | None = None) -> list[Path]:
     """Folders inside a folder, among its first `most` entries, in order of name.
 
-    Without hidden ones and what macOS leaves; none where one may not look.
+    Without hidden ones and what macOS leaves.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in itertools.islice(entries, most) if e.is_dir()]
-    except PermissionError:  # such as lost+found
-        return []
-    return [folder / name for name in sorted(names) if not name.startswith(_NO_TREE)]
+    names = sorted(entries_of(folder, most)[0])
+    return [folder / name for name in names if not name.startswith(_NO_TREE)]
 
 
 def subfolders(folder: Path) -> dict[str, Path]:

@@ -5,7 +5,6 @@ Columns are found by their stripped name, never by position; cells stay what the
 
 import contextlib
 import csv
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import openpyxl
 
-from data_builders.files import check_inside
+from data_builders.files import check_inside, entries_of
 from data_builders.release import DatasetError, Finding, au_cell_problem
 
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
@@ -48,15 +47,10 @@ def find_table(
     for _ in range(depth + 1):
         below: list[Path] = []
         for folder in layer:
-            try:
-                with os.scandir(folder) as entries:  # no stat of a recording's frames
-                    group = list(entries)
-            except PermissionError:  # such as lost+found
-                continue
-            names = sorted((len(e.name), e.name) for e in group if e.is_file())
-            files += [folder / name for _, name in names]
-            if len(group) <= 200:
-                below += [folder / e.name for e in group if e.is_dir()]
+            folders, names = entries_of(folder)
+            files += [folder / name for name in sorted(names, key=_length)]
+            if len(folders) + len(names) <= 200:
+                below += [folder / name for name in folders]
         layer = sorted(below)
     for pattern in patterns:
         name = re.compile(pattern, re.IGNORECASE)
@@ -65,6 +59,10 @@ def find_table(
                 check_inside(path, manual_dir.resolve())
                 return path
     return None
+
+
+def _length(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def read_cells(path: Path) -> dict[str, list[tuple[object, ...]]]:
