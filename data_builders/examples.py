@@ -6,7 +6,7 @@ One similarity transform per clip, from its onset frame, is applied to all its f
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import cv2
 import numpy as np
@@ -71,16 +71,22 @@ def make(
     Without `crop` the pictures are stored as they are on disk. Raises ClipError for an
     unreadable picture, or a face that is not found and not to be centred.
     """
-    files = _read(clip)
-    facts = _facts(dataset, clip)
-    if crop is None:
-        sizes = {_decode(clip, n, data).shape[:2] for n, data in files.items()}
-        findings = [_sizes(clip, sizes)] if len(sizes) > 1 else []
-        return clip_example(frames=list(files.values()), **facts), findings
-    frames, landmarks, findings = _aligned(clip, files, crop)
-    hashes = [hashlib.sha256(data).digest() for data in files.values()]
-    made = clip_example(frames=frames, landmarks=landmarks, files=hashes, **facts)
-    return made, findings
+    frames, hashes, sizes = [], [], set()
+    onset = None
+    for number in clip.files:  # one at a time: a clip's files may be large
+        data, image = _picture(clip, number)
+        hashes.append(hashlib.sha256(data).digest())
+        sizes.add(image.shape[:2])
+        if crop:
+            onset = onset or _align(clip, image, crop)
+            cut = faces.warp(image, onset.matrix, crop.size)
+            data = cv2.imencode(".jpg", cut, JPEG)[1].tobytes()
+        frames.append(data)
+    landmarks, findings = (onset.landmarks, onset.findings) if onset else (None, [])
+    made = clip_example(
+        frames=frames, landmarks=landmarks, files=hashes, **_facts(dataset, clip)
+    )
+    return made, findings + _sizes(clip, sizes)
 
 
 def inspect(
@@ -93,38 +99,23 @@ def inspect(
     findings, sizes, hashes = [], set(), []
     for index, number in enumerate(clip.files):
         try:
-            data = _bytes(clip, number)
+            data, image = _picture(clip, number)
             hashes.append(hashlib.sha256(data).digest())
-            image = _decode(clip, number, data)
+            sizes.add(image.shape[:2])
             if index == 0 and crop:
-                landmarks = _points(clip, image, crop.landmarks)
-                if landmarks is not None:
-                    _matrix(clip, image, landmarks, crop)
-                else:
-                    kind = "centred" if crop.centred else "face"
-                    findings.append(_no_face(clip, kind, crop.landmarks))
+                findings += _align(clip, image, crop).findings
         except ClipError as error:
             findings.append(error.finding)
-            continue
-        sizes.add(image.shape[:2])
-    if len(sizes) > 1:
-        findings.append(_sizes(clip, sizes))
-    return source_hash(hashes, _facts(dataset, clip)), findings
+    return source_hash(hashes, _facts(dataset, clip)), findings + _sizes(clip, sizes)
 
 
-def _read(clip: Clip) -> dict[int, bytes]:
-    files = {number: _bytes(clip, number) for number in clip.files}
-    for number, data in files.items():
-        if not is_whole(data):
-            _fail(clip, number, "expected a whole jpg, png or bmp")
-    return files
-
-
-def _bytes(clip: Clip, number: int) -> bytes:
-    try:
-        return clip.files[number].read_bytes()
-    except OSError as error:
-        _fail(clip, number, f"expected a readable file ({error.strerror})")
+def is_whole(data: bytes) -> bool:
+    """Whether a picture begins and ends as its format asks; does not decode it."""
+    if data.startswith(_PNG_START):
+        return _PNG_END in data[-64:]
+    if data.startswith(_JPEG_START):
+        return _JPEG_END in data[-1024:]
+    return data.startswith(b"BM") and len(data) >= int.from_bytes(data[2:6], "little")
 
 
 def _facts(dataset: str, clip: Clip) -> dict[str, object]:
@@ -145,35 +136,23 @@ def _facts(dataset: str, clip: Clip) -> dict[str, object]:
     }
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether a picture begins and ends as its format asks; does not decode it."""
-    if data.startswith(_PNG_START):
-        return _PNG_END in data[-64:]
-    if data.startswith(_JPEG_START):
-        return _JPEG_END in data[-1024:]
-    return data.startswith(b"BM") and len(data) >= int.from_bytes(data[2:6], "little")
+class _Onset(NamedTuple):
+    """What the onset frame decides for all frames of a clip."""
+
+    matrix: np.ndarray
+    landmarks: np.ndarray | None
+    findings: list[Finding]
 
 
-def _aligned(clip: Clip, files: dict[int, bytes], crop: Crop):
-    matrix, landmarks, findings, frames, sizes = None, None, [], [], set()
-    for number, data in files.items():
-        image = _decode(clip, number, data)
-        sizes.add(image.shape[:2])
-        if matrix is None:
-            landmarks = _points(clip, image, crop.landmarks)
-            if landmarks is not None:
-                matrix = _matrix(clip, image, landmarks, crop)
-                landmarks = faces.transform_points(matrix, landmarks)
-            elif crop.centred:
-                matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
-                findings.append(_no_face(clip, "centred", crop.landmarks))
-            else:
-                raise ClipError(_no_face(clip, "face", crop.landmarks))
-        cut = faces.warp(image, matrix, crop.size)
-        frames.append(cv2.imencode(".jpg", cut, JPEG)[1].tobytes())
-    if len(sizes) > 1:
-        findings.append(_sizes(clip, sizes))
-    return frames, landmarks, findings
+def _align(clip: Clip, image: np.ndarray, crop: Crop) -> _Onset:
+    landmarks = _points(clip, image, crop.landmarks)
+    if landmarks is not None:
+        matrix = _matrix(clip, image, landmarks, crop)
+        return _Onset(matrix, faces.transform_points(matrix, landmarks), [])
+    if not crop.centred:
+        raise ClipError(_no_face(clip, "face", crop.landmarks))
+    matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
+    return _Onset(matrix, None, [_no_face(clip, "centred", crop.landmarks)])
 
 
 def _matrix(
@@ -204,17 +183,21 @@ def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | No
         )
 
 
-def _decode(clip: Clip, number: int, data: bytes) -> np.ndarray:
-    """BGR uint8 [h, w, 3]; a grey picture has three equal channels."""
+def _picture(clip: Clip, number: int) -> tuple[bytes, np.ndarray]:
+    """A file, and its picture BGR uint8 [h, w, 3]; a grey one has equal channels."""
+    try:
+        data = clip.files[number].read_bytes()
+    except OSError as error:
+        _fail(clip, number, f"expected a readable file ({error.strerror})")
     image = None
     if is_whole(data):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        _fail(clip, number, "expected a readable picture")
-    return image
+        _fail(clip, number, "expected a whole, readable jpg, png or bmp")
+    return data, image
 
 
-def _fail(clip: Clip, number: int, text: str):
+def _fail(clip: Clip, number: int, text: str) -> NoReturn:
     path = clip.files[number]
     raise ClipError(Finding("image", f"{_where(clip)}, {path}", text, clip.row.clip))
 
@@ -225,9 +208,11 @@ def _no_face(clip: Clip, kind: str, source: Landmarks) -> Finding:
     return Finding(kind, _where(clip), text, clip.row.clip)
 
 
-def _sizes(clip: Clip, sizes: set[tuple[int, int]]) -> Finding:
+def _sizes(clip: Clip, sizes: set[tuple[int, int]]) -> list[Finding]:
+    if len(sizes) < 2:
+        return []
     listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
-    return Finding("size", _where(clip), listed, clip.row.clip)
+    return [Finding("size", _where(clip), listed, clip.row.clip)]
 
 
 def _where(clip: Clip) -> str:

@@ -233,7 +233,7 @@ def damage(manual, name):
     frames = sorted(clips[1].glob("*.jpg"))
     if name == "corrupt":  # begins and ends as it must, holds rubbish
         frames[2].write_bytes(b"\xff\xd8\xff" + b"x" * 99 + b"\xff\xd9")
-        return f"{frames[2]}: expected a readable picture"
+        return f"{frames[2]}: expected a whole, readable"
     if name == "truncated":
         frames[2].write_bytes(frames[2].read_bytes()[:200])
         return f"{frames[2]}: expected a"
