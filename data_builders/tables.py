@@ -6,14 +6,14 @@ Columns are found by their stripped name, never by position; cells stay what the
 import contextlib
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import openpyxl
 
 from data_builders.files import check_inside, entries_of
-from data_builders.release import DatasetError, Finding, au_cell_problem
+from data_builders.release import DatasetError, Finding, Row, au_cell_problem
 
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
 _EMPTY = {"", "/", "-", "nan", "null", "none", "n/a"}
@@ -144,6 +144,20 @@ def read_sheet(
     )
 
 
+def read_rows(
+    sheet: Sheet,
+    read_row: Callable[[str, dict[str, object]], tuple[Row | None, list[Finding]]],
+) -> tuple[list[Row], list[Finding]]:
+    """What `read_row(where, cells)` makes of all rows, and all that is odd in them."""
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for number, record in sheet.rows:
+        row, found = read_row(sheet.where(number), record)
+        rows += [row] if row else []
+        findings += found
+    return rows, findings
+
+
 def _plain(title: object) -> str:
     return " ".join(str(title if title is not None else "").lower().split())
 
@@ -216,17 +230,20 @@ def cell_findings(
     clip: str,
     record: Mapping[str, object],
     *,
-    numbers: Sequence[str] = (),
+    span: tuple[str, str],
     names: Sequence[str] = (),
     one_of: Mapping[str, Sequence[str]] | None = None,
     aus: str = "",
 ) -> list[Finding]:
     """What keeps a row from being read, each naming row, clip, column and cell.
 
-    `numbers`: columns that must hold a whole number; `names`: a text; `one_of`: column
-    -> the emotions known there; `aus`: the column of AU cells.
+    `span`: the columns of onset and offset, whole numbers in this order; `names`: of
+    texts; `one_of`: column -> the emotions known there; `aus`: the column of AU cells.
     """
-    wrong = [(c, "a whole number") for c in numbers if integer(record[c]) is None]
+    wrong = [(c, "a whole number") for c in span if integer(record[c]) is None]
+    onset, offset = (integer(record[column]) for column in span)
+    if not wrong and offset < onset:
+        wrong.append((span[1], f"a frame number from {onset} on"))
     wrong += [(c, "a name") for c in names if not text(record[c]).strip()]
     for column, known in (one_of or {}).items():
         if emotion_label(record[column]) not in known:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
 from data_builders.annotations import fingerprint
@@ -22,8 +23,7 @@ from data_builders.release import DatasetError, Finding, refuse
 from merclip_jax.files import write_atomically
 
 SHARD = 64  # clips; what a stopped build may lose
-_KEPT = "unfinished.json"  # TFDS's metadata as they were after the last whole shard
-_GROUP, _GROUP_BYTES = 16, 32 * 2**20  # clips handed to the writer at once
+_JOURNAL = "unfinished.json"
 
 Example = dict[str, object]
 Made = tuple[object, list[Finding]]  # what a job makes, and what is odd in it
@@ -62,19 +62,17 @@ def write(
     Returns what is odd in the pictures. A clip that cannot be made is left out with
     `skip_bad`; else all jobs are tried, and DatasetError lists those that fail.
     """
-    done, findings = _resume(info, jobs, identity)
-    place = {job.clip: index for index, job in enumerate(jobs)}
-    last = max((place[clip] for clip in done), default=-1)
-    if done:
-        print(f"{info.full_name}: {len(done)} of {len(jobs)} clips are there already")
-    todo = [job for index, job in enumerate(jobs) if index > last]
-    # Those before it that have no record could not be made; hear again why.
-    left_out = [job for job in jobs[: last + 1] if job.clip not in done]
-    failed = False
     splits = sorted({job.split for job in jobs})
-    shards = _Shards(info, splits, findings, identity=identity, resumed=bool(done))
-    with progress(len(jobs), info.full_name, initial=len(done)) as bar:
-        for job, made in in_order(left_out + todo, workers):
+    shards = _Shards(info, splits, identity)
+    there = shards.clips
+    if there:
+        print(f"{info.full_name}: {len(there)} of {len(jobs)} clips are there already")
+    # Among them those that could not be made; why is heard again.
+    todo = [job for job in jobs if job.clip not in there]
+    findings = shards.findings
+    failed = False
+    with progress(len(jobs), info.full_name, initial=len(there)) as bar:
+        for job, made in in_order(todo, workers):
             bar.update()
             if isinstance(made, Finding):
                 findings.append(made)
@@ -134,9 +132,9 @@ def in_order(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Made | Fi
 def read_back(folder: Path) -> Iterator[Example]:
     """All records of a built dataset, frames as encoded bytes, by split and order."""
     builder = tfds.builder_from_directory(folder)
-    # TFDS cannot open a split without a shard: one that a stopped build had not begun.
-    for name in sorted(s.name for s in builder.info.splits.values() if s.num_shards):
-        source = builder.as_data_source(name, decoders={"frames": Encoded()})
+    splits = builder.as_data_source(decoders={"frames": Encoded()})
+    for name in sorted(splits):
+        source = splits[name]
         for index in range(len(source)):
             yield source[index]
 
@@ -179,96 +177,103 @@ def contents(folder: Path, crop: str = "") -> Contents:
     )
 
 
-def _resume(
-    info: tfds.core.DatasetInfo, jobs: Sequence[Job], identity: str
-) -> tuple[set[str], list[Finding]]:
-    """Clips in the whole shards of an earlier try, and what was odd in them.
-
-    What is left of a try with another identity is removed.
-    """
-    folder = Path(info.data_dir)
-    done: set[str] = set()
-    findings: list[Finding] = []
-    try:
-        kept = json.loads((folder / _KEPT).read_text())
-        if kept["identity"] != identity:
-            print(f"{info.full_name}: an earlier try had other files or options")
-        else:
-            for name, text in kept["files"].items():
-                (folder / name).write_text(text)
-            done = {record["clip"].decode() for record in read_back(folder)}
-            findings = [Finding(**found) for found in kept["findings"]]
-    except Exception as error:  # JSON, array_record and TFDS each have their own
-        if folder.exists():
-            print(f"{info.full_name}: an earlier try cannot be read ({error})")
-        done = set()
-    if not done or not done <= {job.clip for job in jobs}:
-        done, findings = set(), []
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    there = {clip.partition("/")[2] for clip in done}
-    return done, [finding for finding in findings if finding.clip in there]
-
-
 class _Shards:
-    """TFDS's sequential writer, fed in groups.
+    """Array records of SHARD clips each, and a journal of those that are whole.
 
-    It rewrites its metadata in place: after every shard a copy is kept in one file,
-    with the findings so far.
+    The journal, one file, holds identity, clips and bytes of each shard by split, and
+    what was odd so far. A shard that it does not list is begun anew.
     """
 
     def __init__(
-        self,
-        info: tfds.core.DatasetInfo,
-        splits: Sequence[str],
-        findings: list[Finding],
-        *,
-        identity: str,
-        resumed: bool,
+        self, info: tfds.core.DatasetInfo, splits: Sequence[str], identity: str
     ):
         self.info = info
-        self.findings = findings
         self.identity = identity
-        self.writer = tfds.core.SequentialWriter(
-            info, SHARD, overwrite=not resumed, file_format="array_record"
-        )
-        self.writer.initialize_splits(list(splits), fail_if_exists=False)
-        self.whole = self._count()
-        self.waiting: list[tuple[str, Example]] = []
-        self.bytes = 0
+        self.findings: list[Finding] = []
+        self.whole: dict[str, list[dict[str, object]]] = {name: [] for name in splits}
+        self.half: dict[str, tuple[ArrayRecordWriter, list[str], int]] = {}
+        self.folder = Path(info.data_dir)
+        self._resume()
+
+    @property
+    def clips(self) -> set[str]:
+        """All clips in whole shards."""
+        shards = [shard for split in self.whole.values() for shard in split]
+        return {clip for shard in shards for clip in shard["clips"]}
 
     def add(self, split: str, example: Example) -> None:
-        """Write an example, or keep it until there are enough of them."""
-        self.waiting.append((split, example))
-        self.bytes += sum(len(frame) for frame in example["frames"])
-        if len(self.waiting) >= _GROUP or self.bytes >= _GROUP_BYTES:
-            self._hand_over()
+        """Write an example; with enough of them a shard is whole."""
+        if split not in self.half:
+            path = _path(self.info, split, len(self.whole[split]))
+            # Pictures are compressed already.
+            writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+            self.half[split] = writer, [], 0
+        writer, clips, size = self.half[split]
+        record = self.info.features.serialize_example(example)
+        writer.write(record)
+        self.half[split] = writer, [*clips, example["clip"]], size + len(record)
+        if len(clips) + 1 == SHARD:
+            self._close(split)
 
     def close(self) -> None:
-        """Write what waits, and end all splits."""
-        self._hand_over()
-        self.writer.close_all()
+        """End all shards, and tell TFDS of them; splits without a clip are not made."""
+        for split in list(self.half):
+            self._close(split)
+        made = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[len(shard["clips"]) for shard in shards],
+                num_bytes=sum(shard["bytes"] for shard in shards),
+                filename_template=_template(self.info, split),
+            )
+            for split, shards in self.whole.items()
+            if shards
+        ]
+        self.info.set_splits(tfds.core.splits.SplitDict(made))
+        self.info.write_to_directory(self.folder)
 
-    def _hand_over(self) -> None:
-        groups: dict[str, list[Example]] = {}
-        for split, example in self.waiting:
-            groups.setdefault(split, []).append(example)
-        self.writer.add_examples(groups)
-        self.waiting, self.bytes = [], 0
-        if self._count() > self.whole:
-            self.whole = self._count()
-            self._keep()
+    def _close(self, split: str) -> None:
+        writer, clips, size = self.half.pop(split)
+        writer.close()
+        self.whole[split].append({"clips": clips, "bytes": size})
+        journal = {
+            "identity": self.identity,
+            "shards": self.whole,
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+        }
+        write_atomically(self.folder / _JOURNAL, json.dumps(journal).encode())
 
-    def _count(self) -> int:
-        return sum(len(split.shard_lengths) for split in self.info.splits.values())
+    def _resume(self) -> None:
+        """Take over the whole shards of an earlier try, or remove what is of another."""
+        try:
+            journal = json.loads((self.folder / _JOURNAL).read_text())
+        except (OSError, ValueError):  # none, or not one
+            journal = {"identity": ""}
+        if journal["identity"] == self.identity:
+            self.whole |= journal["shards"]
+            found = [Finding(**finding) for finding in journal["findings"]]
+            there = {clip.partition("/")[2] for clip in self.clips}
+            self.findings = [finding for finding in found if finding.clip in there]
+            return
+        if journal["identity"]:
+            print(f"{self.info.full_name}: an earlier try had other files or options")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
 
-    def _keep(self) -> None:
-        folder = Path(self.info.data_dir)
-        names = [p for p in folder.glob("*.json") if p.name != _KEPT]
-        files = {path.name: path.read_text() for path in names}
-        findings = [dataclasses.asdict(finding) for finding in self.findings]
-        kept = {"identity": self.identity, "files": files, "findings": findings}
-        write_atomically(folder / _KEPT, json.dumps(kept).encode())
+
+def _template(info: tfds.core.DatasetInfo, split: str) -> tfds.core.ShardedFileTemplate:
+    return tfds.core.ShardedFileTemplate(
+        data_dir=Path(info.data_dir),
+        dataset_name=info.name,
+        split=split,
+        filetype_suffix="array_record",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+    )
+
+
+def _path(info: tfds.core.DatasetInfo, split: str, shard: int) -> Path:
+    template = _template(info, split)
+    return Path(template.sharded_filepath(shard_index=shard, num_shards=None))
 
 
 def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents:
@@ -278,9 +283,6 @@ def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents
     """
     folder = Path(info.data_dir)
     found = contents(folder, str(metadata.get("crop", "")))
-    info.set_splits(
-        tfds.core.splits.SplitDict([s for s in info.splits.values() if s.num_shards])
-    )
     info.metadata.update(metadata)
     info.metadata.update(fingerprint=found.fingerprint, records=found.records)
     info.write_to_directory(folder)
@@ -293,7 +295,7 @@ def publish(written: Path, folder: Path, aside: Path) -> None:
     if folder.exists():
         folder.rename(aside)
     written.rename(folder)
-    (folder / _KEPT).unlink(missing_ok=True)
+    (folder / _JOURNAL).unlink(missing_ok=True)
 
 
 def check(folder: Path) -> Contents:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from data_builders.release import DatasetError, Finding, Row
 from data_builders.tables import (
-    Sheet,
     cell_findings,
     emotion_label,
     find_table,
     integer,
+    read_rows,
     read_sheet,
     text,
+    wrong_cell,
 )
 
 FPS = 200.0
@@ -63,19 +64,10 @@ def find(manual_dir: Path) -> tuple[Path, str]:
 def read(path: Path) -> tuple[list[Row], list[Finding]]:
     """Rows of the table, and what is wrong with the others."""
     sheet = read_sheet(path, COLUMNS)
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet, number, record)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
+    return read_rows(sheet, _row)
 
 
-def _row(
-    sheet: Sheet, number: int, record: dict[str, object]
-) -> tuple[Row | None, list[Finding]]:
-    where = sheet.where(number)
+def _row(where: str, record: dict[str, object]) -> tuple[Row | None, list[Finding]]:
     subject = text(record["Subject"]).strip().lower().removeprefix("sub")
     name = text(record["Filename"]).strip()
     clip = f"sub{subject.zfill(2)}/{name}"
@@ -83,21 +75,16 @@ def _row(
         where,
         clip,
         record,
-        numbers=("OnsetFrame", "OffsetFrame"),
+        span=("OnsetFrame", "OffsetFrame"),
         names=("Filename",),
         one_of={"Estimated Emotion": list(EMOTIONS[VERSIONS[0]])},
         aus="Action Units",
     )
     if not re.fullmatch("[0-9]{1,2}", subject):
-        text_ = f"expected a number such as 01, found {record['Subject']!r}"
-        found.append(Finding("table", f"{where}, column 'Subject'", text_, clip))
+        found.append(wrong_cell(where, clip, record, "Subject", "a number such as 01"))
     onset, apex, offset = (
         integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
     )
-    if not found and offset < onset:
-        text_ = f"expected a frame number from {onset} on, found {offset}"
-        place = f"{where}, clip {clip!r}, column 'OffsetFrame'"
-        found.append(Finding("table", place, text_, clip))
     if found:
         return None, found
     row = Row(

@@ -10,11 +10,11 @@ from pathlib import Path
 from data_builders.files import DatasetError
 from data_builders.release import Finding, Row
 from data_builders.tables import (
-    Sheet,
     cell_findings,
     emotion_label,
     find_table,
     integer,
+    read_rows,
     read_sheet,
     repair,
     text,
@@ -65,13 +65,7 @@ def find(manual_dir: Path) -> Path:
 def read(path: Path) -> tuple[list[Row], list[Finding]]:
     """Rows of the table, and what is wrong or repaired in it."""
     sheet = read_sheet(path, COLUMNS)
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet, number, record)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
+    return read_rows(sheet, _row)
 
 
 def repaired_clips() -> dict[str, str]:
@@ -83,20 +77,18 @@ def repaired_clips() -> dict[str, str]:
     }
 
 
-def _row(
-    sheet: Sheet, number: int, record: dict[str, object]
-) -> tuple[Row | None, list[Finding]]:
-    where = sheet.where(number)
+def _row(where: str, record: dict[str, object]) -> tuple[Row | None, list[Finding]]:
     subject, video, onset = (
         text(record[column]).strip() for column in ("Subject", "Filename", "Onset")
     )
-    onset = onset.removesuffix(".0")  # of a number in a spreadsheet saved again
     clip = f"{subject}/{video}_{onset}"
+    changes = REPAIRS.get((subject, video, onset), {})
+    record, repaired = repair(where, clip, record, changes)
     wrong = cell_findings(
         where,
         clip,
         record,
-        numbers=("Onset", "Offset"),
+        span=("Onset", "Offset"),
         one_of={"emotion": list(EMOTIONS)},
         aus="AU",
     )
@@ -106,11 +98,7 @@ def _row(
         wrong.append(wrong_in("Subject", "a name such as spNO.1"))
     if not re.fullmatch("[A-Za-z]", video):
         wrong.append(wrong_in("Filename", "the letter of a video"))
-    changes = REPAIRS.get((subject, video, onset), {})
-    record, repaired = repair(where, clip, record, changes)
     first, apex, last = (integer(record[key]) for key in ("Onset", "Apex", "Offset"))
-    if not wrong and last < first:
-        wrong.append(wrong_in("Offset", f"a frame number from {first} on"))
     if wrong:
         return None, wrong
     row = Row(

@@ -6,6 +6,7 @@ Columns have no names in the file; those here are the ones its owners describe.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_builders.files import DatasetError
@@ -17,6 +18,7 @@ from data_builders.tables import (
     integer,
     read_cells,
     text,
+    wrong_cell,
 )
 
 FPS = 30.0
@@ -174,34 +176,28 @@ def _row(
     name = text(record["expression"]).strip()
     subject = subjects.get(integer(record["participant"]) or 0, "")
     clip = f"{subject or record['participant']}/{name}"
+    notes = []
+    onset, apex, offset = (integer(record[c]) for c in ("onset", "apex", "offset"))
+    if offset == 0 and apex:
+        said = f"offset 0 (it never ended) read as {apex}, the apex"
+        notes = [Finding("repaired", f"{where}, clip {clip}", said, clip)]
+        record, offset = record | {"offset": apex}, apex
     found = cell_findings(
         where,
         clip,
         record,
-        numbers=("onset", "offset"),
+        span=("onset", "offset"),
         one_of={"estimated emotion": list(EMOTIONS)},
         aus="AUs",
     )
-
-    def wrong(column: str, expected: str) -> None:
-        place = f"{where}, clip {clip!r}, column {column!r}"
-        problem = f"expected {expected}, found {record[column]!r}"
-        found.append(Finding("table", place, problem, clip))
-
+    wrong = partial(wrong_cell, where, clip, record)
     if not subject:
-        wrong("participant", "a participant of sheet naming rule1")
+        found.append(wrong("participant", "a participant of sheet naming rule1"))
     if not re.fullmatch("[A-Za-z]+[0-9]+_[0-9]+", name):
-        wrong("expression", "a name such as disgust1_2")
+        found.append(wrong("expression", "a name such as disgust1_2"))
     elif name.lower().split("_")[0] not in codes:
-        wrong("expression", "a recording of sheet naming rule2 before the '_'")
-    onset, apex, offset = (integer(record[c]) for c in ("onset", "apex", "offset"))
-    notes = []
-    if offset == 0 and apex:
-        said = f"offset 0 (it never ended) read as {apex}, the apex"
-        notes = [Finding("repaired", f"{where}, clip {clip}", said, clip)]
-        offset = apex
-    if onset is not None and offset is not None and offset < onset:
-        wrong("offset", f"a frame number from {onset} on")
+        expected = "a recording of sheet naming rule2 before the '_'"
+        found.append(wrong("expression", expected))
     if found:
         return None, found
     row = Row(

@@ -7,6 +7,7 @@ label. A table of onset, apex and offset is read where there is one.
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_builders.dfme.table import EMOTIONS
@@ -20,6 +21,7 @@ from data_builders.tables import (
     read_cells,
     read_sheet,
     text,
+    wrong_cell,
 )
 from data_builders.trees import emotion_folders, named_folders, place, span
 
@@ -205,25 +207,18 @@ def _listed(
     clip: Folder, where: str, record: dict[str, object]
 ) -> tuple[Row | None, list[Finding]]:
     found = cell_findings(
-        where, clip.clip, record, numbers=("OnsetFrame", "OffsetFrame"), aus="AU"
+        where, clip.clip, record, span=("OnsetFrame", "OffsetFrame"), aus="AU"
     )
-
-    def say(column: str, expected: str) -> None:
-        place = f"{where}, clip {clip.clip!r}, column {column!r}"
-        said = f"expected {expected}, found {record[column]!r}"
-        found.append(Finding("table", place, said, clip.clip))
-
+    wrong = partial(wrong_cell, where, clip.clip, record)
     onset, apex, offset = (
         integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
     )
-    if onset is not None and offset is not None and offset < onset:
-        say("OffsetFrame", f"a frame number from {onset} on")
     label = emotion_label(record["Emotion"])
     if not is_empty(label) and label != clip.emotion:
-        say("Emotion", f"{clip.emotion} as in the folder")
+        found.append(wrong("Emotion", f"{clip.emotion} as in the folder"))
     rate = integer(record["Fps"])
     if not is_empty(record["Fps"]) and not rate:
-        say("Fps", "frames per second")
+        found.append(wrong("Fps", "frames per second"))
     if found:
         return None, found
     return _row(clip, where, onset, apex, offset, fps=rate, aus=record["AU"]), found

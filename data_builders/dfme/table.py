@@ -4,18 +4,20 @@ The competition's first hand-out had no labels for the tests and no AUs; it is r
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 from data_builders.release import Finding, Row
 from data_builders.tables import (
-    Sheet,
     cell_findings,
     emotion_label,
     find_table,
     integer,
     is_empty,
+    read_rows,
     read_sheet,
     text,
+    wrong_cell,
 )
 
 # In order of EmotionId; the release that the table belongs to has no others.
@@ -47,12 +49,7 @@ def read(path: Path, split: str) -> tuple[list[Row], list[Finding]]:
     """
     columns = (*COLUMNS, "Emotion") if split == "train" else COLUMNS
     sheet = read_sheet(path, columns, optional=("Emotion", "EmotionId", "AU"))
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet, number, record, split)
-        rows += [row] if row else []
-        findings += found
+    rows, findings = read_rows(sheet, partial(_row, split=split))
     if rows and all(is_empty(record["AU"]) for _, record in sheet.rows):
         said = "expected a column AU with action units, found none; clips have no AUs"
         findings.append(Finding("absent", path.name, said))
@@ -60,9 +57,8 @@ def read(path: Path, split: str) -> tuple[list[Row], list[Finding]]:
 
 
 def _row(
-    sheet: Sheet, number: int, record: dict[str, object], split: str
+    where: str, record: dict[str, object], *, split: str
 ) -> tuple[Row | None, list[Finding]]:
-    where = sheet.where(number)
     cell = text(record["Subject"]).strip()
     name = text(record["Filename"]).strip()
     subject = cell.lower()  # one name for one subject, else it would leak
@@ -73,33 +69,26 @@ def _row(
         where,
         clip,
         record,
-        numbers=("OnsetFrame", "OffsetFrame"),
+        span=("OnsetFrame", "OffsetFrame"),
         names=("Filename",),
         one_of={"Emotion": EMOTIONS} if labelled else None,
         aus="AU",
     )
-
-    def say(kind: str, column: str, said: str) -> None:
-        said = f"{said}, found {record[column]!r}"
-        found.append(
-            Finding(kind, f"{where}, clip {clip!r}, column {column!r}", said, clip)
-        )
-
+    wrong = partial(wrong_cell, where, clip, record)
     onset, apex, offset = (
         integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
     )
-    if onset is not None and offset is not None and offset < onset:
-        say("table", "OffsetFrame", f"expected a frame number from {onset} on")
     if not re.fullmatch("sub[0-9]+", subject):
-        say("table", "Subject", "expected a name such as sub0003")
+        found.append(wrong("Subject", "a name such as sub0003"))
     elif name and not name.lower().startswith(f"{subject}_"):
-        say("table", "Filename", f"expected a name that begins with {subject}_")
+        found.append(wrong("Filename", f"a name that begins with {subject}_"))
     elif cell != subject:
-        say("repaired", "Subject", f"read as {subject!r}")
+        place, said = f"{where}, clip {clip!r}", f"{cell!r} read as {subject!r}"
+        found.append(Finding("repaired", f"{place}, column 'Subject'", said, clip))
     if integer(record["Fps"]) not in RATES:
-        say("table", "Fps", f"expected one of {', '.join(map(str, RATES))}")
-    if problem := _id_problem(label, record["EmotionId"]):
-        say("table", "EmotionId", problem)
+        found.append(wrong("Fps", f"one of {', '.join(map(str, RATES))}"))
+    if expected := _id_expected(label, record["EmotionId"]):
+        found.append(wrong("EmotionId", expected))
     if any(finding.stops for finding in found):
         return None, found
     row = Row(
@@ -117,11 +106,11 @@ def _row(
     return row, found
 
 
-def _id_problem(label: str, cell: object) -> str:
-    """What is wrong with an EmotionId; blank, or -1 without an emotion, is right."""
+def _id_expected(label: str, cell: object) -> str:
+    """What a wrong EmotionId should be; blank, or -1 without an emotion, is right."""
     if is_empty(cell) or (text(cell).strip() == "-1" and is_empty(label)):
         return ""
     if label in EMOTIONS:
         right = EMOTIONS.index(label)
-        return "" if integer(cell) == right else f"expected {right} for {label}"
-    return "" if not is_empty(label) else "expected none without an Emotion"
+        return "" if integer(cell) == right else f"{right} for {label}"
+    return "" if not is_empty(label) else "none without an Emotion"

@@ -9,8 +9,10 @@ from data_builders.tables import (
     emotion_label,
     find_table,
     integer,
+    read_rows,
     read_sheet,
     text,
+    wrong_cell,
 )
 
 FPS = 60.0
@@ -33,13 +35,7 @@ def find(manual_dir: Path) -> Path:
 def read(path: Path) -> tuple[list[Row], list[Finding]]:
     """Rows of the table, and what is wrong with the others."""
     sheet = read_sheet(path, COLUMNS)
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet.where(number), record)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
+    return read_rows(sheet, _row)
 
 
 def emotions(cell: object) -> str:
@@ -55,22 +51,15 @@ def _row(where: str, record: dict[str, object]) -> tuple[Row | None, list[Findin
         where,
         clip,
         record,
-        numbers=("Onset", "Offset"),
+        span=("Onset", "Offset"),
         names=("sub_ID", "fold_name"),
         aus="AUs",
     )
-
-    def wrong(column: str, expected: str) -> None:
-        place = f"{where}, clip {clip!r}, column {column!r}"
-        problem = f"expected {expected}, found {record[column]!r}"
-        found.append(Finding("table", place, problem, clip))
-
     emotion = emotions(record["Emotion"])
     if not set(emotion.split("+")) <= set(EMOTIONS):
-        wrong("Emotion", f"some of {', '.join(EMOTIONS)}, joined by '+'")
+        expected = f"some of {', '.join(EMOTIONS)}, joined by '+'"
+        found.append(wrong_cell(where, clip, record, "Emotion", expected))
     onset, apex, offset = (integer(record[c]) for c in ("Onset", "Apex", "Offset"))
-    if not found and offset < onset:
-        wrong("Offset", f"a frame number from {onset} on")
     if found:
         return None, found
     row = Row(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from data_builders.files import DatasetError, frame_files
@@ -12,8 +13,10 @@ from data_builders.tables import (
     find_table,
     integer,
     is_empty,
+    read_rows,
     read_sheet,
     text,
+    wrong_cell,
 )
 
 FPS = 90.0
@@ -56,23 +59,16 @@ def read(
     one before the onset, the last frame there is the offset.
     """
     sheet = read_sheet(path, COLUMNS)
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet.where(number), record, folders)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
+    return read_rows(sheet, partial(_row, folders=folders))
 
 
 def _row(
-    where: str, record: dict[str, object], folders: Mapping[str, Sequence[Path]]
+    where: str, record: dict[str, object], *, folders: Mapping[str, Sequence[Path]]
 ) -> tuple[Row | None, list[Finding]]:
     name = text(record["Filename"]).strip()
     parts = re.fullmatch("S([0-9]+)-[0-9]+-[0-9]+", name, re.IGNORECASE)
     subject = f"S{int(parts[1]):02d}" if parts else text(record["Subject"]).strip()
     clip = f"{subject}/{name}"
-    place = f"{where}, clip {clip!r}"
     onset, apex, offset = (
         integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
     )
@@ -82,21 +78,18 @@ def _row(
         if last := _last_frame(folders.get(name.lower(), ())):
             said = f"offset {record['OffsetFrame']!r} read as {last}, the last frame"
             notes.append(Finding("repaired", f"{where}, clip {clip}", said, clip))
-            offset = last
+            record, offset = record | {"OffsetFrame": last}, last
     found = cell_findings(
         where,
         clip,
-        record | {"OffsetFrame": record["OffsetFrame"] if offset is None else offset},
-        numbers=("OnsetFrame", "OffsetFrame"),
+        record,
+        span=("OnsetFrame", "OffsetFrame"),
         one_of={"Estimated Emotion": list(EMOTIONS)},
         aus="Action Units",
     )
     if not parts:
-        said = f"expected a name such as S01-01-001, found {record['Filename']!r}"
-        found.append(Finding("table", f"{place}, column 'Filename'", said, clip))
-    if not found and offset < onset:
-        said = f"expected a frame number from {onset} on, found {offset}"
-        found.append(Finding("table", f"{place}, column 'OffsetFrame'", said, clip))
+        expected = "a name such as S01-01-001"
+        found.append(wrong_cell(where, clip, record, "Filename", expected))
     if found:
         return None, found
     if integer(text(record["Subject"]).strip().upper().removeprefix("S")) != int(

@@ -11,11 +11,11 @@ from pathlib import Path
 from data_builders.files import DatasetError
 from data_builders.release import Finding, Row
 from data_builders.tables import (
-    Sheet,
     cell_findings,
     emotion_label,
     find_table,
     integer,
+    read_rows,
     read_sheet,
     repair,
     text,
@@ -63,28 +63,21 @@ def find(manual_dir: Path) -> Path:
 def read(path: Path) -> tuple[list[Row], list[Finding]]:
     """Rows of the table, and what is wrong or repaired in it."""
     sheet = read_sheet(path, COLUMNS)
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = _row(sheet, number, record)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
+    return read_rows(sheet, _row)
 
 
-def _row(
-    sheet: Sheet, number: int, record: dict[str, object]
-) -> tuple[Row | None, list[Finding]]:
-    where = sheet.where(number)
+def _row(where: str, record: dict[str, object]) -> tuple[Row | None, list[Finding]]:
     digits = text(record["Subject"]).strip()
     subject = digits.zfill(3)  # a spreadsheet that is saved again may hold 6
     name = text(record["Filename"]).strip()
     clip = f"{subject}/{name}"
+    changes = REPAIRS.get((clip, integer(record["Onset Frame"])), {})
+    record, repaired = repair(where, clip, record, changes)
     wrong = cell_findings(
         where,
         clip,
         record,
-        numbers=("Onset Frame", "Offset Frame"),
+        span=("Onset Frame", "Offset Frame"),
         names=("Filename",),
         one_of={"Estimated Emotion": list(EMOTIONS)},
         aus="Action Units",
@@ -96,13 +89,9 @@ def _row(
         wrong.append(
             wrong_in("Filename", f"a clip of subject {subject}, such as {subject}_1_2")
         )
-    changes = REPAIRS.get((clip, integer(record["Onset Frame"])), {})
-    record, repaired = repair(where, clip, record, changes)
     onset, apex, offset = (
         integer(record[f"{key} Frame"]) for key in ("Onset", "Apex", "Offset")
     )
-    if not wrong and offset < onset:
-        wrong.append(wrong_in("Offset Frame", f"a frame number from {onset} on"))
     if wrong:
         return None, wrong
     row = Row(

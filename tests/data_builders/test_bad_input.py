@@ -112,3 +112,54 @@ def test_the_doctor_tells_of_landmarks_that_cannot_align(manual, capsys, monkeyp
     flags = ["--dataset=casme2", f"--manual_dir={manual}", "--faces=dlib"]
     assert doctor.main(flags) == 1
     assert "both eyes are at one place" in capsys.readouterr().out
+
+
+def test_the_crop_is_part_of_the_fingerprint(manual, tmp_path, capsys, monkeypatch):
+    aligned(monkeypatch)
+    prints = []
+    for name, flag in (("a", "--margin=2.5"), ("b", "--margin=2"), ("c", "--size=40")):
+        assert run(manual, tmp_path / name, "--faces=dlib", flag) == 0
+        prints.append(capsys.readouterr().out.split("fingerprint  ")[1].split()[:3])
+    assert len({fingerprint for fingerprint, _, _ in prints}) == 3
+    assert len({records for _, _, records in prints}) == 3
+
+
+def test_landmarks_of_another_resolution_are_refused(manual, tmp_path, capsys):
+    class Far:
+        name = "far"
+
+        def find(self, image, *, clip, number, path, index):
+            return np.asarray(
+                [(500, 400), (600, 400), (550, 450), (510, 500), (590, 500)]
+            )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faces, "DlibLandmarks", Far)
+        assert run(manual, tmp_path / "data", "--faces=dlib") == 1
+    assert (
+        "landmarks around 550, 450 lie outside the picture" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("flag", ["--workers=0", "--workers=-1", "--workers=x"])
+def test_wrong_numbers_are_wrong_usage(manual, tmp_path, flag):
+    for command in (build.main, doctor.main):
+        with pytest.raises(SystemExit) as stop:
+            command(["--dataset=casme2", f"--manual_dir={manual}", flag])
+        assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("flag", ["--size=8", "--size=40000", "--margin=nan"])
+def test_crops_that_cannot_be_are_refused(manual, tmp_path, capsys, monkeypatch, flag):
+    aligned(monkeypatch)
+    assert run(manual, tmp_path / "data", "--faces=dlib", flag) == 1
+    assert "--size must be" in capsys.readouterr().err
+
+
+def test_places_where_nothing_can_be_written(manual, tmp_path, capsys):
+    (tmp_path / "file").write_bytes(b"")
+    assert run(manual, tmp_path / "file") == 1
+    assert f"--data_dir={tmp_path / 'file'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        doctor.main(["--dataset=casme2", f"--manual_dir={manual}", "--json=no/x.json"])
+    assert stop.value.code == 2

@@ -105,7 +105,7 @@ def test_a_failed_overwrite_keeps_what_was_there(manual, tmp_path, capsys, monke
 KILLED = """
 import os, signal, sys
 from data_builders import build, write
-write.SHARD, write._GROUP = 2, 1
+write.SHARD = 2
 make, left = build.make, [4]
 def make_then_die(*args):
     left[0] -= 1
