@@ -244,12 +244,17 @@ class _Shards:
         write_atomically(self.folder / _JOURNAL, json.dumps(journal).encode())
 
     def _resume(self) -> None:
-        """Take over the whole shards of an earlier try, or remove what is of another."""
+        """Take over the whole shards of an earlier try; remove what is of another."""
         try:
             journal = json.loads((self.folder / _JOURNAL).read_text())
         except (OSError, ValueError):  # none, or not one
             journal = {"identity": ""}
-        if journal["identity"] == self.identity:
+        shards = [
+            _path(self.info, split, index)
+            for split, whole in journal.get("shards", {}).items()
+            for index in range(len(whole))
+        ]
+        if journal["identity"] == self.identity and all(p.exists() for p in shards):
             self.whole |= journal["shards"]
             found = [Finding(**finding) for finding in journal["findings"]]
             there = {clip.partition("/")[2] for clip in self.clips}

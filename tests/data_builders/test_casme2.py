@@ -194,7 +194,7 @@ def test_all_problems_are_listed_before_anything_is_written(tmp_path):
     assert "found 'joy'" in text
     assert "row 3" in text and "AU cell '4+x', character 3" in text
     assert "column 'OffsetFrame': expected a frame number from 99 on" in text
-    assert "row 5, column 'Subject': expected a number such as 01, found 'S?'" in text
+    assert "column 'Subject': expected a number such as 01, found 'S?'" in text
     assert "row 6" in text and "found None" in text
     missing = f"row 7, clip sub01/{clips[5].name}: expected a folder of its frames"
     assert missing in text
@@ -241,6 +241,7 @@ def test_no_table_no_tree_no_workbook(tmp_path):
 def full_table(path, version, labels):
     """A whole table, made up: `labels` [(subject, emotion), ...] and the real names."""
     workbook = openpyxl.Workbook()
+    workbook.active.title = "Sheet1"
     columns = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame"]
     workbook.active.append([*columns, None, "Action Units", "Estimated Emotion"])
     for index, (subject, name, emotion) in enumerate(labels):
