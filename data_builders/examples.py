@@ -16,10 +16,10 @@ from data_builders.files import key_indices
 from data_builders.release import Clip, Finding
 from merclip_jax.data import faces
 
-# Nearly lossless, full colour resolution; PNG takes longer to write than to warp.
+# Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
 JPEG = (
     *(cv2.IMWRITE_JPEG_QUALITY, 98),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
 )
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
