@@ -70,9 +70,13 @@ def _one_split(
     )
 
 
-# Rows with an offset before the onset; the released lists hold all others.
-_CASME3_BROKEN = tuple(
-    f"casme3/{clip}" for clip in ("spNO.216/d_3647", "spNO.40/e_1812", "spNO.40/e_2327")
+# Rows with an offset before the onset; the released lists hold all others. In copies
+# that somebody has put right the first is called d_2647.
+_CASME3_BROKEN = (
+    "casme3/spNO.216/d_3647",
+    "casme3/spNO.216/d_2647",
+    "casme3/spNO.40/e_1812",
+    "casme3/spNO.40/e_2327",
 )
 # MEGC2019's two of the 90 negative clips that it leaves out: no apex, apex on the onset
 # (the difference between its list of 442 clips and the coding table).

@@ -243,7 +243,7 @@ def test_a_subject_in_other_letters_is_the_same_and_said(tmp_path):
     edit_table(tmp_path / TRAIN, 2, "Subject", mini.subject.upper())
     release = read_ccac(tmp_path)
     finding = one(release, "repaired")
-    assert finding.text == f"read as {mini.subject!r}, found {mini.subject.upper()!r}"
+    assert finding.text == f"{mini.subject.upper()!r} read as {mini.subject!r}"
     assert len(release.clips) == 13
 
 
