@@ -230,7 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", required=True, help="name or name/config")
     parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument(
+        "--data_dir", type=Path, default=Path("data"), help="built here (default: data)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace if built")
     parser.add_argument(
         "--workers",

@@ -38,7 +38,7 @@ def add_face_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--yunet_model", type=Path, metavar="FILE", help="of --faces=yunet: ONNX model"
     )
-    group.add_argument("--size", type=int, help="pixels of a crop (default 224)")
+    group.add_argument("--size", type=int, help="pixels (default 224, samm 256)")
     group.add_argument(
         "--margin",
         type=float,
