@@ -152,7 +152,7 @@ def test_clip_ids_are_the_tables_values(mini):
     excluded = {
         n.removeprefix("casme3/") for n in TASKS["casme3_7class_released"].excluded
     }
-    assert len(excluded) == 3 and excluded <= set(found)
+    assert len(excluded & set(found)) == 3  # the fourth is a corrected copy's name
 
 
 def test_labels_fold_into_seven(mini):
