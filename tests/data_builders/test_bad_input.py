@@ -1,11 +1,14 @@
 """What a review found that the other tests did not notice."""
 
+import errno
+import os
+
 import cv2
 import numpy as np
 import openpyxl
 import pytest
 
-from data_builders import build, doctor, examples
+from data_builders import build, doctor, examples, write
 from merclip_jax.data import faces
 from tests.data_builders.test_build import KILLED, aligned, manual, run, start
 from tests.fixtures.casme2 import edit_table
@@ -163,3 +166,35 @@ def test_places_where_nothing_can_be_written(manual, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         doctor.main(["--dataset=casme2", f"--manual_dir={manual}", "--json=no/x.json"])
     assert stop.value.code == 2
+
+
+def test_a_disk_that_fills_while_the_journal_is_written(
+    manual, tmp_path, capsys, monkeypatch
+):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "could not write: the disk is full", str(path))
+
+    monkeypatch.setattr(write, "write_atomically", full)
+    assert run(manual, tmp_path / "data") == 1
+    assert "the disk is full (" in capsys.readouterr().err
+
+
+def test_a_kill_between_the_two_names_of_an_overwrite_loses_nothing(
+    manual, tmp_path, capsys
+):
+    data = tmp_path / "data"
+    assert run(manual, data) == 0
+    staging = data / ".incomplete-casme2-cropped"
+    staging.mkdir()
+    (data / "casme2" / "cropped" / "1.1.0").rename(staging / "replaced")
+    edit_table(manual / TABLE, 2, "Action Units", "4+x")  # the next build fails
+    assert run(manual, data) == 1
+    capsys.readouterr()
+    assert run(manual, data) == 0
+    assert "is built already" in capsys.readouterr().out
+
+
+def test_folders_whose_names_are_not_utf8(manual, tmp_path):
+    named = manual.parent / os.fsdecode(b"gbk-\xd6\xd0")
+    manual.rename(named)
+    assert run(named, tmp_path / "data") == 0
