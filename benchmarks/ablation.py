@@ -15,8 +15,8 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import common
-from merclip_jax import experiment, settings
-from merclip_jax.data.source import Clips
+from merclip_jax import build, experiment
+from merclip_jax.data.clips import Clips
 
 ROWS = (
     "none",
@@ -55,7 +55,7 @@ def main(_: list[str]) -> None:
     """Train every row and print the table."""
     values = flags.FLAGS
     logging.set_verbosity(logging.ERROR)
-    clips = settings.load(values.config)
+    clips = build.load(values.config)
     subjects = held_out(clips, values.held_out)
     found = {}
     for row in values.rows:

@@ -25,7 +25,7 @@ import openpyxl
 
 from data_builders import build
 from data_builders.synthetic.face import draw_face
-from merclip_jax.data import faces
+from merclip_jax.faces import align as faces
 
 FRAMES, SUBJECTS, POOL = 22, 20, 20  # frames of a clip; subjects; clips in the pool
 HEIGHT, WIDTH, FACE, TOP, LEFT = 720, 1280, 420, 150, 430

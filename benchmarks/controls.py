@@ -19,8 +19,9 @@ from ml_collections import config_flags
 from data_builders.synthetic.builder import Synthetic
 from data_builders.synthetic.ceiling import ceilings
 from data_builders.synthetic.oracle import MotionOracle
-from merclip_jax import experiment, metrics, settings
-from merclip_jax.data.source import Clips, find
+from merclip_jax import build, experiment
+from merclip_jax.data.clips import Clips, find
+from merclip_jax.scoring import metrics
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A synthetic config.", lock_config=False
@@ -75,7 +76,7 @@ def main(_: list[str]) -> None:
     """Run every control and print the table."""
     logging.set_verbosity(logging.ERROR)
     config, root = CONFIG.value, Path(WORKDIR.value)
-    clips = settings.load(config)
+    clips = build.load(config)
     name, rows = config.name, []
     for control in CONTROLS.value:
         config.name = f"{name}-{control}"

@@ -28,32 +28,32 @@ def jax_case(case: str):
     import jax
     import jax.numpy as jnp
 
-    from merclip_jax import optim, train
-    from merclip_jax.data.augment import Augmentation
+    from merclip_jax.augment.clips import Augmentation
     from merclip_jax.models import mer_clip
+    from merclip_jax.training import optim, step
 
     model = mer_clip.mer_clip(mer_clip.SIZES["b16"], classes=7)
     rng = np.random.default_rng(0)
     clips = jnp.asarray(rng.integers(0, 256, SHAPE, dtype=np.uint8))
     tx = optim.adamw()
-    state = jax.jit(lambda key: train.init_state(model, tx, key, SHAPE[1:]))(
+    state = jax.jit(lambda key: step.init_state(model, tx, key, SHAPE[1:]))(
         jax.random.key(0)
     )
     if case == "jax forward":
-        run = jax.jit(lambda state, clips: train.predict_step(model, state, clips))
+        run = jax.jit(lambda state, clips: step.predict_step(model, state, clips))
         compiled = run.lower(state, clips).compile()
         return lambda: jax.block_until_ready(compiled(state, clips)), flops(compiled)
     off = Augmentation(augmix=0, flip=0, colour_jitter=0, static_mix=0)
     always = Augmentation(augmix=1, flip=1, colour_jitter=1, static_mix=1)
-    hyper = train.Hyper(augmentation=always if "augmented" in case else off)
+    hyper = step.Hyper(augmentation=always if "augmented" in case else off)
     one = jnp.zeros(1, jnp.int32)
-    prompts = train.Prompts(
+    prompts = step.Prompts(
         jax.random.normal(jax.random.key(1), (7, 1, 512)), one, jnp.ones((1, 1))
     )
-    member = train.Member(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
-    batch = train.Batch(clips, one, one)
+    member = step.Member(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
+    batch = step.Batch(clips, one, one)
     step = jax.jit(
-        lambda state, batch: train.train_step(
+        lambda state, batch: step.train_step(
             model, tx, hyper, prompts, state, member, batch
         )[0],
         donate_argnums=0,

@@ -14,7 +14,8 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from merclip_jax import optim, settings, train
+from merclip_jax import build
+from merclip_jax.training import optim, step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Whose model and batch.")
 STACKS = flags.DEFINE_list("stacks", ["1", "4", "10"], "Stack sizes to compare.")
@@ -26,25 +27,25 @@ def program(config, stack: int):
     """A compiled dispatch of `scan_steps` steps: () -> seconds it took."""
     data, training = config.data, config.train
     shape = (data.frames, data.image_size, data.image_size, 3)
-    model, tx = settings.model_of(config, classes=3), optim.adamw()
-    hyper = settings.hyper_of(config)._replace(epochs=1000)
+    model, tx = build.model_of(config, classes=3), optim.adamw()
+    hyper = build.hyper_of(config)._replace(epochs=1000)
     keys = jnp.stack([jax.random.key(i) for i in range(stack)])
-    state = jax.jit(train.stack_init(model, tx, shape))(keys)
+    state = jax.jit(step.stack_init(model, tx, shape))(keys)
     per_epoch = jnp.full((stack,), 100, jnp.int32)
-    member = train.Member(keys, per_epoch, per_epoch * hyper.epochs)
-    prompts = train.Prompts(
+    member = step.Member(keys, per_epoch, per_epoch * hyper.epochs)
+    prompts = step.Prompts(
         jax.random.normal(jax.random.key(0), (1, SETS, model.embed)),
         jnp.arange(SETS, dtype=jnp.int32),
         jnp.eye(SETS),
     )
     rng = np.random.default_rng(0)
     lead = (training.scan_steps, stack, training.batch_size)
-    batches = train.Batch(
+    batches = step.Batch(
         jnp.asarray(rng.integers(0, 256, (*lead, *shape), dtype=np.uint8)),
         jnp.asarray(rng.integers(0, 3, lead), jnp.int32),
         jnp.asarray(rng.integers(0, SETS, lead), jnp.int32),
     )
-    step = train.stack_train(model, tx, hyper)
+    step = step.stack_train(model, tx, hyper)
     run = jax.jit(
         lambda s, b: jax.lax.scan(lambda s, x: step(prompts, s, member, x), s, b)[0],
         donate_argnums=0,

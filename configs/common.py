@@ -2,12 +2,25 @@
 
 `get_config(arg)` of every config takes "recipe=released,ablation=no_alignment,seeds=3",
 those of real datasets also "task=casme2_3class_released": data_builders/tasks.py lists
-the tasks. A recipe or an ablation is a set of values, never a code path (MER_CLIP section 14).
+the tasks. A recipe or an ablation is a set of values, never a code path.
 """
+
+import dataclasses
 
 from ml_collections import ConfigDict
 
 from data_builders.tasks import TASKS, tasks_of
+from merclip_jax.augment.clips import Augmentation
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.folds import ProtocolOptions
+from merclip_jax.data.view import View
+from merclip_jax.facs import Wording
+from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.systems.mer_clip import LossOptions
+from merclip_jax.text.prompts import PromptOptions
+from merclip_jax.training.optim import AdamWOptions
+from merclip_jax.training.stack import TrainOptions
+from merclip_jax.weights.options import InitOptions
 
 RECIPES = {
     # What the paper's text says, gaps filled from the released code.
@@ -43,7 +56,7 @@ ABLATIONS = {
         "loss.contrastive_start": 1.0,
         "loss.contrastive_floor": 1.0,
     },
-    "emotion_guided": {"text.guide": "emotion"},
+    "emotion_guided": {"text.supervision": "emotion"},
     "no_augmentation": {
         "augment.augmix": 0.0,
         "augment.flip": 0.0,
@@ -53,111 +66,37 @@ ABLATIONS = {
     "no_static_mix": {"augment.static_mix": 0.0},
 }
 
-NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
-
 
 def base() -> ConfigDict:
-    """The paper's recipe on no dataset in particular."""
+    """The paper's recipe on no dataset in particular.
+
+    Every value is the default of the dataclass that takes it: look there for what it
+    means.
+    """
     return ConfigDict(
         {
             "name": "",
+            "system": "mer_clip",
             "recipe": "paper",
             "ablation": "none",
-            "data": {
-                "dataset": "",  # "name" or "name/config"
-                "data_dir": "data",
-                "access": "",  # how the owners hand it out
-                "task": "",  # of the class-map table; it gives the next three
-                "classes": (),  # (class, (emotions, ...)), ...
-                "dropped": (),  # emotions that the task leaves out
-                "excluded": (),  # clips that it leaves out
-                "frames": 16,
-                "image_size": 224,
-                "resize": 0,  # short side before the centre crop; 0: the image size
-                "sampling": "keyframes",
-                "residency": "auto",
-                "balanced": False,
-            },
-            "init": {  # a path, a converted folder or hf://owner/name/file
-                "vision": "",  # the encoder's weights, "" for random ones
-                "text": "",  # the text tower's and its tokenizer
-                "merclip": "",  # a whole MER-CLIP's, in place of vision
-                "norm_from_classifier": True,  # UniFormerV2's proj.0 as our norm
-                "new_head": False,  # with merclip: start the last layer anew
-            },
-            "text": {
-                "guide": "au",  # or "emotion": prompts name the class instead
-                "templates": 7,
-                "order": "ascending",  # or annotation, shuffled
-                "words": "phrases",  # or facs
-                "last_and": True,
-                "au26": "dropping the jaw",
-                "positions": 77,  # position embeddings from here on are zeros
-            },
-            "model": {
-                "video": "uniformer_v2",  # or factorized_vit
-                "size": "b16",  # or l14
-                "structure": "ssv2",  # or kinetics; of uniformer_v2
-                "temporal_layers": 4,  # of factorized_vit
-                "drop_path": 0.2,
-                "global_drop_path": 0.4,
-                "global_mlp_dropout": 0.5,
-                "head_blocks": 2,
-                "head_dropout": 0.1,
-                "learn_temperature": False,
-                "bn_group_size": 0,  # 0: statistics of the whole batch
-                "attention": "xla",
-                "dtype": "auto",  # bfloat16 on accelerators, float32 on CPU
-            },
-            "loss": {
-                "contrastive": "hard",  # or soft_au, sigmoid
-                "contrastive_start": 2.0,
-                "contrastive_floor": 1.0,
-                "progression": "linear",  # or gaussian, centred_gaussian
-                "total_weight": 2.0,
-                "contrastive_factor": 1.0,
-                "focal_gamma": 2.0,
-            },
-            "optim": {
-                "peak_lr": 5e-5,
-                "warmup_epochs": 5,
-                "lr_floor": 0.1,
-                "weight_decay": 0.05,
-                "clip_norm": 20.0,
-                "decay_embeddings": False,
-                "frozen": (),  # regular expressions of parameter paths
-            },
-            "augment": {  # the numbers are probabilities
-                "augmix": 0.5,
-                "flip": 0.5,
-                "flip_swaps_sides": True,
-                "colour_jitter": 0.5,
-                "static_mix": 0.5,
-                "static_mix_weight": 0.5,
-                "static_mix_self": False,
-                "static_mix_inverse": False,
-            },
-            "train": {
-                "epochs": 55,
-                "batch_size": 16,
-                "stack": 0,  # members trained at once; 0: as many as fit
-                "scan_steps": 8,  # steps a dispatch
-                "checkpoint_every": 50,  # dispatches
-                "keep_weights": False,
-            },
-            "protocol": {
-                "name": "loso",
-                "seeds": (0,),
-                "folds": 5,  # of kfold
-                "test_subjects": (),  # of holdout; or, by the owners' split:
-                "train_splits": (),
-                "test_splits": (),
-                "selection": "last",
-                "inner_subjects": 0,  # held out of each training part for "inner"
-                "input_contract": "oracle-keyframes",
-            },
+            # MER-CLIP sees colours: no `grey`.
+            "data": values(DataOptions) | values(View, without=("grey",)),
+            "init": values(InitOptions),
+            "text": values(PromptOptions) | values(Wording),
+            "model": values(MerClipOptions),
+            "loss": values(LossOptions),
+            "optim": values(AdamWOptions),
+            "augment": values(Augmentation),
+            "train": values(TrainOptions),
+            "protocol": values(ProtocolOptions),
         }
     )
+
+
+def values(kind: type, *, without: tuple[str, ...] = ()) -> dict[str, object]:
+    """Names and defaults of a dataclass's fields."""
+    fields = dataclasses.fields(kind)
+    return {field.name: field.default for field in fields if field.name not in without}
 
 
 def finish(

@@ -19,6 +19,5 @@ def get_config(arg: str | None = None):
         "the University of Oulu (CMVS) hands it out for a signed licence agreement"
     )
     config.data.sampling = "uniform"
-    config.text.guide = "emotion"
-    config.protocol.input_contract = "onset-offset only"
+    config.text.supervision = "emotion"
     return common.finish(config, arg)

@@ -19,7 +19,7 @@ from data_builders.examples import Crop, inspect
 from data_builders.options import add_face_flags, crop_of, positive
 from data_builders.release import DatasetError, Release
 from data_builders.summary import describe, lines
-from merclip_jax.files import write_atomically
+from merclip_jax.atomic import write_atomically
 
 
 def main(argv: list[str] | None = None) -> int:

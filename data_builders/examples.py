@@ -14,7 +14,7 @@ import numpy as np
 from data_builders.annotations import clip_example, full_name, source_hash
 from data_builders.files import key_indices
 from data_builders.release import Clip, Finding
-from merclip_jax.data import faces
+from merclip_jax.faces import align as faces
 
 # Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
 JPEG = (
@@ -26,7 +26,7 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 class Landmarks(Protocol):
-    """Where the onset frame's face points come from: see `merclip_jax.data.faces`."""
+    """Where the onset frame's face points come from: see `merclip_jax.faces.align`."""
 
     name: str
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from data_builders.base import ClipBuilder
 from data_builders.examples import Crop, Landmarks
 from data_builders.release import DatasetError
-from merclip_jax.data import faces
+from merclip_jax.faces import align as faces
 
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from data_builders.annotations import fingerprint
 from data_builders.examples import ClipError
 from data_builders.release import DatasetError, Finding, refuse
-from merclip_jax.files import write_atomically
+from merclip_jax.atomic import write_atomically
 
 SHARD = 64  # clips; what a stopped build may lose
 _JOURNAL = "unfinished.json"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from merclip_jax.convert.apply import flatten, unflatten
-from merclip_jax.shapes import Leaf
+from merclip_jax.typing import Leaf
 
 
 def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
@@ -14,7 +14,7 @@ def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
     `start` maps Flax paths ("params/encoder/...", "batch_stats/...") to arrays without
     the member axis. Raises ValueError that names paths or shapes the state has not.
     """
-    flat = flatten({"params": state.params, "batch_stats": state.batch_stats})
+    flat = flatten(state.variables)
     wrong = [
         f"{path} {array.shape}"
         for path, array in start.items()
@@ -25,5 +25,4 @@ def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
     for path, array in start.items():
         old = flat[path]
         flat[path] = jnp.broadcast_to(jnp.asarray(array, old.dtype)[None], old.shape)
-    tree = {"params": {}, "batch_stats": {}} | unflatten(flat)
-    return state.replace(params=tree["params"], batch_stats=tree["batch_stats"])
+    return state.replace(variables=state.variables | unflatten(flat))

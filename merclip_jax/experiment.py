@@ -1,20 +1,28 @@
-"""One experiment, in the order it happens: data, members, prompts, rounds, report."""
+"""One experiment, in the order it happens."""
 
-import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 import merclip_jax
-from merclip_jax import programs, report, results, rounds, settings, summary, workdir
+from merclip_jax import build
+from merclip_jax.build import Job
 from merclip_jax.convert import lineage
-from merclip_jax.data.source import Clips
+from merclip_jax.data import folds
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.store import ClipStore
+from merclip_jax.results import card as cards
+from merclip_jax.results import collect, figures, report
+from merclip_jax.systems.system import Context
+from merclip_jax.training.loop import load_results, train_members
+from merclip_jax.training.memory import parameter_table, stack_size
+from merclip_jax.training.stack import Plan
+from merclip_jax.training.workdir import Workdir
 
 # What may change between two commands that continue one run: no number depends on it.
-_FREE = ("data.data_dir", "data.residency", "train.checkpoint_every")
+_FREE = ("data.data_dir", "data.residency", "train.checkpoint_every", "train.profile")
 
 
 def run(config: ConfigDict, path: Path, *, command: str = "") -> dict:
@@ -24,110 +32,137 @@ def run(config: ConfigDict, path: Path, *, command: str = "") -> dict:
     called again it goes on where it was stopped. Raises UserError for what the user
     can mend.
     """
-    clips = settings.load(config)
-    return run_on(clips, config, path, command=command)
+    return run_on(build.clips(config), config, path, command=command)
 
 
 def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -> dict:
     """`run` on clips that are loaded already."""
+    return train_and_score(build.job(config, clips), Workdir(path), command=command)
+
+
+def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
+    """Run a job from its clips to its card, in the order that is read here.
+
+    Args:
+        job: system, clips, protocol and options.
+        workdir: the run's folder; what is finished there is not done again.
+        command: how the run was started, for the card.
+    """
     started = time.monotonic()
-    settings.check(config)
-    values = settings.flatten(config)
-    tower = settings.tower_of(config)
-    begun = settings.start_of(config, classes=len(clips.classes))
-    origins = [found.lineage for found in (begun, tower) if found]
-    workdir.claim(path, identity(clips, values) | lineage.identity(origins))
-    members = settings.members_of(clips, config)
-    print(describe(clips, config, members))
 
-    table = settings.prompt_table(clips, config, tower)
-    plan = dataclasses.replace(
-        settings.plan_of(clips, config, table, path),
-        start=begun.arrays if begun else {},
-        lineage=lineage.lineage_lines(origins),
-    )
-    stack = settings.stack_of(config, plan, members)
-    rounds.run_rounds(plan, members, stack)
-    found = rounds.load_results(plan, members)
+    # The folder is this run's alone: results of other settings are never mixed in.
+    workdir.open(manifest(job))
 
-    pooled = summary.pool(
-        clips, members, found, selected=config.protocol.selection != "oracle"
+    # Subjects to folds to members, before anything else happens to a clip.
+    parts = folds.split(
+        job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
     )
-    oracle = None
-    if config.protocol.selection == "oracle":
-        best = summary.pool(clips, members, found, selected=True)
-        oracle = summary.scores_of(best)
-    card = results.build_card(
-        title=f"MER-CLIP on {clips.dataset}, {len(clips.classes)} classes",
-        task=config.name,
-        dataset=clips.dataset,
-        dataset_fingerprint=clips.fingerprint,
-        classes=clips.classes,
-        protocol=config.protocol.name,
-        recipe=config.recipe,
-        selection="last" if oracle else config.protocol.selection,
-        input_contract=config.protocol.input_contract,
-        config=values,
-        predictions=pooled,
-        epochs=config.train.epochs,
-        versions=summary.versions(),
-        command=command,
-        dropped=config.data.dropped,
-        ceiling=summary.ceiling_of(clips),
-        oracle=oracle,
-        lineage=plan.lineage,
-        timing={"seconds_this_command": round(time.monotonic() - started, 1)},
-        notes=notes_of(clips, config, plan),
+    members = folds.members(parts, job.protocol.seeds)
+
+    # Constants of the run (encoded once), clips on the device if they fit there.
+    plan = plan_of(job)
+    print(describe(job, plan, members))
+
+    # What the first member is about to see, for the eye.
+    batch = collect.first_batch(plan, members[0])
+    workdir.write("first_batch.png", figures.contact_sheet(batch.seen))
+
+    # Training, as many members at a time as the memory holds.
+    train_members(plan, members, stack_size(plan, members), workdir)
+    results = load_results(plan, members, workdir)
+
+    # Answers pooled over folds, scored, and stated with all that they depend on.
+    oracle = job.protocol.selection == "oracle"
+    predictions = collect.pool(plan, members, results, selected=not oracle)
+    bound = collect.pool(plan, members, results, selected=True) if oracle else None
+    card = cards.build_card(
+        predictions,
+        cards.Facts(
+            title=f"{job.system.title} on {job.clips.dataset}, "
+            f"{len(job.system.task.names)} classes",
+            system=job.system.title,
+            task=job.name,
+            dataset=job.clips.dataset,
+            dataset_fingerprint=job.clips.fingerprint,
+            protocol=job.protocol.name,
+            recipe=job.recipe,
+            # A model chosen on its test subjects never gives the headline.
+            selection="last" if oracle else job.protocol.selection,
+            input_contract=job.system.view.contract,
+            config=job.values,
+            epochs=max(map(plan.epochs, members)),
+            versions=collect.versions(),
+            command=command,
+            dropped=job.data.dropped,
+            ceiling=collect.ceiling(job.clips, job.data.task),
+            oracle=cards.means(bound) if bound else None,
+            parameters=parameter_table(plan),
+            lineage=plan.lineage,
+            timing={"seconds_this_command": round(time.monotonic() - started, 1)},
+            notes=[
+                *job.clips.metadata.get("notes", []),
+                *job.system.remarks(job.clips),
+            ],
+        ),
     )
-    results.write_predictions_csv(
-        path / "predictions.csv", pooled, classes=clips.classes
+
+    # For people: a table, a page.
+    page = report.render_report(
+        card,
+        predictions,
+        scalars=collect.scalars(plan),
+        curves=collect.curves(plan, members, results),
+        examples=collect.examples(plan, members, results),
+        first_batch=batch,
     )
-    results.write_card(path / "card.json", card)
-    report.write_report(
-        path / "report.html",
-        card=card,
-        predictions=pooled,
-        curves=summary.curves_of(members, found),
-        examples=summary.examples_of(clips, members, found, table),
-    )
+    workdir.write("predictions.csv", predictions.csv().encode())
+    workdir.write("card.json", cards.to_json(card))
+    workdir.write("report.html", page.encode())
     return card
 
 
-def identity(clips: Clips, values: Mapping[str, object]) -> dict[str, object]:
+def plan_of(job: Job) -> Plan:
+    """What training needs of a job: its constants encoded, its clips in a store."""
+    return Plan(
+        system=job.system,
+        optimiser=job.optimiser,
+        options=job.options,
+        store=ClipStore(job.clips, residency=job.data.residency),
+        columns=job.system.columns(job.clips),
+        context=Context(run=job.system.run_context(job.clips)),
+        balanced=job.data.balanced,
+        selection=job.protocol.selection,
+        start=job.start,
+        lineage=lineage.lineage_lines(job.origins),
+    )
+
+
+def manifest(job: Job) -> dict[str, object]:
     """Everything that a run's numbers depend on."""
-    kept = {k: v for k, v in values.items() if k not in _FREE}
+    kept = {k: v for k, v in job.values.items() if k not in _FREE}
     return kept | {
-        "dataset_fingerprint": clips.fingerprint,
-        "clips": len(clips),
+        "dataset_fingerprint": job.clips.fingerprint,
+        "clips": len(job.clips),
         "version": merclip_jax.__version__,
+        **lineage.identity(job.origins),
     }
 
 
-def notes_of(clips: Clips, config: ConfigDict, plan: programs.Plan) -> list[str]:
-    """What a reader of the card should know beside its numbers."""
-    notes = []
-    made = clips.metadata.get("config", {})
-    if "amplitude_px" in made:
-        low, high = made["amplitude_px"]
-        notes.append(
-            f"The clips are procedural: {made['clips']} clips of {made['subjects']} "
-            f"subjects at {made['size']}x{made['size']} pixels, with {low:g}-{high:g} "
-            f"pixels of motion at the apex; faces differ {made.get('variety', 1):g} "
-            "times as much as they can. Such scores say nothing about people."
-        )
-    silent = int((plan.au_sets < 0).sum())
-    if silent:
-        notes.append(f"{silent} clips have no describable AU: not aligned with text.")
-    return notes
-
-
-def describe(clips: Clips, config: ConfigDict, members: list) -> str:
-    """Two lines on what is about to be trained."""
+def describe(job: Job, plan: Plan, members: list) -> str:
+    """What is about to be trained: clips, members, and the model part by part."""
+    clips = job.clips
     counts = np.bincount(clips.label, minlength=len(clips.classes))
     listed = ", ".join(f"{n} {c}" for n, c in zip(clips.classes, counts, strict=True))
     subjects = len(set(clips.subject.tolist()))
-    return (
-        f"{clips.dataset}: {len(clips)} clips of {subjects} subjects ({listed})\n"
-        f"{config.protocol.name}, {config.recipe} recipe: {len(members)} members, "
-        f"{config.train.epochs} epochs"
-    )
+    lines = [
+        f"{clips.dataset}: {len(clips)} clips of {subjects} subjects ({listed})",
+        f"{job.protocol.name}, {job.recipe} recipe: {len(members)} members, "
+        f"{max(map(plan.epochs, members))} epochs",
+        f"{'part':<40}{'arrays':>8}{'trained':>14}{'frozen':>14}",
+    ]
+    for row in parameter_table(plan):
+        lines.append(
+            f"{row['part']:<40}{row['arrays']:>8}{row['trained']:>14,}"
+            f"{row['frozen']:>14,}"
+        )
+    return "\n".join(lines)

@@ -34,7 +34,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
     if COMPILE_CACHE.value:
         jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
-    from merclip_jax import experiment, results  # after the devices are set up
+    from merclip_jax import experiment  # after the devices are set up
+    from merclip_jax.results.terminal import format_card
 
     path = Path(WORKDIR.value).expanduser()
     command = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.reconfigure(errors="replace")
-    print(results.format_card(card))
+    print(format_card(card))
     print(f"report: {path / 'report.html'}")
 
 

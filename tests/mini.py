@@ -9,6 +9,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from configs import common, synthetic
+from merclip_jax import build
+from merclip_jax.data import folds
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.models import mer_clip
 
 DATASET = "synthetic/mini"
@@ -48,6 +52,21 @@ def config(data_dir: Path, changes: dict | None = None) -> ConfigDict:
     values = VALUES | {"data.data_dir": str(data_dir)} | (changes or {})
     made.update_from_flattened_dict(values)
     return common.finish(made, None)
+
+
+def members(config: ConfigDict, clips: Clips) -> list[folds.Member]:
+    """The members of a config's protocol."""
+    return _members(build.options(ProtocolOptions, config, "protocol"), clips)
+
+
+def members_of(job: build.Job) -> list[folds.Member]:
+    """The members of a job."""
+    return _members(job.protocol, job.clips)
+
+
+def _members(protocol: ProtocolOptions, clips: Clips) -> list[folds.Member]:
+    parts = folds.split(protocol, clips.subject, clips.label, splits=clips.split)
+    return folds.members(parts, protocol.seeds)
 
 
 def get_config(arg: str) -> ConfigDict:

@@ -7,7 +7,7 @@ import pytest
 from data_builders.build import build
 from data_builders.tasks import TASKS
 from merclip_jax import experiment
-from merclip_jax.results import read_card
+from merclip_jax.results.card import read_card
 from tests import mini
 from tests.fixtures.casme2 import write_casme2
 from tests.fixtures.casme3 import write_casme3

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from configs import common
-from merclip_jax import experiment, rounds, settings
+from merclip_jax import build, experiment
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
+from merclip_jax.training import loop
 from tests import mini
 from tests.test_rounds import assert_same_files, files_of
 
@@ -41,18 +42,18 @@ def one_round(data, changes):
 
 def train(config, path, **changes):
     """One stack of two members; their files."""
-    clips = settings.load(config)
-    table = settings.prompt_table(clips, config)
-    plan = settings.plan_of(clips, config, table, path)
+    clips = build.load(config)
+    table = build.prompt_table(clips, config)
+    plan = build.plan_of(clips, config, table, path)
     plan = dataclasses.replace(plan, **changes)
-    rounds.run_rounds(plan, settings.members_of(clips, config)[:2], 2)
+    loop.run_rounds(plan, build.members_of(clips, config)[:2], 2)
     return files_of(path)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_choice_runs_to_a_card(mini_data, tmp_path, choice):
     config = one_round(mini_data, CHOICES[choice])
-    clips = settings.load(config)
+    clips = build.load(config)
     card = experiment.run_on(clips, config, tmp_path)
     assert np.isfinite(card["scores"]["uf1"]["mean"])
     assert (tmp_path / "report.html").exists()
@@ -69,7 +70,7 @@ def test_the_released_recipe_runs(mini_data, tmp_path):
 def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cache):
     """Uniform sampling draws by seed and step, wherever the clips live."""
     config = one_round(mini_data, {"data.sampling": "uniform"})
-    clips = settings.load(config)
+    clips = build.load(config)
     assert clips.drawn
     device = train(config, tmp_path / "device")
     host = train(config, tmp_path / "host", store=ClipStore(clips, residency="host"))

@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import common
-from merclip_jax import settings
+from merclip_jax import build
 from merclip_jax.models import mer_clip
 
 FOLDER = Path(common.__file__).parent
@@ -32,7 +32,7 @@ def get_config(name, arg=None):
 
 def resolved(name):
     """The config's values, and what each argument changes in them."""
-    made = {arg: settings.flatten(get_config(name, arg)) for arg in ARGS}
+    made = {arg: build.flatten(get_config(name, arg)) for arg in ARGS}
     plain = made[None]
     changed = {
         arg: {key: value for key, value in values.items() if value != plain[key]}
@@ -100,7 +100,7 @@ def test_config_is_whole(name):
 def test_every_ablation_applies_to_every_config(name, ablation):
     config = get_config(name, f"ablation={ablation}")
     assert config.ablation == ablation
-    flat = settings.flatten(config)
+    flat = build.flatten(config)
     for key, value in common.ABLATIONS[ablation].items():
         assert flat[key] == value
 
@@ -135,7 +135,7 @@ def test_unknown_arguments_are_errors(arg, match):
 
 
 def test_recipes_and_ablations_name_values_that_exist():
-    known = settings.flatten(common.base())
+    known = build.flatten(common.base())
     for table in (*common.RECIPES.values(), *common.ABLATIONS.values()):
         assert table.keys() <= known.keys()
 

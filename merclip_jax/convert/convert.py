@@ -14,7 +14,7 @@ from merclip_jax.convert.fit import Fit
 from merclip_jax.convert.sources import Opened
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from merclip_jax.tokenizer import ClipTokenizer
+from merclip_jax.text.tokenizer import ClipTokenizer
 
 INTO = ("uniformer_v2", "factorized_vit")
 _CLASSIFIER = (

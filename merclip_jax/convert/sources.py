@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from merclip_jax import checkpoint
 from merclip_jax.convert import families, fit, locate, read, write
 from merclip_jax.convert.apply import Placement, fail, flatten, not_finite, place
 from merclip_jax.convert.rules import Rule
 from merclip_jax.errors import UserError
-from merclip_jax.tokenizer import CLIP_IDS, CONTEXT, ClipTokenizer
+from merclip_jax.text.tokenizer import CLIP_IDS, CONTEXT, ClipTokenizer
+from merclip_jax.training import checkpoint
 
 PARTS = ("video", "text")
 

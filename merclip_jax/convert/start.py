@@ -26,7 +26,7 @@ from merclip_jax.convert.sources import Opened, open_source
 from merclip_jax.errors import UserError
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip, Size
-from merclip_jax.tokenizer import CONTEXT, ClipTokenizer
+from merclip_jax.text.tokenizer import CONTEXT, ClipTokenizer
 
 HEAD = ("params/head/.*", "the emotion head starts anew")
 LAST = ("params/head/classifier/.*", "the last layer starts anew (new_head)")

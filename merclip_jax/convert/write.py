@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from merclip_jax import checkpoint
+from merclip_jax.atomic import write_atomically
 from merclip_jax.convert.apply import flatten, unflatten
 from merclip_jax.errors import UserError
-from merclip_jax.files import write_atomically
-from merclip_jax.tokenizer import FILES, ClipTokenizer
+from merclip_jax.text.tokenizer import FILES, ClipTokenizer
+from merclip_jax.training import checkpoint
 
 SCHEMA = "merclip_jax.lineage/2"
 LINEAGE = "lineage.json"

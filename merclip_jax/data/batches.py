@@ -22,7 +22,7 @@ def member_batches(
     train: [k] indices of its training clips; labels: [n] of all clips; draw: positions
     of the frames of some clips. Every pass over the clips has its own order and
     batches run on from one pass into the next, so that none is short. `balanced` draws
-    with replacement instead, every class equally likely (MER_CLIP section 6).
+    with replacement instead, every class equally likely.
     """
     seed = seed % 2**31
     if balanced:
@@ -58,6 +58,6 @@ def stack_batches(
     return grain.MapDataset.range(start, stop, scan_steps).map(span)
 
 
-def padded(indices: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """`indices` filled up to `length` by repetition, and which entries are real."""
-    return np.resize(indices, length), np.arange(length) < len(indices)
+def padded(indices: np.ndarray, length: int) -> np.ndarray:
+    """`indices` filled up to `length` by repetition."""
+    return np.resize(indices, length)

@@ -1,77 +1,117 @@
 """Where the decoded clips live: all on the device, or streamed from the host."""
 
+from collections.abc import Iterator
+
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 from tqdm import tqdm
 
-from merclip_jax.data.source import Clips
+from merclip_jax.data.clips import Clips
+from merclip_jax.typing import Array, Int, Num, Shaped
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
 HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CPU)
+RESIDENCIES = ("auto", "device", "host")
 
 
 class ClipStore:
-    """Frames of clips by index. `residency`: "device", "host" or "auto" (by size).
+    """Frames of clips by index; only the store knows where they are.
 
-    On the device every frame that training may ask for is decoded once: `resident`,
-    uint8 [f, h, w, 3]. On the host every batch is decoded when it is asked for, ahead
-    of time and in threads; `resident` is None. Both give the same bits.
+    `put` sends to the devices what they lack of some clips, and `gather`, inside the
+    step, makes frames of it together with `held`. On the device, what is sent are row
+    numbers and every frame that may be asked for is held; on the host, what is sent are
+    the frames themselves, decoded when they are asked for. Both give the same bits.
     """
 
     def __init__(self, clips: Clips, *, residency: str = "auto"):
-        if residency not in ("device", "host", "auto"):
-            raise ValueError(f"residency must be device, host or auto: {residency!r}")
+        if residency not in RESIDENCIES:
+            raise ValueError(
+                f"residency={residency!r}: expected one of {list(RESIDENCIES)}"
+            )
         self.clips = clips
         n, t = clips.positions.shape
         lengths = clips.spans[:, 1] - clips.spans[:, 0] + 1
-        sizes = lengths if clips.drawn else np.full(n, t)
-        self.starts = np.cumsum(sizes) - sizes  # where each clip's frames begin
+        # Where training draws frames anew, any frame of onset..offset may come.
+        sizes = lengths if clips.view.drawn else np.full(n, t)
+        self._starts = np.cumsum(sizes) - sizes  # where each clip's frames begin
         if residency == "auto":
-            needed = int(sizes.sum()) * int(np.prod(clips.shape[1:]))
+            needed = int(sizes.sum()) * int(np.prod(clips.view.shape[1:]))
             residency = "device" if needed <= _room() else "host"
-        self.residency = residency
-        self.resident = None
+        self._frames = None
         if residency == "device":
-            frames = None
-            for i in tqdm(range(n), desc="decoding clips", leave=False):
-                decoded = clips.decode(i, self._stored(i))
-                if frames is None:
-                    shape = (int(sizes.sum()), *clips.shape[1:])
-                    frames = np.empty(shape, decoded.dtype)
-                frames[self.starts[i] : self.starts[i] + sizes[i]] = decoded
-            self.resident = jnp.asarray(frames)
+            self._frames = jnp.asarray(self._decode_all(sizes))
 
-    def frames(
-        self, index: np.ndarray, positions: np.ndarray | None = None
-    ) -> np.ndarray:
-        """What `Programs.place` turns into clips: rows of `resident`, or the clips.
+    def held(self, sharding: Sharding) -> Array:
+        """What lies on the devices for good: frames [f, h, w, c], or nothing [0]."""
+        frames = np.zeros(0, np.uint8) if self._frames is None else self._frames
+        return jax.device_put(frames, sharding)
 
-        index: [...] clips; positions: [..., t] their frames, by default the test's.
-        Returns int32 [..., t] or uint8 [..., t, h, w, 3].
+    def put(
+        self, index: np.ndarray, positions: np.ndarray | None, sharding: Sharding
+    ) -> Array:
+        """Send what the devices lack of clips [...] to where `sharding` says.
+
+        Args:
+            index: clips, any leading axes.
+            positions: [..., t] frames of each, None for those of a test.
+            sharding: of the leading axes.
+
+        Returns what `gather` makes frames of.
         """
+        return jax.device_put(self._find(index, positions), sharding)
+
+    def ahead(
+        self, batches: grain.MapDataset, sharding: Sharding
+    ) -> Iterator[tuple[np.ndarray, Array]]:
+        """Yields (index, what `put` returns) of (index, positions) elements in order.
+
+        Threads look the next ones up while the device works.
+        """
+        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
+        found = batches.map(lambda x: (x[0], self._find(*x)))
+        for index, rows in found.to_iter_dataset(options):
+            yield index, jax.device_put(rows, sharding)
+
+    def gather(
+        self, held: Shaped[Array, "..."], sent: Int[Array, "..."] | Num[Array, "..."]
+    ) -> Num[Array, "... t h w c"]:
+        """Frames of clips inside a jitted step, from what is held and what was sent."""
+        return sent if self._frames is None else held[sent]
+
+    def sent(self, lead: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Shape of what `put` sends for leading axes `lead`."""
+        t, *picture = self.clips.view.shape
+        if self._frames is None:
+            return jax.ShapeDtypeStruct((*lead, t, *picture), jnp.uint8)
+        return jax.ShapeDtypeStruct((*lead, t), jnp.int32)
+
+    def _find(self, index: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
+        """Row numbers int32 [..., t], or the frames [..., t, h, w, c] themselves."""
         asked = self.clips.positions[index] if positions is None else positions
-        if self.resident is None:
-            return self._decoded(index, asked)
-        if self.clips.drawn:
+        if self._frames is None:
+            return self._decode(index, asked)
+        if self.clips.view.drawn:
             within = asked - self.clips.spans[index][..., :1]
         else:
             within = np.broadcast_to(np.arange(asked.shape[-1]), asked.shape)
-        return (self.starts[index][..., None] + within).astype(np.int32)
+        return (self._starts[index][..., None] + within).astype(np.int32)
 
-    def ahead(self, batches: grain.MapDataset) -> grain.IterDataset:
-        """(indices, `frames`) of every element of `batches`, decoded in threads."""
-        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
-        return batches.map(lambda x: (x[0], self.frames(*x))).to_iter_dataset(options)
+    def _decode_all(self, sizes: np.ndarray) -> np.ndarray:
+        frames = None
+        for i in tqdm(range(len(sizes)), desc="decoding clips", leave=False):
+            first, last = self.clips.spans[i]
+            every = np.arange(first, last + 1) if self.clips.view.drawn else None
+            decoded = self.clips.decode(i, every)
+            if frames is None:
+                shape = (int(sizes.sum()), *decoded.shape[1:])
+                frames = np.empty(shape, decoded.dtype)
+            frames[self._starts[i] : self._starts[i] + sizes[i]] = decoded
+        return frames
 
-    def _stored(self, i: int) -> np.ndarray:
-        first, last = self.clips.spans[i]
-        return (
-            np.arange(first, last + 1) if self.clips.drawn else self.clips.positions[i]
-        )
-
-    def _decoded(self, index: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def _decode(self, index: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Every different clip of a batch is decoded once."""
         t = positions.shape[-1]
         asked = [

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.layers import MLP, LayerNorm, PackedAttention
-from merclip_jax.shapes import Array, Dtype, Float, Int
+from merclip_jax.typing import Array, Dtype, Float, Int
 
 TOKEN_STD = 0.02
 

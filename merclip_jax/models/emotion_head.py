@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.layers import MLP, LayerNorm, attend, gelu
-from merclip_jax.shapes import Array, Dtype, Float
+from merclip_jax.typing import Array, Dtype, Float
 
 EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5
 

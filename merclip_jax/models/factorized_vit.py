@@ -16,7 +16,7 @@ from merclip_jax.models.video import (
     check_positions,
     linspace_rates,
 )
-from merclip_jax.shapes import Array, Dtype, Float, Shaped
+from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 
 class FactorizedViT(nn.Module):

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.shapes import Array, Dtype, Float, Shaped
+from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 Initializer = Callable[..., jax.Array]
+ATTENTIONS = ("xla", "cudnn")
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -129,8 +130,10 @@ def attend(
         raise ValueError(
             f"attention: width {q.shape[-1]} does not divide into {heads} heads"
         )
-    if implementation not in ("xla", "cudnn"):
-        raise ValueError(f"attention is 'xla' or 'cudnn', not {implementation!r}")
+    if implementation not in ATTENTIONS:
+        raise ValueError(
+            f"attention={implementation!r}: expected one of {list(ATTENTIONS)}"
+        )
     batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
     q = q.reshape(-1, n, heads, d // heads)
     k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))

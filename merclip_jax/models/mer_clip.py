@@ -12,15 +12,104 @@ from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.layers import (
+    ATTENTIONS,
     LayerNorm,
     at_least_float32,
     uniform_fan_in,
 )
 from merclip_jax.models.uniformer_v2 import UniFormerV2
-from merclip_jax.shapes import Array, Dtype, Shaped
+from merclip_jax.typing import Array, Dtype, Shaped
 
 TEMPERATURE = 0.07  # the contrastive temperature, fixed (paper) or its start (released)
 BIAS = -10.0  # where the sigmoid loss starts: nearly all pairs are negatives (SigLIP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Widths and depths of one published or test-sized MER-CLIP.
+
+    `global_layers` are those of the SSV2 structure: the last two thirds.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    patch_size: int
+    global_layers: tuple[int, ...]
+    embed: int
+    text_width: int
+    text_layers: int
+    text_heads: int
+
+
+SIZES = {
+    "tiny": Size(64, 2, 2, 16, (0, 1), 64, 64, 2, 4),
+    "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
+    "l14": Size(1024, 24, 16, 14, tuple(range(8, 24)), 768, 768, 12, 12),
+}
+
+
+class Structure(NamedTuple):
+    """How UniFormerV2 arms its ViT; `last_global` None: the size's global layers."""
+
+    temporal_downsample: bool
+    local_mhra: int
+    last_global: int | None
+
+
+STRUCTURES = {
+    "ssv2": Structure(True, 2, None),  # what MER-CLIP uses
+    "kinetics": Structure(False, 0, 4),
+}
+ENCODERS = ("uniformer_v2", "factorized_vit")
+
+
+@dataclasses.dataclass(frozen=True)
+class MerClipOptions:
+    """The structure of a MER-CLIP and how it is regularised.
+
+    video: one of ENCODERS; size: of SIZES; structure: of STRUCTURES (UniFormerV2's);
+    temporal_layers: of the factorised encoder; the drop and dropout rates are
+    probabilities; bn_group_size: clips that share BatchNorm statistics, 0 for the whole
+    batch; attention: "xla" or "cudnn"; dtype: "auto" is bfloat16 on accelerators and
+    float32 on a CPU. Raises ValueError for names that are not known.
+    """
+
+    video: str = "uniformer_v2"
+    size: str = "b16"
+    structure: str = "ssv2"
+    temporal_layers: int = 4
+    drop_path: float = 0.2
+    global_drop_path: float = 0.4
+    global_mlp_dropout: float = 0.5
+    head_blocks: int = 2
+    head_dropout: float = 0.1
+    learn_temperature: bool = False
+    bn_group_size: int = 0
+    attention: str = "xla"
+    dtype: str = "auto"
+
+    def __post_init__(self):
+        known = {
+            "video": ENCODERS,
+            "size": SIZES,
+            "structure": STRUCTURES,
+            "attention": ATTENTIONS,
+            "dtype": ("auto", "float32", "bfloat16"),
+        }
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
+                )
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """What the model computes in on the devices at hand."""
+        if self.dtype == "auto":
+            on_cpu = jax.default_backend() == "cpu"
+            return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
+        return jnp.dtype(self.dtype)
 
 
 class MerClipOutput(NamedTuple):
@@ -45,12 +134,12 @@ class MerClip(nn.Module):
     encoder: nn.Module
     classes: int
     embed: int
-    learn_temperature: bool = False
+    learn_temperature: bool = MerClipOptions.learn_temperature
     learn_bias: bool = False
-    head_blocks: int = 2
+    head_blocks: int = MerClipOptions.head_blocks
     head_heads: int = 4
-    head_dropout: float = 0.1
-    attention: str = "xla"
+    head_dropout: float = MerClipOptions.head_dropout
+    attention: str = MerClipOptions.attention
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -100,46 +189,6 @@ class MerClip(nn.Module):
         return MerClipOutput(video, logits, scale.astype(wide), bias.astype(wide))
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """Widths and depths of one published or test-sized MER-CLIP.
-
-    `global_layers` are those of the SSV2 structure: the last two thirds.
-    """
-
-    width: int
-    layers: int
-    heads: int
-    patch_size: int
-    global_layers: tuple[int, ...]
-    embed: int
-    text_width: int
-    text_layers: int
-    text_heads: int
-
-
-SIZES = {
-    "tiny": Size(64, 2, 2, 16, (0, 1), 64, 64, 2, 4),
-    "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
-    "l14": Size(1024, 24, 16, 14, tuple(range(8, 24)), 768, 768, 12, 12),
-}
-
-
-class Structure(NamedTuple):
-    """How UniFormerV2 arms its ViT; `last_global` None: the size's global layers."""
-
-    temporal_downsample: bool
-    local_mhra: int
-    last_global: int | None
-
-
-STRUCTURES = {
-    "ssv2": Structure(True, 2, None),  # what MER-CLIP uses
-    "kinetics": Structure(False, 0, 4),
-}
-ENCODERS = ("uniformer_v2", "factorized_vit")
-
-
 def uniformer_v2(
     size: Size,
     structure: Structure = STRUCTURES["ssv2"],
@@ -151,7 +200,7 @@ def uniformer_v2(
     attention: str = "xla",
     dtype: Dtype = jnp.float32,
 ) -> UniFormerV2:
-    """A published UniFormerV2 encoder (UNIFORMER_V2 section 1)."""
+    """A published UniFormerV2 encoder (SSV2 or Kinetics)."""
     global_layers = size.global_layers
     if structure.last_global is not None:
         first = max(size.layers - structure.last_global, 0)
@@ -175,71 +224,55 @@ def uniformer_v2(
 
 
 def mer_clip(
-    size: Size,
-    *,
-    classes: int,
-    video: str = "uniformer_v2",
-    structure: str = "ssv2",
-    frames: int = 16,
-    temporal_layers: int = 4,
-    drop_path: float = 0.2,
-    global_drop_path: float = 0.4,
-    global_mlp_dropout: float = 0.5,
-    head_blocks: int = 2,
-    head_dropout: float = 0.1,
-    learn_temperature: bool = False,
-    learn_bias: bool = False,
-    bn_group_size: int | None = None,
-    attention: str = "xla",
-    dtype: Dtype = jnp.float32,
+    options: MerClipOptions, *, classes: int, frames: int, learn_bias: bool = False
 ) -> MerClip:
-    """MER-CLIP of the given size (MER_CLIP sections 3 and 4).
+    """Build MER-CLIP.
 
-    `video` is one of ENCODERS, `structure` of STRUCTURES (UniFormerV2's); `frames` and
-    `temporal_layers` are the factorised encoder's. Raises ValueError for other names.
+    Args:
+        options: its structure.
+        classes: emotions that the head tells apart.
+        frames: of a clip; only the factorised encoder depends on it.
+        learn_bias: for the sigmoid loss, which adds a bias to its logits.
     """
-    if video not in ENCODERS:
-        raise ValueError(f"video encoder {video!r}: expected one of {list(ENCODERS)}")
-    if structure not in STRUCTURES:
-        raise ValueError(f"structure {structure!r}: expected one of {list(STRUCTURES)}")
-    if video == "factorized_vit":
+    size, dtype = SIZES[options.size], options.compute_dtype
+    if options.video == "factorized_vit":
         encoder = FactorizedViT(
             width=size.width,
             layers=size.layers,
             heads=size.heads,
             patch_size=size.patch_size,
             frames=frames,
-            temporal_layers=temporal_layers,
-            drop_path=drop_path,
-            attention=attention,
+            temporal_layers=options.temporal_layers,
+            drop_path=options.drop_path,
+            attention=options.attention,
             dtype=dtype,
         )
     else:
         encoder = uniformer_v2(
             size,
-            STRUCTURES[structure],
-            drop_path=drop_path,
-            global_drop_path=global_drop_path,
-            global_mlp_dropout=global_mlp_dropout,
-            bn_group_size=bn_group_size,
-            attention=attention,
+            STRUCTURES[options.structure],
+            drop_path=options.drop_path,
+            global_drop_path=options.global_drop_path,
+            global_mlp_dropout=options.global_mlp_dropout,
+            bn_group_size=options.bn_group_size or None,
+            attention=options.attention,
             dtype=dtype,
         )
     return MerClip(
         encoder,
         classes=classes,
         embed=size.embed,
-        learn_temperature=learn_temperature,
+        learn_temperature=options.learn_temperature,
         learn_bias=learn_bias,
-        head_blocks=head_blocks,
-        head_dropout=head_dropout,
-        attention=attention,
+        head_blocks=options.head_blocks,
+        head_dropout=options.head_dropout,
+        attention=options.attention,
         dtype=dtype,
     )
 
 
 def clip_text(size: Size, *, vocabulary: int, context: int) -> ClipText:
-    """The frozen text tower that belongs to a size (MER_CLIP section 5)."""
+    """The frozen text tower that belongs to a size."""
     return ClipText(
         vocabulary=vocabulary,
         context=context,

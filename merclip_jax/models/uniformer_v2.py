@@ -25,7 +25,7 @@ from merclip_jax.models.video import (
     check_positions,
     linspace_rates,
 )
-from merclip_jax.shapes import Array, Dtype, Float, Shaped
+from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 
 class LocalMHRA(nn.Module):

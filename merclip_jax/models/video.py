@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.layers import uniform_fan_in
-from merclip_jax.shapes import Array, Dtype, Float, Shaped
+from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 
 class VideoFeatures(NamedTuple):

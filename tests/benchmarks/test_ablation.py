@@ -4,15 +4,15 @@ import pytest
 
 from benchmarks import ablation
 from configs import common
-from merclip_jax import experiment, settings
+from merclip_jax import build, experiment
 from tests import mini
 
 
 @pytest.mark.parametrize("row", ablation.ROWS)
 def test_rows_change_what_they_name(mini_data, row):
     config = mini.config(mini_data)
-    full = settings.flatten(ablation.ablated(config, "none", subjects=["a"], seeds=5))
-    made = settings.flatten(ablation.ablated(config, row, subjects=["a"], seeds=5))
+    full = build.flatten(ablation.ablated(config, "none", subjects=["a"], seeds=5))
+    made = build.flatten(ablation.ablated(config, row, subjects=["a"], seeds=5))
     changed = {k for k in full if made[k] != full[k]} - {"name", "ablation"}
     # A row may also name a value that the config has already.
     assert changed <= set(common.ABLATIONS[row])
@@ -28,7 +28,7 @@ def test_unknown_rows_are_named(mini_data):
 
 def test_a_row_runs_to_scores_of_every_seed(mini_data, tmp_path):
     config = mini.config(mini_data, {"train.epochs": 1})
-    clips = settings.load(config)
+    clips = build.load(config)
     subjects = ablation.held_out(clips, 1)
     made = ablation.ablated(config, "no_head", subjects=subjects, seeds=2)
     card = experiment.run_on(clips, made, tmp_path)

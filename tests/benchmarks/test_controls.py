@@ -14,8 +14,8 @@ from benchmarks import controls
 from data_builders import build
 from data_builders.synthetic.clip import make_all
 from data_builders.synthetic.config import GROUPS, TINY
-from merclip_jax import metrics
-from merclip_jax.data.source import load_clips
+from merclip_jax.data.clips import load_clips
+from merclip_jax.scoring import metrics
 
 CLASSES = tuple(
     (name, emotions)

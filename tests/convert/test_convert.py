@@ -23,7 +23,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
-from merclip_jax.tokenizer import MERGES, ClipTokenizer
+from merclip_jax.text.tokenizer import MERGES, ClipTokenizer
 from tests.convert import made
 from tests.models.test_goldens import close, encoder, params_of, volume
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from merclip_jax import checkpoint
 from merclip_jax.convert import apply, convert, locate, sources, start, write
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
+from merclip_jax.training import checkpoint
 from tests.convert import made
 from tests.convert.made import TINY
 

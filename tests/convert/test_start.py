@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax import begin, experiment, results, train
+from merclip_jax import begin, experiment
 from merclip_jax.convert import convert, fit, lineage, start
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
+from merclip_jax.training import step
 from tests import mini
 from tests.convert import made
 from tests.convert.made import TINY
@@ -208,7 +209,7 @@ def test_two_starts_are_refused():
 def test_every_member_starts_from_the_file():
     ones = jnp.ones((2, 3))
     params = {"encoder": {"bias": ones}, "head": {"bias": ones}}
-    state = train.TrainState(jnp.zeros(2), params, {"bn": {"mean": ones}}, ())
+    state = step.TrainState(jnp.zeros(2), params, {"bn": {"mean": ones}}, ())
     bias = np.arange(3, dtype=np.float32)
     begun = begin.fill(
         state, {"params/encoder/bias": bias, "batch_stats/bn/mean": bias}
@@ -235,7 +236,7 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
     config.protocol.name = "kfold"
     config.protocol.folds = 2
     card = experiment.run(config, tmp_path / "run")
-    assert results.read_card(tmp_path / "run/card.json") == card
+    assert card.read_card(tmp_path / "run/card.json") == card
     video, text = card["lineage"]
     assert video.startswith("video: CLIP in clip.safetensors (")
     assert text.startswith("text: CLIP in clip.safetensors (")

@@ -3,9 +3,9 @@
 import pytest
 from transformers import CLIPTokenizer
 
-from merclip_jax.tokenizer import ClipTokenizer
-from tests import bpe
+from merclip_jax.text.tokenizer import ClipTokenizer
 from tests.test_tokenizer import PUBLISHED, needs_vocabulary
+from tests.text import bpe
 
 
 def same(ours, folder, texts):

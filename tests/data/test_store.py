@@ -5,25 +5,39 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from jax.sharding import SingleDeviceSharding
 
 from configs import synthetic
-from merclip_jax.data import source, store
+from merclip_jax.data import store
 from merclip_jax.data.batches import member_batches, stack_batches
+from merclip_jax.data.clips import Clips, DataOptions, load_clips
+from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from tests import mini
 
 INDEX = np.asarray([[3, 3, 0], [23, 7, 3]])
 
 
+VIEW = View(frames=4, image_size=32)
+
+
 @pytest.fixture(scope="module")
 def clips(mini_data):
-    return source.load_clips(
-        mini.DATASET,
-        data_dir=str(mini_data),
-        classes=synthetic.CLASSES[3],
-        frames=4,
-        image_size=32,
+    options = DataOptions(
+        dataset=mini.DATASET, data_dir=str(mini_data), classes=synthetic.CLASSES[3]
     )
+    return load_clips(options, VIEW)
+
+
+@pytest.fixture(scope="module")
+def here():
+    return SingleDeviceSharding(jax.devices()[0])
+
+
+def frames(made, here, index, positions=None):
+    """What a step sees of some clips, wherever they are."""
+    gather = jax.jit(made.gather)
+    return np.asarray(gather(made.held(here), made.put(index, positions, here)))
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +53,39 @@ def host(clips):
 @pytest.fixture(scope="module")
 def drawn(clips):
     """Clips whose training frames are drawn anew at every step."""
-    return dataclasses.replace(clips, drawn=True)
+    uniform = dataclasses.replace(VIEW, sampling="uniform")
+    return dataclasses.replace(clips, view=uniform)
 
 
-def test_the_device_holds_the_sampled_frames_as_uint8(device, clips):
-    assert isinstance(device.resident, jax.Array)
-    assert device.resident.dtype == np.uint8
-    assert device.resident.shape == (24 * 4, 32, 32, 3)
+def test_the_device_holds_the_sampled_frames_as_uint8(device, clips, here):
+    held = device.held(here)
+    assert held.dtype == np.uint8
+    assert held.shape == (24 * 4, 32, 32, 3)
     for i in range(len(clips)):
-        rows = device.frames(np.asarray(i))
-        np.testing.assert_array_equal(device.resident[rows], clips.decode(i))
+        np.testing.assert_array_equal(
+            frames(device, here, np.asarray(i)), clips.decode(i)
+        )
 
 
-def test_the_host_decodes_what_the_device_holds(device, host):
-    assert host.resident is None
-    clips = host.frames(INDEX)
-    assert clips.shape == (2, 3, 4, 32, 32, 3)
-    rows = device.frames(INDEX)
+def test_the_device_is_sent_rows_and_the_host_sends_frames(device, host, here):
+    rows = device.put(INDEX, None, here)
     assert rows.shape == (2, 3, 4) and rows.dtype == np.int32
-    np.testing.assert_array_equal(clips, np.asarray(device.resident)[rows])
+    assert host.held(here).size == 0
+    sent = host.put(INDEX, None, here)
+    assert sent.shape == (2, 3, 4, 32, 32, 3) and sent.dtype == np.uint8
+    for made, there in ((device, rows), (host, sent)):
+        promised = made.sent((2, 3))
+        assert (promised.shape, promised.dtype) == (there.shape, there.dtype)
+    np.testing.assert_array_equal(
+        frames(device, here, INDEX), frames(host, here, INDEX)
+    )
 
 
-def test_drawn_frames_are_the_same_on_both(drawn):
+def test_drawn_frames_are_the_same_on_both(drawn, here):
     device = store.ClipStore(drawn, residency="device")
     host = store.ClipStore(drawn, residency="host")
     lengths = drawn.spans[:, 1] - drawn.spans[:, 0] + 1
-    assert len(device.resident) == lengths.sum()
+    assert len(device.held(here)) == lengths.sum()
     rng = np.random.default_rng(0)
     for index in INDEX:
         positions = drawn.draw(index, rng)
@@ -72,13 +93,13 @@ def test_drawn_frames_are_the_same_on_both(drawn):
         first, last = drawn.spans[index].T
         assert (positions >= first[:, None]).all()
         assert (positions <= last[:, None]).all()
-        clips = host.frames(index, positions)
-        rows = device.frames(index, positions)
-        np.testing.assert_array_equal(clips, np.asarray(device.resident)[rows])
+        clips = frames(host, here, index, positions)
+        np.testing.assert_array_equal(clips, frames(device, here, index, positions))
         for one, i, at in zip(clips, index, positions, strict=True):
             np.testing.assert_array_equal(one, drawn.decode(int(i), at))
-    tests = np.asarray(device.resident)[device.frames(INDEX)]
-    np.testing.assert_array_equal(tests, host.frames(INDEX))
+    np.testing.assert_array_equal(
+        frames(device, here, INDEX), frames(host, here, INDEX)
+    )
 
 
 def test_only_uniform_sampling_draws(clips, drawn):
@@ -89,15 +110,15 @@ def test_only_uniform_sampling_draws(clips, drawn):
     assert len({tuple(drawn.draw(index, rng).ravel()) for rng in rngs}) > 1
 
 
-def test_the_host_decodes_a_clip_once_a_batch(host, clips, monkeypatch):
+def test_the_host_decodes_a_clip_once_a_batch(host, here, monkeypatch):
     asked = []
 
     def decode(self, index, positions):
         asked.append(index)
-        return np.zeros(self.shape, np.uint8)
+        return np.zeros(self.view.shape, np.uint8)
 
-    monkeypatch.setattr(source.Clips, "decode", decode)
-    host.frames(INDEX)
+    monkeypatch.setattr(Clips, "decode", decode)
+    host.put(INDEX, None, here)
     assert sorted(asked) == [0, 3, 7, 23]
 
 
@@ -112,38 +133,38 @@ def batches(clips):
     return stack_batches(members, start=4, stop=12, scan_steps=2)
 
 
-def test_threads_keep_the_order(host, batches):
-    ahead = list(host.ahead(batches))
+@pytest.mark.parametrize("where", ["device", "host"])
+def test_threads_keep_the_order(device, host, batches, here, where):
+    made = {"device": device, "host": host}[where]
+    ahead = list(made.ahead(batches, here))
     assert len(ahead) == len(batches) == 4
-    for (index, clips), wanted in zip(ahead, batches, strict=True):
+    for (index, sent), wanted in zip(ahead, batches, strict=True):
         np.testing.assert_array_equal(index, wanted[0])
-        np.testing.assert_array_equal(clips, host.frames(*wanted))
-
-
-def test_the_device_streams_rows_only(device, batches):
-    for (index, rows), wanted in zip(device.ahead(batches), batches, strict=True):
-        np.testing.assert_array_equal(index, wanted[0])
-        assert rows.shape == (*index.shape, 4) and rows.dtype == np.int32
+        assert isinstance(sent, jax.Array)
+        np.testing.assert_array_equal(sent, made.put(*wanted, here))
 
 
 @pytest.mark.parametrize(("room", "residency"), [(1, "host"), (2**30, "device")])
-def test_auto_chooses_by_size(clips, monkeypatch, room, residency):
+def test_auto_chooses_by_size(clips, here, monkeypatch, room, residency):
     monkeypatch.setattr(store, "_room", lambda: room)
     few = dataclasses.replace(
         clips, positions=clips.positions[:2], spans=clips.spans[:2]
     )
-    assert store.ClipStore(few).residency == residency
+    there = "device" if store.ClipStore(few).held(here).size else "host"
+    assert there == residency
 
 
 def test_unknown_residency(clips):
-    with pytest.raises((ValueError, UserError), match="device, host or auto: 'cloud'"):
+    with pytest.raises(
+        (ValueError, UserError), match="residency='cloud': expected one of"
+    ):
         store.ClipStore(clips, residency="cloud")
 
 
-def test_an_error_in_a_thread_reaches_the_caller(host, batches, monkeypatch):
+def test_an_error_in_a_thread_reaches_the_caller(host, batches, here, monkeypatch):
     def decode(self, index, positions):
         raise UserError(f"clip {index} is damaged")
 
-    monkeypatch.setattr(source.Clips, "decode", decode)
+    monkeypatch.setattr(Clips, "decode", decode)
     with pytest.raises(UserError, match=r"clip \d+ is damaged"):
-        list(host.ahead(batches))
+        list(host.ahead(batches, here))

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 
 from data_builders import build, doctor, examples, write
-from merclip_jax.data import faces
+from merclip_jax.faces import align as faces
 from tests.data_builders.test_build import KILLED, aligned, manual, run, start
 from tests.fixtures.casme2 import edit_table
 from tests.fixtures.dfme import write_dfme

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import build, doctor, write
 from data_builders.release import STOP
-from merclip_jax.data import faces
+from merclip_jax.faces import align as faces
 from tests.fixtures.casme2 import edit_table, write_casme2
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """At full size every published key has its place, and parts their published counts."""
 
 import ast
+import dataclasses
 import functools
 from collections import Counter
 
@@ -13,7 +14,12 @@ from merclip_jax.convert import apply, rules
 from merclip_jax.models import mer_clip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
 
-B16 = mer_clip.SIZES["b16"]
+B16 = mer_clip.MerClipOptions(size="b16")
+
+
+def whole_model(classes, **changes):
+    options = dataclasses.replace(B16, **changes)
+    return mer_clip.mer_clip(options, classes=classes, frames=16)
 
 
 def shapes(model, clip_shape=(16, 224, 224, 3)):
@@ -41,7 +47,7 @@ def millions(counts):
 
 @pytest.fixture(scope="module")
 def whole():
-    model = mer_clip.mer_clip(B16, classes=7, learn_temperature=True)
+    model = whole_model(7, learn_temperature=True)
     return shapes(model)
 
 
@@ -63,7 +69,9 @@ def part_of(path):
 
 
 def test_every_uniformer_key_has_its_place(golden):
-    model = UniFormerV2Classifier(mer_clip.uniformer_v2(B16), classes=174)
+    model = UniFormerV2Classifier(
+        mer_clip.uniformer_v2(mer_clip.SIZES["b16"]), classes=174
+    )
     expected = shapes(model)
     state = published(golden, "keys_uniformer_v2_b16.txt")
     assert len(state) == 547
@@ -97,7 +105,7 @@ def test_every_merclip_key_has_its_place(golden, whole):
     filled = apply.to_flax(video, rules.MER_CLIP, whole)
     assert jax.tree.structure(filled) == jax.tree.structure(whole)
 
-    tower = mer_clip.clip_text(B16, vocabulary=49408, context=77)
+    tower = mer_clip.clip_text(mer_clip.SIZES["b16"], vocabulary=49408, context=77)
     ids = jax.ShapeDtypeStruct((1, 77), jnp.int32)
     expected = jax.eval_shape(tower.init, jax.random.key(0), ids)
     filled = apply.to_flax(text, rules.CLIP_TEXT, expected)
@@ -120,7 +128,7 @@ def test_merclip_parameters_by_part(whole):
 
 def test_kinetics_has_no_local_mixers_and_four_global_blocks():
     structure = mer_clip.STRUCTURES["kinetics"]
-    model = mer_clip.uniformer_v2(B16, structure)
+    model = mer_clip.uniformer_v2(mer_clip.SIZES["b16"], structure)
     variables = shapes(model, (8, 224, 224, 3))
     assert "batch_stats" not in variables
     params = variables["params"]
@@ -131,7 +139,7 @@ def test_kinetics_has_no_local_mixers_and_four_global_blocks():
 
 def test_factorized_vit_is_clips_tower_and_four_temporal_blocks():
     """CLIP's image tower without its projection has 85,799,424 parameters."""
-    model = mer_clip.mer_clip(B16, classes=7, video="factorized_vit").encoder
+    model = whole_model(7, video="factorized_vit").encoder
     params = sizes(shapes(model)["params"])
     new = {k: v for k, v in params.items() if k.startswith(("temporal_", "norm"))}
     assert sum(params.values()) - sum(new.values()) == 85_799_424
@@ -141,8 +149,7 @@ def test_factorized_vit_is_clips_tower_and_four_temporal_blocks():
 
 @pytest.mark.parametrize("video", mer_clip.ENCODERS)
 def test_l14_is_a_size_of_its_own(video):
-    size = mer_clip.SIZES["l14"]
-    model = mer_clip.mer_clip(size, classes=5, video=video)
+    model = whole_model(5, size="l14", video=video)
     out = jax.eval_shape(
         lambda clip: model.init_with_output(jax.random.key(0), clip, train=False)[0],
         jax.ShapeDtypeStruct((2, 16, 224, 224, 3), jnp.float32),

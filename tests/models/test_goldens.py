@@ -7,12 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax import losses
 from merclip_jax.convert import apply, rules
+from merclip_jax.losses import contrastive
+from merclip_jax.losses.classification import focal
+from merclip_jax.losses.progression import progressive_weights
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
+
+
+def paper_weights(epoch):
+    return progressive_weights(
+        epoch, epochs=55, start=2.0, floor=1.0, total=2.0, decay="linear"
+    )
 
 
 def params_of(golden):
@@ -174,14 +182,13 @@ def test_merclip_text_and_losses(merclip):
     close(table[rows], data["f64/eval/text_features"])
 
     out = model.apply(variables, clip, train=False)
-    logits = out.scale * losses.similarity(out.video, table[rows])
+    logits = out.scale * contrastive.similarity(out.video, table[rows])
     close(logits, data["f64/eval/similarity_logits"])
-    v2t, t2v = losses.contrastive(logits)
-    focal = losses.focal(out.logits, jnp.asarray(data["in/labels"].astype(np.int32)))
+    v2t, t2v = contrastive.contrastive(logits)
+    labels = jnp.asarray(data["in/labels"].astype(np.int32))
+    emotion = focal(out.logits, labels, gamma=2.0)
     for epoch in data["in/epochs"]:
-        clip_weight, emotion_weight = losses.progressive_weights(
-            jnp.asarray(int(epoch)), epochs=55
-        )
+        clip_weight, emotion_weight = paper_weights(jnp.asarray(int(epoch)))
         for kind in ("f32", "f64"):
             if f"{kind}/eval/epoch{epoch}/loss_cls" not in data.files:
                 continue
@@ -194,8 +201,8 @@ def test_merclip_text_and_losses(merclip):
             close(emotion_weight, at["loss_cls_weight"])
             close(clip_weight * v2t / 2, at["sim_loss_v2t"])
             close(clip_weight * t2v / 2, at["sim_loss_t2v"])
-            close(emotion_weight * focal, at["loss_cls"])
-            total = clip_weight * (v2t + t2v) / 2 + emotion_weight * focal
+            close(emotion_weight * emotion, at["loss_cls"])
+            total = clip_weight * (v2t + t2v) / 2 + emotion_weight * emotion
             close(total + 2, at["total_logged"])
 
 
@@ -207,13 +214,16 @@ def test_merclip_train_mode(merclip):
     out, state = model.apply(variables, clip, train=True, mutable=["batch_stats"])
     rows = data["in/template_choice"] * int(data["in/num_au_sets"])
     text = tower.apply(text_variables, ids[rows + data["in/au_labels"]])
-    v2t, t2v = losses.contrastive(out.scale * losses.similarity(out.video, text))
-    focal = losses.focal(out.logits, jnp.asarray(data["in/labels"].astype(np.int32)))
-    clip_weight, emotion_weight = losses.progressive_weights(jnp.asarray(20), epochs=55)
+    v2t, t2v = contrastive.contrastive(
+        out.scale * contrastive.similarity(out.video, text)
+    )
+    labels = jnp.asarray(data["in/labels"].astype(np.int32))
+    emotion = focal(out.logits, labels, gamma=2.0)
+    clip_weight, emotion_weight = paper_weights(jnp.asarray(20))
     prefix = "f64/train/epoch20/"
     close(clip_weight * v2t / 2, data[prefix + "sim_loss_v2t"])
     close(clip_weight * t2v / 2, data[prefix + "sim_loss_t2v"])
-    close(emotion_weight * focal, data[prefix + "loss_cls"])
+    close(emotion_weight * emotion, data[prefix + "loss_cls"])
 
 
 def test_wrong_checkpoints_are_listed_whole(merclip):

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax import losses, train
 from merclip_jax.convert import apply, rules
+from merclip_jax.losses import contrastive
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.systems import mer_clip as mer_clip_system
 from tests.models.test_goldens import encoder, lnc, load, nlc, params_of, volume
 
 EPOCHS = (0, 1, 20, 40, 54, 60)
@@ -194,14 +195,15 @@ def objective(merclip, params, epoch, *, training):
         train=training,
         mutable=["batch_stats", "intermediates"],
     )
-    loss, parts = train.objective(
-        train.Hyper(epochs=55),
+    loss, parts = mer_clip_system.objective(
+        mer_clip_system.LossOptions(),
         out,
         text=table[rows],
         overlap=jnp.eye(len(clip)),
         described=jnp.ones(len(clip), bool),
         labels=jnp.asarray(data["in/labels"].astype(np.int32)),
         epoch=jnp.asarray(epoch),
+        epochs=55,
     )
     return loss, (out, parts, state)
 
@@ -234,7 +236,7 @@ def test_merclip_forward(merclip):
     close(every, block_1)
     close(out.logits, data[prefix + "logits"])
     close(jax.nn.softmax(out.logits), data[prefix + "predict_scores"])
-    similarity = out.scale * losses.similarity(out.video, merclip[4][merclip[5]])
+    similarity = out.scale * contrastive.similarity(out.video, merclip[4][merclip[5]])
     close(similarity, data[prefix + "similarity_logits"])
 
 
@@ -300,8 +302,8 @@ def test_merclip_gradients(merclip, mode):
     close(out.logits, data["f64/train/logits"])
     close(out.video, data["f64/train/video_feature_after_projection"])
     close(state["intermediates"]["head_tokens"][0], data["f64/train/tokens_to_head"])
-    similarity = out.scale * losses.similarity(out.video, merclip[4][merclip[5]])
-    ways = losses.contrastive(similarity)
+    similarity = out.scale * contrastive.similarity(out.video, merclip[4][merclip[5]])
+    ways = contrastive.contrastive(similarity)
     for loss, way in zip(ways, ("v2t", "t2v"), strict=True):
         ours = float(parts["weight/contrastive"] * loss / 2)
         assert abs(ours - float(data[f"f64/train/epoch20/sim_loss_{way}"])) <= 1e-10

@@ -1,0 +1,161 @@
+"""From a config to the values that pieces take; nothing below reads a ConfigDict."""
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from merclip_jax import facs
+from merclip_jax.augment.clips import Augmentation
+from merclip_jax.convert import start
+from merclip_jax.data.clips import Clips, DataOptions, load_clips
+from merclip_jax.data.folds import ProtocolOptions
+from merclip_jax.data.view import View
+from merclip_jax.errors import UserError
+from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.systems.mer_clip import LossOptions, MerClip
+from merclip_jax.systems.system import System
+from merclip_jax.text.prompts import PromptOptions
+from merclip_jax.text.table import TextTower
+from merclip_jax.training.optim import AdamWOptions, Optimiser, adamw
+from merclip_jax.training.stack import TrainOptions
+
+T = typing.TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that is ready to go: what trains, on what, and what the card says of it.
+
+    values: the config as a flat dict; start: Flax paths to the arrays that every member
+    starts from; origins: provenance of all published weights.
+    """
+
+    name: str
+    recipe: str
+    system: System
+    optimiser: Optimiser
+    clips: Clips
+    data: DataOptions
+    protocol: ProtocolOptions
+    options: TrainOptions
+    values: Mapping[str, object]
+    start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    origins: Sequence[Mapping] = ()
+
+
+def flatten(config: ConfigDict) -> dict[str, object]:
+    """A config as {"train.epochs": 55, ...}, tuples as lists."""
+    flat: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat |= {f"{key}.{k}": v for k, v in flatten(value).items()}
+        else:
+            flat[key] = _lists(value)
+    return flat
+
+
+def options(kind: type[T], config: ConfigDict, group: str) -> T:
+    """The dataclass that a group of the config is made of.
+
+    A field that the group has not keeps its default. Raises UserError that names the
+    group for values that the dataclass refuses.
+    """
+    names = [f.name for f in dataclasses.fields(kind) if f.name in config[group]]
+    try:
+        return kind(**{name: _tuples(config[group][name]) for name in names})
+    except ValueError as error:
+        raise UserError(f"config.{group}.{error}") from error
+
+
+def clips(config: ConfigDict) -> Clips:
+    """The clips of the config's task, as its system sees them."""
+    check(config)
+    data = options(DataOptions, config, "data")
+    return load_clips(data, options(View, config, "data"))
+
+
+def check(config: ConfigDict) -> None:
+    """UserError for a value that no part of the program knows, before any work."""
+    for group, kinds in GROUPS.items():
+        for kind in kinds:
+            options(kind, config, group)
+    batch, group = config.train.batch_size, config.model.bn_group_size
+    if group and batch % group:
+        raise UserError(
+            f"config.model.bn_group_size={group} does not divide a batch of {batch}"
+        )
+
+
+def job(config: ConfigDict, clips: Clips) -> Job:
+    """Everything that a run of the config needs."""
+    check(config)
+    return SYSTEMS[config.system](config, clips)
+
+
+def mer_clip(config: ConfigDict, clips: Clips) -> Job:
+    """A run of MER-CLIP."""
+    tower = start.load_tower(
+        SIZES[config.model.size], text=config.init.text, merclip=config.init.merclip
+    )
+    system = MerClip(
+        classes=clips.classes,
+        epochs=config.train.epochs,
+        view=clips.view,
+        model=options(MerClipOptions, config, "model"),
+        weights=options(LossOptions, config, "loss"),
+        augmentation=options(Augmentation, config, "augment"),
+        prompting=options(PromptOptions, config, "text"),
+        wording=options(facs.Wording, config, "text"),
+        tower=tower and TextTower(tower.tower, tower.variables, tower.tokenizer),
+    )
+    begun = start.load(
+        system.module,
+        (system.view.frames, system.view.image_size),
+        vision=config.init.vision,
+        merclip=config.init.merclip,
+        norm_from_classifier=config.init.norm_from_classifier,
+        new_head=config.init.new_head,
+    )
+    return Job(
+        name=config.name,
+        recipe=config.recipe,
+        system=system,
+        optimiser=adamw(
+            options(AdamWOptions, config, "optim"), epochs=config.train.epochs
+        ),
+        clips=clips,
+        data=options(DataOptions, config, "data"),
+        protocol=options(ProtocolOptions, config, "protocol"),
+        options=options(TrainOptions, config, "train"),
+        values=flatten(config),
+        start=begun.arrays if begun else {},
+        origins=[found.lineage for found in (begun, tower) if found],
+    )
+
+
+# What a config's groups are made of, and each system's way from a config to a job.
+GROUPS: dict[str, tuple[type, ...]] = {
+    "data": (DataOptions, View),
+    "text": (PromptOptions, facs.Wording),
+    "model": (MerClipOptions,),
+    "loss": (LossOptions,),
+    "optim": (AdamWOptions,),
+    "augment": (Augmentation,),
+    "train": (TrainOptions,),
+    "protocol": (ProtocolOptions,),
+}
+SYSTEMS: dict[str, Callable[[ConfigDict, Clips], Job]] = {"mer_clip": mer_clip}
+
+
+def _lists(value):
+    return [_lists(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def _tuples(value):
+    """Options are hashable: what a config gives as a list becomes a tuple."""
+    if isinstance(value, tuple | list):
+        return tuple(_tuples(v) for v in value)
+    return value

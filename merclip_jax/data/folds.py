@@ -1,0 +1,185 @@
+"""Subjects to folds to members: leave-one-subject-out, hold-out, k-fold.
+
+Every split is by subject, made before anything else happens to a clip.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from merclip_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Clip indices: `train` to learn from, `test` to score, `inner` to select by."""
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+    inner: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One fold with one seed: one model. `name` is its file name."""
+
+    fold: Fold
+    seed: int
+    position: int
+
+    @property
+    def name(self) -> str:
+        """Such as "sub01-seed0"."""
+        return f"{self.fold.name}-seed{self.seed}"
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of its batches and draws: a function of fold and seed alone."""
+        return self.seed * 100_003 + self.position
+
+
+PROTOCOLS = ("loso", "kfold", "holdout")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolOptions:
+    """How a task is divided into trainings, and how the scored epoch is chosen.
+
+    name: "loso", "kfold" or "holdout"; seeds: one model of every fold each; folds: of
+    kfold; holdout tests on `test_subjects`, or on the owners' `test_splits` after
+    training on `train_splits`; selection: "last", or "inner" by `inner_subjects` of
+    each training part, or "oracle" by the test subjects, which goes in its own column.
+    """
+
+    name: str = "loso"
+    seeds: tuple[int, ...] = (0,)
+    folds: int = 5
+    test_subjects: tuple[str, ...] = ()
+    train_splits: tuple[str, ...] = ()
+    test_splits: tuple[str, ...] = ()
+    selection: str = "last"
+    inner_subjects: int = 0
+
+    def __post_init__(self):
+        selections = ("last", "inner", "oracle")
+        if self.selection not in selections:
+            raise ValueError(
+                f"selection={self.selection!r}: expected one of {list(selections)}"
+            )
+        if (self.selection == "inner") != bool(self.inner_subjects):
+            raise ValueError(
+                "selection='inner' goes with inner_subjects of 1 or more, the others "
+                "with 0"
+            )
+
+
+def split(
+    protocol: ProtocolOptions,
+    subjects: np.ndarray,
+    labels: np.ndarray,
+    *,
+    splits: np.ndarray | None = None,
+) -> list[Fold]:
+    """The folds of a protocol.
+
+    kfold deals subjects, largest first, to the fold with the fewest clips.
+    `inner_subjects` of a fold's training subjects, those in the middle by size, are
+    held out of training for selection.
+
+    Args:
+        protocol: its name and numbers.
+        subjects: [n] of all clips.
+        labels: [n].
+        splits: [n] where each clip lies in the owners' release; holdout needs it.
+
+    Raises UserError for an unknown protocol, subject or split and for a training part
+    with fewer than two classes.
+    """
+    name, folds = protocol.name, protocol.folds
+    test_subjects, inner_subjects = protocol.test_subjects, protocol.inner_subjects
+    train_splits, test_splits = protocol.train_splits, protocol.test_splits
+    used = np.ones(len(subjects), bool)
+    if name == "holdout" and test_splits:
+        used = np.isin(splits, [*train_splits, *test_splits])
+        test_subjects = _subjects_of(splits, test_splits, subjects)
+        _subjects_of(splits, train_splits, subjects)
+    names = sorted(set(subjects[used].tolist()))
+    if name == "loso":
+        groups = [[subject] for subject in names]
+        titles = [_file_name(subject) for subject in names]
+    elif name == "kfold":
+        if not 2 <= folds <= len(names):
+            raise UserError(f"kfold: {folds} folds of {len(names)} subjects")
+        groups = [[] for _ in range(folds)]
+        counts = {s: int((subjects == s).sum()) for s in names}
+        for subject in sorted(names, key=lambda s: (-counts[s], s)):
+            min(groups, key=lambda g: sum(counts[s] for s in g)).append(subject)
+        titles = [f"fold{i + 1}" for i in range(folds)]
+    elif name == "holdout":
+        unknown = sorted(set(test_subjects) - set(names))
+        if unknown or not test_subjects or len(test_subjects) == len(names):
+            raise UserError(
+                "holdout: protocol.test_subjects must be some of the subjects; "
+                f"unknown: {unknown}; known: {names}"
+            )
+        groups, titles = [list(test_subjects)], ["holdout"]
+    else:
+        raise UserError(
+            f"config.protocol.name={name!r}: expected one of {list(PROTOCOLS)}"
+        )
+
+    made = []
+    for title, group in zip(titles, groups, strict=True):
+        rest = [s for s in names if s not in group]
+        inner = _middle(rest, subjects, inner_subjects)
+        train = np.flatnonzero(used & ~np.isin(subjects, group + inner))
+        test = np.flatnonzero(used & np.isin(subjects, group))
+        chosen = np.flatnonzero(used & np.isin(subjects, inner))
+        made.append(Fold(title, train, test, chosen))
+        if len(np.unique(labels[train])) < 2:
+            raise UserError(
+                f"fold {title}: its training clips ({len(train)}) hold fewer than two "
+                "classes; there is nothing to learn"
+            )
+    check_leakage(made, subjects)
+    return made
+
+
+def members(folds: Sequence[Fold], seeds: Sequence[int]) -> list[Member]:
+    """Every fold with every seed, seed-major."""
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise UserError(f"protocol.seeds must be distinct and not empty: {seeds}")
+    return [Member(f, int(s), i) for s in seeds for i, f in enumerate(folds)]
+
+
+def check_leakage(folds: Sequence[Fold], subjects: np.ndarray) -> None:
+    """Raises AssertionError when a subject is on two sides or a clip tested twice."""
+    for fold in folds:
+        sides = [set(subjects[part]) for part in (fold.train, fold.test, fold.inner)]
+        shared = sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+        assert not shared, f"fold {fold.name}: subjects on two sides: {sorted(shared)}"
+    tested = np.concatenate([fold.test for fold in folds])
+    assert len(np.unique(tested)) == len(tested), "a clip is tested in two folds"
+
+
+def _subjects_of(splits: np.ndarray, wanted: Sequence[str], subjects) -> list[str]:
+    known = sorted(set(splits.tolist()))
+    if not wanted or set(wanted) - set(known):
+        raise UserError(f"holdout: splits {list(wanted)} of a dataset with {known}")
+    return sorted(set(subjects[np.isin(splits, wanted)].tolist()))
+
+
+def _middle(rest: list[str], subjects: np.ndarray, count: int) -> list[str]:
+    if not count:
+        return []
+    if count >= len(rest):
+        raise UserError(f"inner_subjects={count} leaves none of {len(rest)} to train")
+    by_size = sorted(rest, key=lambda s: (int((subjects == s).sum()), s))
+    start = (len(by_size) - count) // 2
+    return by_size[start : start + count]
+
+
+def _file_name(subject: str) -> str:
+    return subject.rsplit("/", 1)[-1]

@@ -1,0 +1,243 @@
+"""Aligned faces: one similarity transform per clip, from landmarks of its onset frame.
+
+The transform (FDP, the official code's alignment) levels the eye line and makes a
+square box around eyes, nose and mouth fill the picture. It is estimated once and
+applied to all frames of a clip: aligning every frame would add the jitter of landmarks,
+which is as large as a micro-expression, and remove part of the motion.
+
+A landmark source has a `name` for the records and
+`find(image, *, clip, number, path, index)` -> float64 [p, 2] or None without a face:
+`DlibLandmarks`, `YunetLandmarks` look at the picture, `CsvLandmarks` looks it up.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from merclip_jax.faces.landmark_tables import CsvLandmarks as CsvLandmarks
+from merclip_jax.faces.landmark_tables import FacesError as FacesError
+
+BORDER = (128, 128, 128)
+DETECT = 640  # long side of the picture in which a face is looked for first
+PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
+# Corners and lids of the eyes in the MediaPipe face mesh, as iBUG 36-41 and 42-47.
+MESH_EYES = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
+MESH_NOSE, MESH_MOUTH = 1, [61, 291]
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """Eye centres, nose tip and mouth corners of a face, float64 [5, 2] pixels.
+
+    Image-left comes before image-right (upright face). landmarks: [68, 2] iBUG,
+    [468 or 478, 2] MediaPipe face mesh, or [5, 2], which is returned as it is; x, y.
+    Raises ValueError for any other shape and for coordinates that are not finite.
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    if landmarks.shape not in ((5, 2), (68, 2), (468, 2), (478, 2)):
+        raise ValueError(
+            f"landmarks {list(landmarks.shape)}: expected [5, 2], [68, 2], [468, 2] "
+            "or [478, 2]"
+        )
+    if not np.isfinite(landmarks).all():
+        raise ValueError("landmarks are not finite")
+    if len(landmarks) == 5:
+        return landmarks
+    eyes, nose, mouth = MESH_EYES, MESH_NOSE, MESH_MOUTH
+    if len(landmarks) == 68:
+        eyes, nose, mouth = (range(36, 42), range(42, 48)), 30, [48, 54]
+    centres = [landmarks[list(eye)].mean(0) for eye in eyes]
+    return np.stack([*centres, landmarks[nose], *landmarks[mouth]])
+
+
+def align_matrix(
+    landmarks: np.ndarray, *, size: int, margin: float = 2.5
+) -> np.ndarray:
+    """Similarity transform from picture to aligned face, float64 [2, 3].
+
+    landmarks as in `five_points`; size: side of the aligned face in pixels; margin:
+    side of the box over the larger range of the five points. With R the rotation that
+    levels the eyes, the box of the rotated points centred at c and half its side h:
+    new = (R p - c + h) (size - 1) / 2h (FDP, alignment). Raises ValueError where the
+    eyes coincide.
+    """
+    points = five_points(landmarks)
+    along = points[1] - points[0]
+    distance = np.hypot(*along)
+    if distance == 0:
+        raise ValueError("both eyes are at one place")
+    c, s = along / distance
+    rotation = np.array([[c, s], [-s, c]])
+    points = points @ rotation.T
+    low, high = points.min(0), points.max(0)
+    half = 0.5 * margin * (high - low).max()
+    scale = (size - 1) / 2 / half
+    shift = scale * (half - (low + high) / 2)
+    return np.concatenate([scale * rotation, shift[:, None]], 1)
+
+
+def centre_matrix(height: int, width: int, *, size: int) -> np.ndarray:
+    """Similarity transform of the centred square of the short side, float64 [2, 3].
+
+    For a clip whose face was not found. Pixel areas map to pixel areas, as in a
+    resize: a picture that is `size` at its short side keeps its pixels' values.
+    """
+    short = min(height, width)
+    scale = size / short
+    left, top = (width - short) // 2, (height - short) // 2
+    x, y = (scale * (0.5 - start) - 0.5 for start in (left, top))
+    return np.array([[scale, 0.0, x], [0.0, scale, y]])
+
+
+def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Where a transform [2, 3] puts points [p, 2], float64 [p, 2]."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The picture uint8 [h, w] or [h, w, 3] through `matrix`, uint8 [size, size, ..].
+
+    Bilinear; grey (128) where the picture ends.
+    """
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=BORDER
+    )
+
+
+class DlibLandmarks:
+    """dlib's frontal face detector and 68-point predictor, for RGB or grey pictures.
+
+    The face is looked for in the picture reduced to 640 pixels, then in the picture,
+    then, when that is small, in one of twice its size. dlib gives way to other threads
+    while it detects, so threads gain. The predictor was trained on iBUG 300-W, which is
+    for research only. Raises FacesError when the packages are missing.
+    """
+
+    def __init__(self):
+        try:
+            import dlib
+        except ImportError:
+            raise FacesError(_install("dlib")) from None
+        spec = importlib.util.find_spec("face_recognition_models")
+        folders = spec.submodule_search_locations if spec else None
+        found = [p for f in folders or () if (p := Path(f, PREDICTOR)).is_file()]
+        if not found:
+            raise FacesError(_install("face_recognition_models"))
+        self.name = f"dlib {dlib.__version__}, 68 points"
+        self._predictor = str(found[0])
+
+    def find(
+        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
+    ) -> np.ndarray | None:
+        """68 iBUG landmarks of the face in `image` uint8 [h, w] or [h, w, 3].
+
+        float64 [68, 2] pixels, None without a face. Of several faces the largest among
+        those with at least half the best score: dlib's false alarms score low.
+        """
+        import dlib
+
+        image = np.ascontiguousarray(image)
+        small, scale = _reduced(image)
+        box = _dlib_box(small)
+        if box is None and scale < 1:
+            scale, box = 1.0, _dlib_box(image)
+        if box is None and max(image.shape[:2]) <= DETECT:
+            box = _dlib_box(image, upsample=1)
+        if box is None:
+            return None
+        box = dlib.rectangle(*(round(edge / scale) for edge in box))
+        shape = _dlib_predictor(self._predictor)(image, box)
+        return np.array([[p.x, p.y] for p in shape.parts()], np.float64)
+
+
+class YunetLandmarks:
+    """OpenCV's YuNet with a model file of the user's, 5 points.
+
+    Raises FacesError when the file is missing or OpenCV cannot load it.
+    """
+
+    def __init__(self, model_path: str | Path):
+        model = Path(model_path)
+        if not model.is_file():
+            raise FacesError(f"{model}: no such YuNet model")
+        self.name = f"yunet {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
+        self._model = str(model)
+        self._detector((DETECT, DETECT))
+
+    def _detector(self, size: tuple[int, int]):
+        try:
+            return cv2.FaceDetectorYN.create(self._model, "", size)
+        except cv2.error as error:
+            raise FacesError(
+                f"{self._model}: OpenCV cannot load it as a YuNet model: {error}"
+            ) from error
+
+    def find(
+        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
+    ) -> np.ndarray | None:
+        """Five points of the largest face in `image` uint8 [h, w] or [h, w, 3] RGB.
+
+        float64 [5, 2] pixels as in `five_points`, None without a face.
+        """
+        grey = image.ndim == 2
+        code = cv2.COLOR_GRAY2BGR if grey else cv2.COLOR_RGB2BGR
+        small, scale = _reduced(cv2.cvtColor(image, code))
+        # Made anew: a detector holds its picture's size, and threads share `self`.
+        found = self._detector(small.shape[1::-1]).detect(small)[1]
+        if found is None or not len(found):
+            return None
+        # x, y, width, height, ten coordinates from the subject's right eye on, score.
+        face = max(found.tolist(), key=lambda row: (row[2] * row[3], row[14]))
+        return np.reshape(face[4:14], (5, 2)) / scale
+
+
+def _install(package: str) -> str:
+    return f"no package {package}; type: pip install 'merclip_jax[faces]'"
+
+
+def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture with a long side of at most `DETECT`, and its scale."""
+    scale = min(1.0, DETECT / max(image.shape[:2]))
+    if scale == 1.0:
+        return image, scale
+    size = [round(scale * side) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+_thread = threading.local()
+_loading = threading.Lock()
+
+
+def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of a face. Detectors have state: one for each thread."""
+    import dlib
+
+    if not hasattr(_thread, "detector"):
+        _thread.detector = dlib.get_frontal_face_detector()
+    boxes, scores, _ = _thread.detector.run(image, upsample, 0.0)
+    faces = [
+        (box.width() * box.height(), score, (box.left(), box.top()), box)
+        for box, score in zip(boxes, scores, strict=True)
+        if score >= 0.5 * max(scores)
+    ]
+    if not faces:
+        return None
+    box = max(faces, key=lambda face: face[:3])[3]
+    return box.left(), box.top(), box.right(), box.bottom()
+
+
+def _dlib_predictor(path: str):
+    """The predictor (100 MB), loaded once for all threads: calls do not change it."""
+    with _loading:
+        return _load_predictor(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_predictor(path: str):
+    import dlib
+
+    return dlib.shape_predictor(path)

@@ -1,0 +1,1 @@
+"""The card and the report of a run."""

@@ -1,0 +1,232 @@
+"""The result card: what was measured, how, and how far the number can be trusted.
+
+The card is a plain dict that is written as JSON. `card_sha256` signs what was measured
+and how; the command and the timing stand outside it, so that two runs of the same thing
+in two places carry the same signature. Scores stand in blocks (`scoring.tasks.Block`),
+whatever the task.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from merclip_jax.scoring.predictions import Predictions, named
+
+SCHEMA = "merclip_jax.card/2"
+BOOTSTRAP_SAMPLES = 2000
+_KEYS = (
+    "title system task protocol recipe selection input_contract config config_sha256 "
+    "scores splits chance ceiling oracle parameters lineage versions notes "
+    "predictions_sha256 command timing"
+).split()
+_UNSIGNED = ("card_sha256", "command", "timing")
+
+
+class CardError(ValueError):
+    """A file that is not a whole, untouched result card."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a card states beside its scores.
+
+    config: flat dict; epochs: how many a best-on-test selection could have chosen from;
+    ceiling: {name, and scores by key} that no model can pass; oracle: scores by key of
+    the epoch that suits the test subjects, an upper bound and never the headline;
+    parameters: rows of `training.memory.parameter_table`.
+    """
+
+    title: str
+    system: str
+    task: str
+    dataset: str
+    dataset_fingerprint: str
+    protocol: str
+    recipe: str
+    selection: str
+    input_contract: str
+    config: Mapping
+    epochs: int
+    versions: Mapping[str, str]
+    command: str = ""
+    dropped: Sequence[str] = ()
+    ceiling: Mapping | None = None
+    oracle: Mapping | None = None
+    parameters: Sequence[Mapping] = ()
+    lineage: Sequence[str] = ()
+    timing: Mapping = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def build_card(
+    predictions: Predictions, facts: Facts, *, samples: int = BOOTSTRAP_SAMPLES
+) -> dict:
+    """Score pooled predictions and state everything the number depends on.
+
+    Args:
+        predictions: of all members.
+        facts: what else the card says.
+        samples: resamples of subjects for the intervals.
+
+    Raises ValueError when ceiling or oracle lack a score of the task, CardError for
+    what JSON cannot hold.
+    """
+    task = predictions.task
+    blocks = task.score(predictions, samples=samples)
+    keys = {row["key"] for row in blocks[0].rows}
+    for name, column in (("ceiling", facts.ceiling), ("oracle", facts.oracle)):
+        if lacking := keys - set(column or keys):
+            raise ValueError(f"{name}: lacks {sorted(lacking)}")
+    remarks = [remark for block in blocks for remark in block.remarks]
+    config = _plain(dict(facts.config), "config")
+    card = {
+        "schema": SCHEMA,
+        "title": facts.title,
+        "system": facts.system,
+        "task": {
+            "name": facts.task,
+            "dataset": facts.dataset,
+            "dataset_fingerprint": facts.dataset_fingerprint,
+            "classes": list(task.names),
+            "clips": np.unique(predictions.clip).size,
+            "subjects": np.unique(predictions.subject).size,
+            "clip_list_sha256": clip_list_sha256(predictions),
+            "dropped": sorted(facts.dropped),
+        },
+        "protocol": {
+            "name": facts.protocol,
+            "folds": np.unique(predictions.fold).size,
+            "seeds": np.unique(predictions.seed),
+        },
+        "recipe": facts.recipe,
+        "selection": facts.selection,
+        "input_contract": facts.input_contract,
+        "config": config,
+        "config_sha256": _sha256(config),
+        "scores": [_block(block) for block in blocks],
+        "splits": _splits(predictions, samples),
+        "chance": [
+            _block(block) for block in task.chance(predictions, epochs=facts.epochs)
+        ],
+        "ceiling": facts.ceiling and dict(facts.ceiling),
+        "oracle": facts.oracle and dict(facts.oracle),
+        "parameters": list(facts.parameters),
+        "lineage": list(facts.lineage),
+        "versions": dict(facts.versions),
+        "notes": [*facts.notes, *remarks],
+        "predictions_sha256": predictions.sha256(),
+        "command": facts.command,
+        "timing": dict(facts.timing),
+    }
+    card = _plain(card, "card")
+    return card | {"card_sha256": card_sha256(card)}
+
+
+def find_row(card: Mapping, key: str, *, part: str = "scores") -> dict:
+    """A row of the card by its key, such as "uf1", or "prior" of the part "chance".
+
+    Raises KeyError with the keys that there are.
+    """
+    rows = {row["key"]: row for block in card[part] for row in block["rows"]}
+    if key not in rows:
+        raise KeyError(f"{part} has {list(rows)}, not {key!r}")
+    return rows[key]
+
+
+def means(predictions: Predictions) -> dict[str, float]:
+    """The headline's scores by key, the mean over seeds, without intervals."""
+    headline = predictions.task.score(predictions, samples=1)[0]
+    return {row["key"]: row["mean"] for row in headline.rows}
+
+
+def clip_list_sha256(predictions: Predictions) -> str:
+    """Checksum of which clips the task has: lines of clip, subject, target, sorted."""
+    targets = named(predictions.task, predictions.target)
+    zipped = zip(predictions.clip, predictions.subject, targets, strict=True)
+    lines = sorted({f"{clip}\t{subject}\t{name}\n" for clip, subject, name in zipped})
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def card_sha256(card: Mapping) -> str:
+    """Signature of a card: everything but the command, the timing and itself."""
+    return _sha256({key: card[key] for key in card if key not in _UNSIGNED})
+
+
+def to_json(card: Mapping) -> bytes:
+    """The card as the bytes of its file."""
+    text = json.dumps(
+        _plain(card, "card"), sort_keys=True, indent=2, ensure_ascii=False
+    )
+    return (text + "\n").encode()
+
+
+def read_card(path: str | os.PathLike) -> dict:
+    """Read a card; CardError if it is truncated, foreign or was edited."""
+    try:
+        card = json.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:
+        raise CardError(f"{path}: not a whole JSON file ({error})") from error
+    schema = card.get("schema") if isinstance(card, dict) else None
+    if schema != SCHEMA:
+        raise CardError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}")
+    lacking = [key for key in (*_KEYS, "card_sha256") if key not in card]
+    if lacking:
+        raise CardError(f"{path}: the card lacks {', '.join(lacking)}")
+    if card_sha256(card) != card["card_sha256"]:
+        raise CardError(f"{path}: changed since it was written (card_sha256 differs)")
+    return card
+
+
+def _splits(predictions: Predictions, samples: int) -> list[dict]:
+    """The headline of each of the owners' test splits, where there are several."""
+    names = np.unique(predictions.split)
+    if len(names) < 2:
+        return []
+    parts = []
+    for name in names:
+        part = predictions.where(predictions.split == name)
+        headline = part.task.score(part, samples=samples)[0]
+        clips, subjects = (np.unique(c).size for c in (part.clip, part.subject))
+        about = {"name": name, "clips": clips, "subjects": subjects}
+        parts.append(about | {"scores": _block(headline)})
+    return parts
+
+
+def _block(block) -> dict:
+    """A block as the card holds it; its remarks go to the card's notes."""
+    return {
+        "kind": block.kind,
+        "title": block.title,
+        "columns": list(block.columns),
+        "rows": [dict(row) for row in block.rows],
+        "note": block.note,
+    }
+
+
+def _plain(value, where: str):
+    """Turn numpy and tuples into what JSON has; `where` names the key in errors."""
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise CardError(f"{where}: keys must be str, got {wrong[0]!r}")
+        return {key: _plain(value[key], f"{where}.{key}") for key in value}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CardError(f"{where} is {value}: a card holds finite numbers")
+    if value is not None and not isinstance(value, str | bool | int | float):
+        raise CardError(f"{where}: cannot write {type(value).__name__} to a card")
+    return value
+
+
+def _sha256(value: Mapping) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,262 @@
+"""The report of a run: one HTML file that needs nothing else to be read.
+
+Every text is escaped by the template; every picture is inside the file; the same inputs
+give the same bytes. Blocks are shown by their kind: the report knows no task.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from merclip_jax.results import figures
+from merclip_jax.results.terminal import percent_of_ceiling
+from merclip_jax.scoring.predictions import Predictions
+from merclip_jax.systems.system import Exhibit, Scalar
+
+_PROTOCOLS = {
+    "loso": "Leave-one-subject-out: each subject's clips were judged by a model "
+    "trained on the other subjects only.",
+    "holdout": "Hold-out by subject: the test subjects' clips were judged by a model "
+    "trained on other subjects only.",
+    "kfold": "k-fold by subject: the clips of each group of subjects were judged by a "
+    "model trained on the other groups only.",
+}
+_SELECTIONS = {
+    "last": "The model of the last epoch was taken, fixed before training, so nothing "
+    "was chosen by looking at test subjects.",
+    "inner": "The epoch was chosen on subjects held out from the training subjects; "
+    "test subjects had no part in it.",
+}
+_CONTRACTS = {
+    "oracle-keyframes": "The model was given the annotated onset, apex and offset of "
+    "each clip, which an unlabelled video does not have.",
+    "onset-offset": "The model was given the annotated onset and offset of each clip, "
+    "but not its apex.",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip to show: frames [t, h, w, c] uint8, what was annotated and answered.
+
+    true, guess: in words; bars: (name, probability) of all that can be answered, of
+    which `annotated` and `answered` say what holds; apex: an index into frames.
+    """
+
+    clip: str
+    subject: str
+    true: str
+    guess: str
+    bars: tuple[tuple[str, float], ...]
+    annotated: tuple[bool, ...]
+    answered: tuple[bool, ...]
+    frames: np.ndarray
+    apex: int
+    exhibits: tuple[Exhibit, ...] = ()
+
+
+@dataclass(frozen=True)
+class FirstBatch:
+    """The first clips of a member: as stored and as training saw them, uint8.
+
+    stored, seen: [n, t, h, w, c].
+    """
+
+    member: str
+    clips: tuple[str, ...]
+    stored: np.ndarray
+    seen: np.ndarray
+
+
+def render_report(
+    card: Mapping,
+    predictions: Predictions,
+    *,
+    scalars: Sequence[Scalar] = (),
+    curves: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    examples: Sequence[Example] = (),
+    first_batch: FirstBatch | None = None,
+) -> str:
+    """Render the page.
+
+    Args:
+        card: of `card.build_card` for these predictions.
+        predictions: pooled.
+        scalars: what the curves are of, in the order of the panels.
+        curves: member -> scalar's name -> [epochs].
+        examples: clips to show.
+        first_batch: what training saw first.
+
+    Raises ValueError if card and predictions do not belong together.
+    """
+    if predictions.sha256() != card["predictions_sha256"]:
+        raise ValueError("the card was made from other predictions than these")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("merclip_jax.results").joinpath("report.html.j2")
+    template = environment.from_string(source.read_text("utf-8"))
+    panels = figures.curve_panels(curves, scalars) if curves else []
+    return template.render(
+        card=card,
+        headline=card["scores"][0],
+        details=card["scores"][1:],
+        percent=percent_of_ceiling(card),
+        paragraphs=_paragraphs(card),
+        yardsticks=_yardsticks(card),
+        subjects=_subjects(predictions),
+        right=_right(predictions).mean(),
+        panels=[panel | {"svg": Markup(panel["svg"])} for panel in panels],
+        members=len(curves or ()),
+        examples=[_example(example) for example in examples],
+        batch=_batch(first_batch) if first_batch else None,
+    )
+
+
+def _paragraphs(card: Mapping) -> list[str]:
+    """What was done, and what the number does not say, in sentences."""
+    task, protocol = card["task"], card["protocol"]
+    seeds = len(protocol["seeds"])
+    folds = "1 fold" if protocol["folds"] == 1 else f"{protocol['folds']} folds"
+    repeats = "once" if seeds == 1 else f"with {seeds} seeds, whose scores are averaged"
+    done = [
+        f"{task['clips']} clips of {task['subjects']} subjects of {task['dataset']} "
+        f"were asked for {len(task['classes'])} answers: {', '.join(task['classes'])}.",
+        _PROTOCOLS[protocol["name"]],
+        f"The answers of {folds} were pooled before they were scored; the whole was "
+        f"run {repeats}.",
+        _SELECTIONS[card["selection"]],
+        _CONTRACTS[card["input_contract"]],
+    ]
+    limits = [
+        "The interval tells how much the score would move with other subjects of the "
+        "same kind. It does not cover other datasets, cameras or cultures.",
+        "A label says how a clip was annotated, not what a person felt; do not use it "
+        "to judge anyone.",
+    ]
+    return [" ".join(done), " ".join(limits)]
+
+
+def _yardsticks(card: Mapping) -> list[dict]:
+    """The first score of this run between chance and ceiling, from 0 to 1."""
+    first = card["scores"][0]["rows"][0]
+    rows = [_yardstick("this run", first["mean"], first["low"], first["high"])]
+    rows[0]["own"] = True
+    if card["ceiling"]:
+        name = card["ceiling"].get("name", "ceiling")
+        rows.append(_yardstick(name, card["ceiling"][first["key"]]))
+    rows += [
+        _yardstick(row["name"], row["value"], row["low"], row["high"])
+        for block in card["chance"]
+        for row in block["rows"]
+    ]
+    if card["oracle"]:
+        label = "this run, epoch picked on test: no result"
+        rows.append(_yardstick(label, card["oracle"][first["key"]]))
+    return rows
+
+
+def _yardstick(
+    label: str, value: float, low: float | None = None, high: float | None = None
+) -> dict:
+    return {"label": label, "value": value, "low": low, "high": high, "own": False}
+
+
+def _right(predictions: Predictions) -> np.ndarray:
+    """Bool [n]: clips of which everything was answered right."""
+    task = predictions.task
+    true, said = task.marks(predictions.target), task.marks(predictions.answer)
+    return (true == said).all(1)
+
+
+def _subjects(predictions: Predictions) -> list[dict]:
+    """Share of right answers of each subject over all seeds, the best first."""
+    right = _right(predictions)
+    marks = predictions.task.marks(predictions.target)
+    seeds = np.unique(predictions.seed).size
+    rows = []
+    for subject in np.unique(predictions.subject):
+        own = predictions.subject == subject
+        rows.append(
+            {
+                "name": str(subject),
+                "clips": int(own.sum()) // seeds,
+                "right": float(right[own].sum() / seeds),
+                "acc": float(right[own].mean()),
+                "support": (marks[own].sum(0) // seeds).tolist(),
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["acc"], -row["clips"], row["name"]))
+
+
+def _example(example: Example) -> dict:
+    """Pictures and numbers of one clip."""
+    frames = np.asarray(example.frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{example.clip}: expected frames [t, h, w, 1 or 3] uint8, got "
+            f"{frames.shape} {frames.dtype}"
+        )
+    last, apex = len(frames) - 1, example.apex
+    if not 0 <= apex <= last:
+        raise ValueError(f"{example.clip}: apex {apex} of {len(frames)} frames")
+    shown = sorted({0, apex // 2, apex, (apex + last + 1) // 2, last})
+    names = {last: "offset", apex: "apex", 0: "onset"}
+    heat, gain = figures.onset_difference(frames, apex)
+    marks = zip(example.annotated, example.answered, strict=True)
+    return {
+        "clip": example.clip,
+        "subject": example.subject,
+        "true": example.true,
+        "guess": example.guess,
+        "right": example.annotated == example.answered,
+        "strip": [
+            {"name": names.get(i, f"frame {i + 1}"), "src": figures.png(frames[i])}
+            for i in shown
+        ],
+        "heat": {"src": figures.png(heat), "gain": gain},
+        "bars": [
+            {"name": name, "p": p, "annotated": annotated, "answered": answered}
+            for (name, p), (annotated, answered) in zip(
+                example.bars, marks, strict=True
+            )
+        ],
+        "exhibits": [
+            {
+                "title": exhibit.title,
+                "rows": [
+                    {"value": value, "text": text, "annotated": annotated}
+                    for value, text, annotated in exhibit.rows
+                ],
+            }
+            for exhibit in example.exhibits
+        ],
+    }
+
+
+def _batch(batch: FirstBatch) -> dict:
+    """Onset and a middle frame of each clip, as stored and as seen."""
+    middle = batch.stored.shape[1] // 2
+    return {
+        "member": batch.member,
+        "clips": [
+            {
+                "name": name,
+                "pictures": [
+                    {"name": title, "src": figures.png(frames[i], height=96)}
+                    for title, frames, i in (
+                        ("stored, onset", stored, 0),
+                        ("trained on, onset", seen, 0),
+                        ("trained on, middle", seen, middle),
+                    )
+                ],
+            }
+            for name, stored, seen in zip(
+                batch.clips, batch.stored, batch.seen, strict=True
+            )
+        ],
+    }

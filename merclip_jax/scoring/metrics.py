@@ -1,0 +1,155 @@
+"""UF1, UAR and ACC from one pooled confusion matrix, and their intervals.
+
+The number of classes K is a property of the task, never of the predictions at hand: a
+class that nobody has, or nobody predicts, counts as 0 and stays in the mean.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one confusion matrix; the arrays are per class, [K] float64."""
+
+    uf1: float
+    uar: float
+    acc: float
+    f1: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    support: np.ndarray
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % percentile intervals (low, high) of a bootstrap over subjects."""
+
+    uf1: tuple[float, float]
+    uar: tuple[float, float]
+    acc: tuple[float, float]
+
+
+def confusion_matrix(
+    labels: np.ndarray, predictions: np.ndarray, *, classes: int
+) -> np.ndarray:
+    """Count clips by true (row) and predicted (column) class.
+
+    labels, predictions: [n] integers in [0, classes). Returns [K, K] int64.
+    Raises ValueError if there is no clip, or for a class outside the task.
+    """
+    labels = class_indices("labels", labels, classes)
+    predictions = class_indices("predictions", predictions, classes)
+    if labels.shape != predictions.shape:
+        raise ValueError(
+            f"{labels.size} labels but {predictions.size} predictions: "
+            "expected one prediction for each clip"
+        )
+    cells = np.bincount(labels * classes + predictions, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def scores(matrix: np.ndarray) -> Scores:
+    """Score a confusion matrix [K, K] (rows: truth), zero division giving 0.
+
+    UF1 is equation 16 averaged over all K classes, UAR equation 19 (MER-CLIP).
+    Equals scikit-learn's macro f1_score and recall_score with
+    `labels=range(K), zero_division=0`. Raises ValueError for an empty matrix.
+    """
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"expected a confusion matrix [K, K], got {matrix.shape}")
+    if matrix.sum() == 0:
+        raise ValueError("the confusion matrix holds no clip: nothing to score")
+    hits = np.diagonal(matrix)
+    support, predicted = matrix.sum(1), matrix.sum(0)
+    f1 = ratio(2 * hits, support + predicted)
+    recall = ratio(hits, support)
+    return Scores(
+        uf1=float(f1.mean()),
+        uar=float(recall.mean()),
+        acc=float(hits.sum() / matrix.sum()),
+        f1=f1,
+        recall=recall,
+        precision=ratio(hits, predicted),
+        support=support,
+    )
+
+
+def subject_bootstrap(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    subjects: np.ndarray,
+    *,
+    classes: int,
+    seeds: np.ndarray | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+) -> Intervals:
+    """Intervals of UF1, UAR and ACC by resampling subjects with replacement.
+
+    labels, predictions, subjects and (for several training seeds) seeds: [n]. One
+    resample takes the same subjects for every training seed and averages their scores,
+    as the headline does. A resample may miss a rare class, which then scores 0: with
+    few subjects per class the lower end is therefore cautious.
+    Raises ValueError with fewer than two subjects, where nothing can be resampled.
+    """
+    subjects = np.asarray(subjects)
+    labels = class_indices("labels", labels, classes)
+    predictions = class_indices("predictions", predictions, classes)
+    seeds = np.zeros(labels.size, np.int64) if seeds is None else np.asarray(seeds)
+    sizes = {labels.shape, predictions.shape, subjects.shape, seeds.shape}
+    if len(sizes) != 1:
+        raise ValueError(
+            "labels, predictions, subjects and seeds must have one length, "
+            f"got {sorted(sizes)}"
+        )
+    _, group = np.unique(subjects, return_inverse=True)
+    _, run = np.unique(seeds, return_inverse=True)
+    groups, runs = int(group.max()) + 1, int(run.max()) + 1
+    if groups < 2:
+        raise ValueError(
+            f"only subject {subjects[0]!s}: an interval over subjects needs two or more"
+        )
+    matrices = np.zeros((groups, runs, classes, classes))
+    np.add.at(matrices, (group, run, labels, predictions), 1)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(groups, np.full(groups, 1 / groups), size=samples)
+    drawn = times.astype(np.float64) @ matrices.reshape(groups, -1)
+    drawn = drawn.reshape(samples, runs, classes, classes)
+    ends = [np.percentile(s.mean(1), (2.5, 97.5)) for s in uf1_uar_acc(drawn)]
+    uf1, uar, acc = ((float(low), float(high)) for low, high in ends)
+    return Intervals(uf1=uf1, uar=uar, acc=acc)
+
+
+def uf1_uar_acc(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """UF1, UAR and ACC, each [...], of confusion matrices [..., K, K]."""
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+    support, predicted = matrices.sum(-1), matrices.sum(-2)
+    uf1 = ratio(2 * hits, support + predicted).mean(-1)
+    acc = ratio(hits.sum(-1), support.sum(-1))
+    return uf1, ratio(hits, support).mean(-1), acc
+
+
+def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """Top / bottom in float64, with 0 where the bottom is 0."""
+    zeros = np.zeros(np.shape(top), np.float64)
+    return np.divide(top, bottom, out=zeros, where=np.asarray(bottom) != 0)
+
+
+def class_indices(name: str, values: np.ndarray, classes: int) -> np.ndarray:
+    """Check [n] class indices of a task with `classes` classes."""
+    values = np.asarray(values)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(
+            f"{name}: expected [n] with a clip at least, got {values.shape}"
+        )
+    if not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f"{name}: expected integers, got {values.dtype}")
+    wrong = np.flatnonzero((values < 0) | (values >= classes))
+    if wrong.size:
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {values[wrong[0]]}: expected 0 to {classes - 1}"
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,352 @@
+"""What a system is asked, and what its answers are worth.
+
+A task turns outputs into answers and answers into blocks; the card, the terminal and
+the report show blocks by their kind and know no task.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from merclip_jax.scoring import au_metrics, chance, metrics
+
+if TYPE_CHECKING:
+    from merclip_jax.scoring.predictions import Predictions
+
+# How a block is shown. "scores": rows of name, mean, sd, low, high, per_seed; "table":
+# rows of name and `columns`; "matrix": rows of name and counts; "chance": rows of name,
+# value, low, high on the scale of the first score. All rows have a stable `key`.
+KINDS = ("scores", "table", "matrix", "chance")
+Outputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a result: its kind, what stands in it, what to remark about it."""
+
+    kind: str
+    title: str
+    rows: tuple[dict[str, Any], ...]
+    columns: tuple[str, ...] = ()
+    note: str = ""
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r}: expected one of {list(KINDS)}")
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A target, how outputs answer it, and its scores.
+
+    target: the column that holds it; reads: the outputs that answers are made of;
+    names: [k] of what can be answered.
+    """
+
+    target: str
+    reads: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def answer(self, outputs: Outputs) -> np.ndarray:
+        """What the outputs say, like the target: a class [n], or what is on [n, k]."""
+
+    def probabilities(self, outputs: Outputs) -> np.ndarray:
+        """Of each name, [n, k]."""
+
+    def marks(self, values: np.ndarray) -> np.ndarray:
+        """Bool [n, k]: which names a target or an answer holds."""
+
+    def invalid(self, target: np.ndarray) -> np.ndarray:
+        """Bool [n]: targets that the task does not have."""
+
+    def select(self, answer: np.ndarray, target: np.ndarray) -> float:
+        """What the choice of an epoch maximises."""
+
+    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
+        """The headline first, then details; `samples` resamples for intervals."""
+
+    def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
+        """What guessing scores; `epochs` are those that a selection could choose."""
+
+
+@dataclass(frozen=True)
+class EmotionTask:
+    """One emotion of several a clip: UF1, UAR and ACC of one pooled matrix."""
+
+    names: tuple[str, ...]
+
+    target = "label"
+    reads = ("logits",)
+
+    def answer(self, outputs: Outputs) -> np.ndarray:
+        """The class of the greatest logit, [n]; the first one of equals."""
+        return outputs["logits"].argmax(-1)
+
+    def probabilities(self, outputs: Outputs) -> np.ndarray:
+        """Softmax of the logits, [n, k] float64."""
+        return softmax(outputs["logits"].astype(np.float64), axis=-1)
+
+    def marks(self, values: np.ndarray) -> np.ndarray:
+        """One name a row."""
+        return np.asarray(values)[:, None] == np.arange(len(self.names))
+
+    def invalid(self, target: np.ndarray) -> np.ndarray:
+        """Labels outside the classes; raises ValueError unless they are integers."""
+        if target.ndim != 1 or not np.issubdtype(target.dtype, np.integer):
+            raise ValueError(
+                f"label: expected integers [n], got {target.dtype} {target.shape}"
+            )
+        return (target < 0) | (target >= len(self.names))
+
+    def select(self, answer: np.ndarray, target: np.ndarray) -> float:
+        """The share of right answers."""
+        return float(np.mean(answer == target))
+
+    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
+        """UF1, UAR, ACC; each class; the confusion matrix, all from pooled counts."""
+        runs, matrices = {}, []
+        for seed in np.unique(table.seed):
+            part = table.seed == seed
+            matrices.append(self._matrix(table.target[part], table.answer[part]))
+            runs[str(seed)] = metrics.scores(matrices[-1])
+        intervals = None
+        if np.unique(table.subject).size > 1:
+            intervals = metrics.subject_bootstrap(
+                table.target,
+                table.answer,
+                table.subject,
+                classes=len(self.names),
+                seeds=table.seed,
+                samples=samples,
+            )
+        headline = _headline(
+            {
+                name: [getattr(run, name.lower()) for run in runs.values()]
+                for name in ("UF1", "UAR", "ACC")
+            },
+            seeds=list(runs),
+            intervals=vars(intervals) if intervals else {},
+            samples=samples,
+        )
+        details = self._per_class(list(runs.values()))
+        counts = [row.tolist() for row in sum(matrices)]
+        matrix = Block(
+            kind="matrix",
+            title="Confusion matrix",
+            rows=tuple(
+                {"key": name, "name": name, "counts": row}
+                for name, row in zip(self.names, counts, strict=True)
+            ),
+            columns=self.names,
+            note="Rows are what was annotated, columns what was answered; counted over "
+            "all seeds.",
+        )
+        return headline, details, matrix
+
+    def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
+        """UF1 of guessing on these clips and folds."""
+        rows = table.seed == table.seed.min()
+        labels, folds = table.target[rows], table.fold[rows]
+        classes = len(self.names)
+        prior = chance.guess_by_prior(labels, classes=classes)
+        most = chance.majority(labels, classes=classes).uf1
+        tests = [labels[folds == fold] for fold in np.unique(folds)]
+        best = chance.selection_ceiling(tests, classes=classes, epochs=epochs)
+        return (
+            Block(
+                kind="chance",
+                title="UF1 without learning anything",
+                rows=(
+                    _yardstick(
+                        "prior",
+                        "guessing by class frequency",
+                        prior.uf1,
+                        prior.low,
+                        prior.high,
+                    ),
+                    _yardstick("majority", "always the most frequent class", most),
+                    _yardstick("best_on_test", _picked(epochs), best),
+                ),
+                note=f"“Best of {epochs} epochs picked on test” is what pure guessing "
+                "reaches on these folds if each fold keeps the epoch that suits its "
+                "own test subject (independent epochs, the worst case); a score "
+                "selected in that way has to be read against it.",
+            ),
+        )
+
+    def _matrix(self, target: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        return metrics.confusion_matrix(target, answer, classes=len(self.names))
+
+    def _per_class(self, runs: list[metrics.Scores]) -> Block:
+        columns = ("f1", "recall", "precision", "support")
+        means = {c: np.mean([getattr(run, c) for run in runs], 0) for c in columns}
+        rows = tuple(
+            {"key": name, "name": name}
+            | {c: float(means[c][i]) for c in columns[:3]}
+            | {"support": int(means["support"][i])}
+            for i, name in enumerate(self.names)
+        )
+        return Block(
+            kind="table",
+            title="Class by class",
+            rows=rows,
+            columns=columns,
+            note="UF1 is the mean of F1, UAR the mean of recall; a class without clips "
+            "counts as 0.",
+            remarks=tuple(
+                f"No clip is {row['name']}: the class counts as 0 in UF1 and UAR."
+                for row in rows
+                if not row["support"]
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class AUTask:
+    """Which AUs a clip shows, several at once: F1 of each and their mean.
+
+    An AU is answered where its logit is above 0. As everywhere, counts are pooled over
+    folds before F1 is taken, and an AU that nobody shows counts as 0.
+    """
+
+    names: tuple[str, ...]
+
+    target = "aus"
+    reads = ("aus",)
+
+    def answer(self, outputs: Outputs) -> np.ndarray:
+        """Bool [n, a]."""
+        return outputs["aus"] > 0
+
+    def probabilities(self, outputs: Outputs) -> np.ndarray:
+        """Sigmoid of the logits, [n, a] float64."""
+        return expit(outputs["aus"].astype(np.float64))
+
+    def marks(self, values: np.ndarray) -> np.ndarray:
+        """The AUs that are on."""
+        return np.asarray(values).astype(bool)
+
+    def invalid(self, target: np.ndarray) -> np.ndarray:
+        """Rows that hold anything but 0 and 1; raises ValueError for other shapes."""
+        if target.ndim != 2 or target.shape[1] != len(self.names):
+            raise ValueError(
+                f"aus: expected [n, {len(self.names)}], got {target.shape}"
+            )
+        return ~np.isin(target, (0, 1)).all(1)
+
+    def select(self, answer: np.ndarray, target: np.ndarray) -> float:
+        """The mean F1."""
+        return float(au_metrics.f1(au_metrics.counts(target, answer)).mean())
+
+    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
+        """Mean F1, then each AU."""
+        answer = table.answer
+        seeds = np.unique(table.seed)
+        counts = [
+            au_metrics.counts(table.target[part], answer[part])
+            for part in (table.seed == seed for seed in seeds)
+        ]
+        intervals = {}
+        if np.unique(table.subject).size > 1:
+            intervals["f1"] = au_metrics.subject_bootstrap(
+                table.target, answer, table.subject, seeds=table.seed, samples=samples
+            )
+        headline = _headline(
+            {"F1": [float(au_metrics.f1(one).mean()) for one in counts]},
+            seeds=[str(seed) for seed in seeds],
+            intervals=intervals,
+            samples=samples,
+        )
+        columns = ("f1", "recall", "precision", "support")
+        values = [
+            np.mean([measure(one) for one in counts], 0)
+            for measure in (au_metrics.f1, au_metrics.recall, au_metrics.precision)
+        ]
+        support = table.target[table.seed == seeds[0]].astype(int).sum(0)
+        rows = tuple(
+            {"key": name, "name": name}
+            | {c: float(v[i]) for c, v in zip(columns, values, strict=False)}
+            | {"support": int(support[i])}
+            for i, name in enumerate(self.names)
+        )
+        per_au = Block(
+            kind="table",
+            title="AU by AU",
+            rows=rows,
+            columns=columns,
+            note="The headline is the mean of F1; an AU without clips counts as 0.",
+            remarks=tuple(
+                f"No clip shows {row['name']}: it counts as 0 in the mean F1."
+                for row in rows
+                if not row["support"]
+            ),
+        )
+        return headline, per_au
+
+    def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
+        """F1 of saying each AU as often as it occurs, and of always saying it."""
+        del epochs  # the bound of a selection is drawn for single labels only
+        target = table.target[table.seed == table.seed.min()]
+        mean, low, high = au_metrics.guess_by_prior(target)
+        always = au_metrics.counts(target, np.ones_like(target, bool))
+        return (
+            Block(
+                kind="chance",
+                title="F1 without learning anything",
+                rows=(
+                    _yardstick("prior", "guessing by AU frequency", mean, low, high),
+                    _yardstick(
+                        "always",
+                        "always every AU",
+                        float(au_metrics.f1(always).mean()),
+                    ),
+                ),
+            ),
+        )
+
+
+def _headline(
+    values: Mapping[str, list[float]],
+    *,
+    seeds: list[str],
+    intervals: Mapping[str, tuple[float, float]],
+    samples: int,
+) -> Block:
+    """The scores of a run: name -> its value with each training seed."""
+    several = len(seeds) > 1
+    rows = []
+    for name, per_seed in values.items():
+        low, high = intervals.get(name.lower(), (None, None))
+        rows.append(
+            {
+                "key": name.lower(),
+                "name": name,
+                "mean": float(np.mean(per_seed)),
+                "sd": float(np.std(per_seed, ddof=1)) if several else None,
+                "low": low,
+                "high": high,
+                "per_seed": dict(zip(seeds, per_seed, strict=True)),
+            }
+        )
+    remarks = [] if several else ["One seed: the spread over seeds is unknown."]
+    if not intervals:
+        remarks.append("One test subject: no interval over subjects can be given.")
+    return Block(
+        kind="scores",
+        title="Scores",
+        rows=tuple(rows),
+        note=f"95 % percentile bootstrap over subjects, {samples} resamples",
+        remarks=tuple(remarks),
+    )
+
+
+def _yardstick(key, name, value, low=None, high=None) -> dict[str, Any]:
+    return {"key": key, "name": name, "value": value, "low": low, "high": high}
+
+
+def _picked(epochs: int) -> str:
+    return f"guessing, best of {epochs} epochs picked on test"

@@ -1,0 +1,305 @@
+"""MER-CLIP: clips aligned with sentences on their AUs, and an emotion head.
+
+Equations are those of the paper (MER-CLIP, 2025).
+"""
+
+import dataclasses
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from merclip_jax import facs
+from merclip_jax.augment import clips as augment
+from merclip_jax.augment.clips import Augmentation, denormalise, normalise
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.view import View
+from merclip_jax.losses import classification, contrastive, progression
+from merclip_jax.models import mer_clip
+from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
+from merclip_jax.scoring.tasks import EmotionTask
+from merclip_jax.systems.system import (
+    Batch,
+    Context,
+    Exhibit,
+    Outputs,
+    Scalar,
+    Variables,
+)
+from merclip_jax.text import prompts, table
+from merclip_jax.text.prompts import PromptOptions, PromptSet
+from merclip_jax.text.table import TextTower
+from merclip_jax.text.vocabulary import WordVocabulary
+from merclip_jax.typing import Array, Bool, Float, Int, Leaf
+
+CONTRASTIVE = ("hard", "soft_au", "sigmoid")
+# Of brightness, contrast, saturation and hue; the released code draws it once a run.
+JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """The weighted sum of alignment and classification (eqs 8 to 15).
+
+    contrastive: "hard" pairs each clip with its own sentence, "soft_au" shares the
+    target by what sentences have in common, "sigmoid" judges every pair by itself.
+    The contrastive weight goes from `contrastive_start` to `contrastive_floor` by
+    `progression`; the other one is `total_weight` minus it. `contrastive_factor`
+    multiplies the contrastive loss alone.
+    """
+
+    contrastive: str = "hard"
+    contrastive_start: float = 2.0
+    contrastive_floor: float = 1.0
+    progression: str = "linear"
+    total_weight: float = 2.0
+    contrastive_factor: float = 1.0
+    focal_gamma: float = 2.0
+
+    def __post_init__(self):
+        known = {"contrastive": CONTRASTIVE, "progression": progression.DECAYS}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
+                )
+
+
+class PromptFeatures(flax.struct.PyTreeNode):
+    """Encoded sentences of all AU combinations, and how these relate: an array each.
+
+    features: [p, s, e] of p templates x s combinations; mirror: [s] each with left and
+    right swapped; overlap: [s, s] Jaccard similarity of what two of them say.
+    """
+
+    features: Leaf
+    mirror: Leaf
+    overlap: Leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class MerClip:
+    """The system: options, and the text tower that sentences are encoded with.
+
+    classes: emotions; epochs: of a training, which the loss weights depend on; wording:
+    of AU combinations; tower: None for a random one, made from fixed sentences.
+    """
+
+    classes: tuple[str, ...]
+    epochs: int
+    view: View = View()
+    model: MerClipOptions = MerClipOptions()
+    weights: LossOptions = LossOptions()
+    augmentation: Augmentation = Augmentation()
+    prompting: PromptOptions = PromptOptions()
+    wording: facs.Wording = facs.USUAL
+    tower: TextTower | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    name = "mer_clip"
+    title = "MER-CLIP"
+    inputs = ()  # the frames alone: neither AUs nor text of a test clip
+    scalars = (
+        Scalar("loss", "Loss"),
+        Scalar("loss/contrastive", "Contrastive loss"),
+        Scalar("loss/classification", "Classification loss"),
+        Scalar("weight/contrastive", "Weight of each loss", ""),
+        Scalar("weight/classification", "Weight of each loss", ""),
+        Scalar("accuracy", "Accuracy in training", ".2f"),
+    )
+
+    @property
+    def task(self) -> EmotionTask:
+        """Emotions, scored by UF1, UAR and ACC."""
+        return EmotionTask(self.classes)
+
+    @property
+    def module(self) -> mer_clip.MerClip:
+        """The Flax module."""
+        return mer_clip.mer_clip(
+            self.model,
+            classes=len(self.classes),
+            frames=self.view.frames,
+            learn_bias=self.weights.contrastive == "sigmoid",
+        )
+
+    def prompts(self, clips: Clips) -> PromptSet:
+        """Every prompt that training on these clips may use."""
+        templates = self.prompting.templates
+        if self.prompting.supervision == "emotion":
+            return prompts.emotion_prompts(self.classes, templates=templates)
+        return prompts.au_prompts(
+            clips.au_cell.tolist(), templates=templates, wording=self.wording
+        )
+
+    def columns(self, clips: Clips) -> dict[str, np.ndarray]:
+        """Emotions, and which prompt describes each clip (-1: none)."""
+        if self.prompting.supervision == "emotion":
+            described = clips.label
+        else:
+            described = self.prompts(clips).index(clips.au_cell.tolist())
+        return {"label": clips.label, "au_combination": described}
+
+    def run_context(self, clips: Clips) -> PromptFeatures:
+        """All prompts, encoded once by the frozen text tower."""
+        made = self.prompts(clips)
+        tower = self.tower or self._random_tower(made)
+        features = table.encode_table(tower, made, positions=self.prompting.positions)
+        return PromptFeatures(
+            features, jnp.asarray(made.mirror), jnp.asarray(made.overlap)
+        )
+
+    def fold_context(self, train_clips: Clips) -> tuple:
+        """Nothing: no constant of MER-CLIP comes from a fold."""
+        del train_clips
+        return ()
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """Random variables; the shapes of the frames are all that counts."""
+        clip = jnp.zeros((1, *batch["frames"].shape[1:]), jnp.float32)
+        return self.module.init(key, clip, train=False)
+
+    def loss(
+        self,
+        variables: Variables,
+        context: Context,
+        batch: Batch,
+        *,
+        key: jax.Array,
+        epoch: Array,
+    ) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
+        """Weighted loss of a batch (eqs 8 to 15), new BN statistics, scalars."""
+        augment_key, template_key, dropout_key = jax.random.split(key, 3)
+        clips, mirrored = self._augment(augment_key, batch)
+        out, changed = self.module.apply(
+            variables,
+            clips,
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        prompts: PromptFeatures = context.run
+        described = batch["au_combination"] >= 0
+        combination = jnp.maximum(batch["au_combination"], 0)
+        # A mirrored face shows the mirrored AUs.
+        combination = jnp.where(mirrored, prompts.mirror[combination], combination)
+        template = jax.random.randint(
+            template_key, combination.shape, 0, len(prompts.features)
+        )
+        loss, scalars = objective(
+            self.weights,
+            out,
+            text=prompts.features[template, combination],
+            overlap=prompts.overlap[combination][:, combination],
+            described=described,
+            labels=batch["label"],
+            epoch=epoch,
+            epochs=self.epochs,
+        )
+        return loss, (changed, scalars)
+
+    def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
+        """Emotion logits [b, k] and video embeddings [b, e] of the frames."""
+        del context  # no text when it is used
+        out = self.module.apply(variables, normalise(batch["frames"]), train=False)
+        return {"logits": out.logits, "video": out.video}
+
+    def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
+        """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
+        augment_key, _, _ = jax.random.split(key, 3)
+        return denormalise(self._augment(augment_key, batch)[0])
+
+    def remarks(self, clips: Clips) -> list[str]:
+        """How many clips have no sentence."""
+        silent = int((self.columns(clips)["au_combination"] < 0).sum())
+        if not silent:
+            return []
+        return [f"{silent} clips have no describable AU: not aligned with text."]
+
+    def exhibits(
+        self, clips: Clips, context: Context, index: int, outputs: dict
+    ) -> tuple[Exhibit, ...]:
+        """The three sentences nearest to a clip's embedding, and the annotated one."""
+        made = self.prompts(clips)
+        mine = int(self.columns(clips)["au_combination"][index])
+        similarity = table.similarities(context.run.features, outputs["video"])
+        best = np.argsort(-similarity, kind="stable")[:3]
+        rows = [(float(similarity[i]), made.descriptions[i], i == mine) for i in best]
+        if mine not in best:
+            text = made.descriptions[mine] if mine >= 0 else "no AU annotated"
+            rows.append((None, text, True))
+        return (Exhibit("AU text, cosine similarity with the clip", tuple(rows)),)
+
+    def _augment(self, key: jax.Array, batch: Batch):
+        return augment.augment(
+            key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
+        )
+
+    def _random_tower(self, made: PromptSet) -> TextTower:
+        """A tower whose sentences differ, made from no clip of the dataset."""
+        reference = prompts.reference_texts(
+            templates=self.prompting.templates, wording=self.wording
+        )
+        if self.prompting.supervision == "emotion":
+            reference += made.texts()
+        vocabulary = WordVocabulary.of(reference)
+        module = mer_clip.clip_text(
+            mer_clip.SIZES[self.model.size],
+            vocabulary=vocabulary.size,
+            context=vocabulary.context,
+        )
+        return table.random_text_tower(module, vocabulary, reference)
+
+
+def objective(
+    weights: LossOptions,
+    out: MerClipOutput,
+    *,
+    text: Float[Array, "b e"],
+    overlap: Float[Array, "b b"],
+    described: Bool[Array, "b"],
+    labels: Int[Array, "b"],
+    epoch: Int[Array, ""],
+    epochs: int,
+) -> tuple[jax.Array, dict[str, Array]]:
+    """The weighted loss of a model's answers (eqs 9 to 15).
+
+    Args:
+        weights: of the parts.
+        out: the model's answers to a batch.
+        text: features of each clip's sentence.
+        overlap: how much two clips' sentences share.
+        described: clips without a sentence have no part in the contrastive loss.
+        labels: emotions.
+        epoch: from 0.
+        epochs: of the whole training.
+
+    Returns the loss, and its parts by name.
+    """
+    logits = out.scale * contrastive.similarity(out.video, text)
+    if weights.contrastive == "sigmoid":
+        aligned = contrastive.sigmoid_contrastive(
+            logits + out.bias, valid=described, same=overlap == 1
+        )
+    else:
+        targets = overlap if weights.contrastive == "soft_au" else None
+        both = contrastive.contrastive(logits, valid=described, targets=targets)
+        aligned = sum(both) / 2
+    emotion = classification.focal(out.logits, labels, gamma=weights.focal_gamma)
+    clip_weight, emotion_weight = progression.progressive_weights(
+        epoch,
+        epochs=epochs,
+        start=weights.contrastive_start,
+        floor=weights.contrastive_floor,
+        total=weights.total_weight,
+        decay=weights.progression,
+    )
+    loss = clip_weight * weights.contrastive_factor * aligned + emotion_weight * emotion
+    return loss, {
+        "loss": loss,
+        "loss/contrastive": aligned,
+        "loss/classification": emotion,
+        "weight/contrastive": clip_weight,
+        "weight/classification": emotion_weight,
+        "accuracy": jnp.mean(out.logits.argmax(-1) == labels),
+    }

@@ -1,0 +1,110 @@
+"""The interface behind which a method hides: the only thing training knows of it.
+
+A method differs from another in what it sees of a clip, what it is asked, its loss and
+what it answers. All else (folds, members, stacks, resume, card, report) is shared.
+"""
+
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import flax
+import jax
+import numpy as np
+
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.view import View
+from merclip_jax.scoring.tasks import Task
+from merclip_jax.typing import Array
+
+# "frames" [b, t, h, w, c] in 0..255 and what `columns` names, each [b, ...].
+Batch = dict[str, Array]
+# What a model answers of a batch, each [b, ...]; its task reads some of them.
+Outputs = dict[str, Array]
+# Flax's collections: "params" and whatever else the model keeps, such as BN statistics.
+Variables = dict[str, Any]
+
+
+class Context(flax.struct.PyTreeNode):
+    """What a step reads beside its batch and may not change.
+
+    run: the same for all members; fold: made of one member's training clips alone. In a
+    stack only `fold` has a leading axis m.
+    """
+
+    run: Any = ()
+    fold: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scalar:
+    """A number that every step reports, declared once.
+
+    name: such as "loss/contrastive"; panel: title of the drawing it goes into; format:
+    how the log writes it, "" to leave it out there.
+    """
+
+    name: str
+    panel: str
+    format: str = ".3f"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibit:
+    """A list to show beside a clip in the report: (value, text, whether annotated)."""
+
+    title: str
+    rows: tuple[tuple[float | None, str, bool], ...]
+
+
+@runtime_checkable
+class System(Protocol):
+    """A method: a model with its input, target, loss and answers.
+
+    A frozen dataclass of a module and numbers: hashable, so that it is static under
+    jit. `inputs` names the columns that `predict` may see beside the frames; it is
+    never handed a target. `scalars` are what `loss` reports, in the log's order.
+    """
+
+    name: str
+    title: str
+    view: View
+    task: Task
+    inputs: tuple[str, ...]
+    scalars: tuple[Scalar, ...]
+
+    def columns(self, clips: Clips) -> dict[str, np.ndarray]:
+        """Targets and side inputs of all clips, each [n, ...]; one is the task's."""
+
+    def run_context(self, clips: Clips) -> Any:
+        """Constants of the run, a pytree of arrays."""
+
+    def fold_context(self, train_clips: Clips) -> Any:
+        """Constants of a fold, alike in shape; is handed its training clips alone."""
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """A member's variables at step 0."""
+
+    def loss(
+        self,
+        variables: Variables,
+        context: Context,
+        batch: Batch,
+        *,
+        key: jax.Array,
+        epoch: Array,
+    ) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
+        """Returns the loss, the collections that changed, the values of `scalars`."""
+
+    def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
+        """What the model says of frames and `inputs`."""
+
+    def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
+        """The frames as `loss` trains on them with this key, in 0..255, to look at."""
+
+    def remarks(self, clips: Clips) -> list[str]:
+        """What a reader of the card should know of these clips under this method."""
+
+    def exhibits(
+        self, clips: Clips, context: Context, index: int, outputs: dict
+    ) -> tuple[Exhibit, ...]:
+        """What to show beside clip `index`, of its `outputs` without the batch axis."""

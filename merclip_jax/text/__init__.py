@@ -1,0 +1,1 @@
+"""From AU cells to sentences to features."""

@@ -1,0 +1,149 @@
+"""Prompt sets: what is said of every clip, by its AUs or by its emotion."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from merclip_jax import facs
+
+SUPERVISIONS = ("au", "emotion")
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptOptions:
+    """What clips are aligned with, beside the wording of `facs.Wording`.
+
+    supervision: "au", or "emotion" for prompts that name the class instead (an
+    ablation); templates: how many of the paper's; positions: position embeddings of the
+    text tower from here on are zeros.
+    """
+
+    supervision: str = "au"
+    templates: int = 7
+    positions: int = 77
+
+    def __post_init__(self):
+        if self.supervision not in SUPERVISIONS:
+            raise ValueError(
+                f"supervision={self.supervision!r}: expected one of "
+                f"{list(SUPERVISIONS)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptSet:
+    """All prompts that training may use, of AU combinations or of emotions.
+
+    names: [s] canonical AU cells or emotions; descriptions: [s] the middle parts of
+    their sentences; sentences: [p][s] whole prompts; mirror: [s] index of each with
+    left and right swapped; overlap: [s, s] Jaccard similarity of their phrases.
+    """
+
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    sentences: tuple[tuple[str, ...], ...]
+    mirror: np.ndarray
+    overlap: np.ndarray
+
+    def texts(self) -> list[str]:
+        """Prompts, template-major: row = template * len(names) + name."""
+        return [text for row in self.sentences for text in row]
+
+    def index(self, au_cells: Sequence[str]) -> np.ndarray:
+        """Index int32 [n] of each AU cell; -1 where no sentence describes it."""
+        rank = {name: i for i, name in enumerate(self.names)}
+        found = (rank.get(str(facs.parse_cell(cell)), -1) for cell in au_cells)
+        return np.fromiter(found, np.int32, len(au_cells))
+
+
+def au_prompts(
+    au_cells: Sequence[str],
+    *,
+    templates: int = 7,
+    wording: facs.Wording = facs.USUAL,
+) -> PromptSet:
+    """Prompts of the AU combinations in `au_cells` and their mirror images, sorted.
+
+    Those whose description is empty are left out. Order "shuffled" draws an order for
+    every template and combination. Raises ValueError for AUs that FACS does not know,
+    when nothing is left, or when the number of templates is not 1..10.
+    """
+    sets = {}
+    for cell in au_cells:
+        au_set = facs.parse_cell(cell)
+        if unknown := [au.number for au in au_set.aus if au.number not in facs.CODES]:
+            raise ValueError(
+                f"AU cell {cell!r}: FACS has no AU {unknown[0]}; it has "
+                f"{sorted(facs.CODES)}"
+            )
+        for variant in (au_set, facs.mirror(au_set)):
+            if facs.describe(variant, wording):
+                sets[str(variant)] = variant
+    if not sets:
+        raise ValueError("no clip has an action unit that a sentence can describe")
+    names = tuple(sorted(sets))
+    rank = {name: i for i, name in enumerate(names)}
+    return PromptSet(
+        names=names,
+        descriptions=tuple(facs.describe(sets[name], wording) for name in names),
+        sentences=tuple(
+            tuple(t.format(facs.describe(sets[n], wording, shuffle=i)) for n in names)
+            for i, t in enumerate(chosen(templates))
+        ),
+        mirror=np.asarray([rank[str(facs.mirror(sets[n]))] for n in names], np.int32),
+        overlap=_jaccard([set(facs.phrases(sets[n], wording)) for n in names]),
+    )
+
+
+def emotion_prompts(emotions: Sequence[str], *, templates: int = 7) -> PromptSet:
+    """Prompts of the ablation that aligns clips with their emotion, not their AUs.
+
+    Prompt i is of emotion i. Raises ValueError unless templates are 1..10.
+    """
+    descriptions = tuple(f"the emotion of {emotion}" for emotion in emotions)
+    return PromptSet(
+        names=tuple(emotions),
+        descriptions=descriptions,
+        sentences=tuple(
+            tuple(t.format(d) for d in descriptions) for t in chosen(templates)
+        ),
+        mirror=np.arange(len(emotions), dtype=np.int32),
+        overlap=np.eye(len(emotions), dtype=np.float32),
+    )
+
+
+def chosen(templates: int) -> tuple[str, ...]:
+    """The first `templates` of the paper's templates; ValueError unless 1..10."""
+    if not 1 <= templates <= len(facs.TEMPLATES):
+        raise ValueError(f"templates must be 1..{len(facs.TEMPLATES)}, got {templates}")
+    return facs.TEMPLATES[:templates]
+
+
+def reference_texts(
+    *, templates: int = 7, wording: facs.Wording = facs.USUAL
+) -> list[str]:
+    """Sentences of all single AUs, sided or not, and of all pairs of Table II.
+
+    They hold every word that a description can have. What is made for a tower with
+    random weights is made from them, never from a dataset: no test clip has a part.
+    """
+    cells = [str(number) for number in facs.PHRASES]
+    cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
+    cells += [f"{a}+{b}" for a, b in itertools.combinations(facs.TABLE_II, 2)]
+    cells.append("ref(1)+(L12 or L14)+2")
+    wording = dataclasses.replace(wording, order="ascending", last_and=True)
+    bodies = [facs.describe(facs.parse_cell(cell), wording) for cell in cells]
+    return [template.format(body) for template in chosen(templates) for body in bodies]
+
+
+def _jaccard(sets: Sequence[set[str]]) -> np.ndarray:
+    """Shared over all phrases of every two sets, float32 [s, s]."""
+    known = {phrase: i for i, phrase in enumerate(sorted(set().union(*sets)))}
+    has = np.zeros((len(sets), len(known)), np.float32)
+    for row, phrases in zip(has, sets, strict=True):
+        row[[known[phrase] for phrase in phrases]] = 1
+    shared = has @ has.T
+    sizes = has.sum(1)
+    return shared / (sizes[:, None] + sizes[None] - shared)

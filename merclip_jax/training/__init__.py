@@ -1,0 +1,1 @@
+"""A stack of members from start to predictions."""

@@ -1,0 +1,68 @@
+"""How many members train at once, and what a member is made of."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from merclip_jax.data.folds import Member
+from merclip_jax.training.optim import frozen_mask, path_of
+from merclip_jax.training.stack import Plan, Stack
+from merclip_jax.training.step import init_state
+
+CPU_STACK = 12  # members at once where the memory is not the device's own
+SHARE = 0.8  # of a device's memory that members may fill
+
+
+def stack_size(plan: Plan, members: Sequence[Member]) -> int:
+    """Members trained at once: what the options say, or as many as fit in memory.
+
+    What fits is shared out so that all groups are equally full.
+    """
+    if plan.options.stack:
+        return min(plan.options.stack, len(members))
+    fit = min(members_that_fit(plan, members), len(members))
+    return -(-len(members) // -(-len(members) // fit))
+
+
+def members_that_fit(plan: Plan, members: Sequence[Member]) -> int:
+    """How many members fit: by the devices' memory, `CPU_STACK` a device on CPU.
+
+    Compiles the program of one member and of two; their memory gives the cost of one
+    more.
+    """
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if not limit or len(members) == 1:
+        return CPU_STACK * jax.device_count()
+    used = [Stack(plan, members, n).memory(members) for n in (1, 2)]
+    each = max(used[1] - used[0], 1)
+    fit = 1 + int((SHARE * limit - used[0]) // each)
+    return max(1, fit) * jax.device_count()
+
+
+def parameter_table(plan: Plan) -> list[dict]:
+    """Rows of part, arrays, trained and frozen parameters of one member.
+
+    A part is the first two names of a path, numbered blocks taken together.
+    """
+    batch = {"frames": jnp.zeros((1, *plan.system.view.shape), jnp.float32)}
+    batch |= {name: jnp.asarray(c[:1]) for name, c in plan.columns.items()}
+    state = jax.eval_shape(
+        lambda key: init_state(plan.system, plan.optimiser, key, batch),
+        jax.random.key(0),
+    )
+    params = state.variables["params"]
+    frozen = jax.tree.leaves(frozen_mask(params, plan.optimiser.frozen))
+    rows: dict[str, dict] = {}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for (key_path, leaf), still in zip(leaves, frozen, strict=True):
+        parents = path_of(key_path).split("/")[:-1][:2]
+        part = re.sub(r"_\d+\b", "_*", "/".join(parents)) or path_of(key_path)
+        row = rows.setdefault(
+            part, {"part": part, "arrays": 0, "trained": 0, "frozen": 0}
+        )
+        row["arrays"] += 1
+        row["frozen" if still else "trained"] += math.prod(leaf.shape)
+    return list(rows.values())

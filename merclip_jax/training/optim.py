@@ -1,0 +1,202 @@
+"""How a member's parameters move: directions, rate, length of its training."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from merclip_jax.typing import Array, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """A training that passes so often over its clips; longer for more clips."""
+
+    count: int
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Steps of a member whose pass takes `steps_per_epoch` steps."""
+        return self.count * steps_per_epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A training of so many steps, however many clips there are."""
+
+    count: int
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """The same for every member."""
+        del steps_per_epoch
+        return self.count
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimiser:
+    """What a step needs to move parameters.
+
+    tx: gradients to descent directions, without the rate; parts that learn at another
+    rate are scaled in it. rate: (step [], steps of an epoch []) to the learning rate.
+    length: of a training. frozen: regular expressions of parameter paths that `tx`
+    leaves as they are, for the table of parameters.
+    """
+
+    tx: optax.GradientTransformation
+    rate: Callable[[jax.Array, jax.Array], jax.Array]
+    length: Epochs | Steps
+    frozen: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamWOptions:
+    """AdamW with warm-up and cosine, as MER-CLIP trains (section IV-B).
+
+    peak_lr: highest learning rate; warmup_epochs: until it is reached; lr_floor: share
+    of it at the start and at the end; clip_norm: largest global norm of the gradients;
+    decay_embeddings: see `decay_mask`; frozen: regular expressions of parameter paths.
+    """
+
+    peak_lr: float = 5e-5
+    warmup_epochs: int = 5
+    lr_floor: float = 0.1
+    weight_decay: float = 0.05
+    clip_norm: float = 20.0
+    decay_embeddings: bool = False
+    frozen: tuple[str, ...] = ()
+
+
+def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
+    """AdamW whose rate depends on how long the member's own epochs are."""
+
+    def rate(step: jax.Array, steps_per_epoch: jax.Array) -> jax.Array:
+        return learning_rate(
+            step,
+            steps_per_epoch,
+            peak=options.peak_lr,
+            epochs=epochs,
+            warmup_epochs=options.warmup_epochs,
+            floor=options.lr_floor,
+        )
+
+    return Optimiser(
+        tx=adamw_directions(
+            weight_decay=options.weight_decay,
+            clip_norm=options.clip_norm,
+            decay_embeddings=options.decay_embeddings,
+            frozen=options.frozen,
+        ),
+        rate=rate,
+        length=Epochs(epochs),
+        frozen=tuple(options.frozen),
+    )
+
+
+def learning_rate(
+    step: Int[Array, ""],
+    steps_per_epoch: Int[Array, ""],
+    *,
+    peak: float,
+    epochs: int,
+    warmup_epochs: int,
+    floor: float,
+) -> Float[Array, ""]:
+    """Warm-up and cosine per iteration.
+
+    Rises linearly from `floor` x peak, reaching peak at the last warm-up step; then
+    falls as a cosine to `floor` x peak at the end of `epochs`.
+    """
+    real = jnp.result_type(float)  # float64 under x64
+    step, per_epoch = step.astype(real), steps_per_epoch.astype(real)
+    warm = warmup_epochs * per_epoch
+    rise = floor + (1 - floor) * step / jnp.maximum(warm - 1, 1)
+    span = jnp.maximum((epochs - warmup_epochs) * per_epoch, 1)
+    done = jnp.clip((step - warm) / span, 0, 1)
+    fall = floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * done))
+    return peak * jnp.where(step < warm, rise, fall)
+
+
+def path_of(key_path: tuple) -> str:
+    """A parameter's path as "encoder/block_0/ln_1/scale"."""
+    return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def decay_mask(params: dict, *, decay_embeddings: bool) -> dict:
+    """True where weight decay applies.
+
+    Norm scales and every parameter named `bias` are never decayed. `released` also
+    decays the packed attention bias, the embeddings, `balance` and the logit scale
+    (`decay_embeddings` True), as the released code does without meaning to; `paper`
+    decays kernels and projections only.
+    """
+    vectors = re.compile(
+        r".*(class_embedding|positional_embedding|temporal_embedding"
+        r"|temporal_cls_token|balance|logit_scale|logit_bias|in_proj_bias)"
+    )
+
+    def decayed(key_path, _) -> bool:
+        path = path_of(key_path)
+        if path.rsplit("/", 1)[-1] in ("scale", "bias", "dpe_bias"):
+            return False
+        return decay_embeddings or not vectors.fullmatch(path)
+
+    return jax.tree_util.tree_map_with_path(decayed, params)
+
+
+def frozen_mask(params: dict, patterns: Sequence[str]) -> dict:
+    """True where a parameter's path matches one of the regular expressions.
+
+    Raises ValueError for a pattern that matches nothing.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    paths = [path_of(key_path) for key_path, _ in leaves]
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, path) for path in paths):
+            raise ValueError(f"frozen pattern {pattern!r} matches no parameter")
+    return jax.tree_util.tree_map_with_path(
+        lambda key_path, _: any(re.fullmatch(p, path_of(key_path)) for p in patterns),
+        params,
+    )
+
+
+def adamw_directions(
+    *,
+    weight_decay: float,
+    clip_norm: float,
+    decay_embeddings: bool,
+    frozen: Sequence[str] = (),
+) -> optax.GradientTransformation:
+    """AdamW without its learning rate: gradients to descent directions.
+
+    Global-norm clipping, Adam (0.9, 0.999, 1e-8), decoupled decay; the training step
+    multiplies by -`learning_rate`, which depends on the member. Frozen parts get
+    zero updates and do not count in the norm.
+    """
+
+    def freeze(updates, params):
+        zero = frozen_mask(params, frozen)
+        return jax.tree.map(lambda z, u: jnp.zeros_like(u) if z else u, zero, updates)
+
+    def decay(params):
+        return decay_mask(params, decay_embeddings=decay_embeddings)
+
+    return optax.chain(
+        optax.stateless(freeze),
+        optax.clip_by_global_norm(clip_norm),
+        _adam(),
+        optax.add_decayed_weights(weight_decay, mask=decay),
+        optax.stateless(freeze),
+    )
+
+
+def _adam() -> optax.GradientTransformation:
+    """Adam's directions. Optax raises a float to an int32 power: not so strictly."""
+    adam = optax.scale_by_adam()
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return adam.update(updates, state, params)
+
+    return optax.GradientTransformation(adam.init, update)

@@ -1,0 +1,20 @@
+"""What a training starts from, as a config says it."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class InitOptions:
+    """Published weights to start from: a path, a folder of ours, hf://owner/name/file.
+
+    vision: the encoder's, "" for random ones; text: the text tower's and its tokenizer;
+    merclip: a whole MER-CLIP's, in place of vision; norm_from_classifier: take
+    UniFormerV2's norm before its classifier as the pooled feature's; new_head: with
+    merclip, start the last layer anew.
+    """
+
+    vision: str = ""
+    text: str = ""
+    merclip: str = ""
+    norm_from_classifier: bool = True
+    new_head: bool = False

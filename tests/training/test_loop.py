@@ -1,0 +1,601 @@
+"""Stacks of members: bit-identical however a run is made, stopped or placed."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import SingleDeviceSharding
+
+from merclip_jax import build, experiment
+from merclip_jax.data.batches import member_batches
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.store import ClipStore
+from merclip_jax.errors import UserError
+from merclip_jax.results.card import find_row
+from merclip_jax.training import loop
+from merclip_jax.training.checkpoint import RoundCheckpoint
+from merclip_jax.training.history import History
+from merclip_jax.training.optim import Epochs
+from merclip_jax.training.stack import Stack
+from merclip_jax.training.workdir import Workdir
+from tests import mini
+
+STACK = 2
+SEEDS = {"protocol.seeds": (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def clips(mini_data):
+    return build.clips(mini.config(mini_data))
+
+
+@pytest.fixture(scope="module")
+def plan(mini_data, clips, cache):
+    return experiment.plan_of(build.job(mini.config(mini_data, SEEDS), clips))
+
+
+@pytest.fixture(scope="module")
+def members(clips, mini_data):
+    """s00, s01, s02 with seed 0, then with seed 1: three groups of two."""
+    return mini.members(mini.config(mini_data, SEEDS), clips)
+
+
+@pytest.fixture(scope="module")
+def base(mini_data, clips, members, plan, tmp_path_factory):
+    """The uninterrupted run that the others are compared with, and its card."""
+    path = tmp_path_factory.mktemp("base")
+    card = experiment.run_on(clips, mini.config(mini_data, SEEDS), path)
+    return path, files_of(path), card
+
+
+def files_of(path):
+    """The arrays in every member's file, by member and name."""
+    found = {}
+    for file in sorted((path / "members").glob("*.npz")):
+        with np.load(file) as data:
+            found[file.stem] = dict(data)
+    return found
+
+
+def train(plan, members, stack, path, **changes):
+    """Train `members` under `path`; their files."""
+    plan = dataclasses.replace(plan, **changes)
+    loop.train_members(plan, members, stack, Workdir(path))
+    return files_of(path)
+
+
+def held_by(store):
+    """What a store keeps on the device: nothing where it streams from the host."""
+    return store.held(SingleDeviceSharding(jax.devices()[0])).size
+
+
+def assert_same_bits(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        other = theirs[name]
+        assert (array.dtype, array.shape) == (other.dtype, other.shape), name
+        assert array.tobytes() == other.tobytes(), name
+
+
+def assert_same_files(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert_same_bits(ours[name], theirs[name])
+
+
+def test_a_run_leaves_every_member_once(base, members):
+    path, files, card = base
+    assert list(files) == sorted(m.name for m in members)
+    assert not list((path / "rounds").iterdir())
+    for member in members:
+        arrays = files[member.name]
+        assert arrays["logits"].shape == (len(member.fold.test), 3)
+        assert np.isfinite(arrays["logits"]).all()
+        history = [name for name in arrays if name.startswith("history/")]
+        assert {arrays[name].shape for name in history} == {(5,)}
+        assert all(np.isfinite(arrays[name]).all() for name in history)
+    one, other = files["s00-seed0"], files["s00-seed1"]
+    assert (one["logits"] != other["logits"]).any()
+    assert card["selection"] == "last"
+    assert card["oracle"] is None
+    assert set(find_row(card, "uf1")["per_seed"]) == {"0", "1"}
+
+
+def test_the_same_seed_twice_gives_the_same_bits(base, plan, members, tmp_path):
+    found = train(plan, members[:2], STACK, tmp_path)
+    assert_same_files(found, {name: base[1][name] for name in found})
+
+
+def test_clips_on_the_host_give_the_same_bits(base, plan, members, clips, tmp_path):
+    assert held_by(plan.store)
+    store = ClipStore(clips, residency="host")
+    assert not held_by(store)
+    found = train(plan, members[:2], STACK, tmp_path, store=store)
+    assert_same_files(found, {name: base[1][name] for name in found})
+
+
+def test_the_last_group_is_filled_up_and_gives_each_member_once(
+    base, plan, members, tmp_path
+):
+    """s02 trains beside its own copy here and beside s00-seed1 in the base run."""
+    found = train(plan, members[:3], STACK, tmp_path)
+    assert list(found) == [m.name for m in members[:3]]
+    assert_same_files(found, {name: base[1][name] for name in found})
+    lines = (tmp_path / "scalars" / "round2of2.jsonl").read_text().splitlines()
+    logged = [json.loads(line)["loss"] for line in lines]
+    assert logged == found["s02-seed0"]["history/loss"].tolist()
+
+
+def test_a_member_alone_equals_the_same_member_in_a_stack(
+    base, plan, members, tmp_path
+):
+    """Up to rounding: XLA's CPU backend sums in another order for another stack.
+
+    vmap makes the matmuls of a stack batched ones, which are tiled otherwise than
+    those of one member, so sums of float32 products differ in their last bits. The
+    first epoch's losses differ by a few of these; Adam, which divides by the size of
+    the gradient, lets near-zero gradients amplify them over the steps.
+    """
+    found = train(plan, members[:1], 1, tmp_path)
+    (alone,) = found.values()
+    stacked = base[1][members[0].name]
+    assert alone.keys() == stacked.keys()
+    for name, array in alone.items():
+        if name == "clip":
+            assert array.tolist() == stacked[name].tolist()
+        else:
+            np.testing.assert_allclose(
+                array, stacked[name], rtol=1e-5, atol=1e-5, err_msg=name
+            )
+    first = alone["history/loss"][0], stacked["history/loss"][0]
+    np.testing.assert_allclose(*first, rtol=1e-6)
+
+
+def test_the_text_table_takes_nothing_from_test_clips(clips, mini_data, members):
+    """Their AU cells gone, every sentence that is left has the same features."""
+    system = build.job(mini.config(mini_data), clips).system
+    test = np.isin(np.arange(len(clips)), members[0].fold.test)
+    blank = dataclasses.replace(clips, au_cell=np.where(test, "", clips.au_cell))
+    whole, left = system.run_context(clips), system.run_context(blank)
+    described = system.columns(blank)["au_combination"]
+    assert (described[test] == -1).all() and (described[~test] >= 0).all()
+    names, fewer = system.prompts(clips).names, system.prompts(blank).names
+    assert set(fewer) < set(names)
+    rows = np.asarray([names.index(cell) for cell in fewer])
+    np.testing.assert_array_equal(left.features, whole.features[:, rows])
+
+
+def garbled(plan, test):
+    """Labels and AUs of the test clips replaced by others."""
+    columns = {name: column.copy() for name, column in plan.columns.items()}
+    columns["label"][test] = (columns["label"][test] + 1) % 3
+    count = len(plan.context.run.mirror)
+    columns["au_combination"][test] = (columns["au_combination"][test] + 1) % count
+    return {"columns": columns}
+
+
+def test_evaluation_never_reads_aus(base, plan, members, tmp_path):
+    """Without the AUs of s00, its own model predicts the same bits; s01's does not."""
+    silent = plan.columns["au_combination"].copy()
+    silent[members[0].fold.test] = -1
+    columns = plan.columns | {"au_combination": silent}
+    found = train(plan, members[:2], STACK, tmp_path, columns=columns)
+    names = [m.name for m in members[:2]]
+    assert_same_bits(found[names[0]], base[1][names[0]])
+    assert (found[names[1]]["logits"] != base[1][names[1]]["logits"]).any()
+
+
+def test_what_predicts_is_handed_no_target(plan, members):
+    stack = Stack(plan, members, STACK)
+    batch = stack.tests(np.zeros((STACK, 8), int))
+    assert set(batch) == {"frames", *plan.system.inputs}
+    assert plan.system.task.target not in plan.system.inputs
+
+
+def test_no_array_of_all_steps_pixels_is_made(plan, members):
+    """Clips on the device are gathered step by step, inside the scan."""
+    stack = Stack(plan, members, STACK)
+    lead = (plan.options.scan_steps, STACK, plan.options.batch_size)
+    assert lead == (2, 2, 8)
+    batches = {"frames": plan.store.sent(lead)} | {
+        name: jax.ShapeDtypeStruct(lead, c.dtype) for name, c in plan.columns.items()
+    }
+    member = stack.members(members[:STACK])
+    state = jax.eval_shape(stack.init, member.key)
+    context = stack.context(members[:STACK])
+    lowered = stack._train.lower(stack.held, context, state, member, batches)
+    text = lowered.as_text()
+    assert "2x8x8x32x32x3x" in text  # one step's
+    assert "2x2x8x8x32x32x3x" not in text
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisoned(Clips):
+    """Clips as floats, those of `poison` not a number."""
+
+    poison: tuple[int, ...] = ()
+
+    def decode(self, index, positions=None):
+        clip = super().decode(index, positions).astype(np.float32)
+        return np.full_like(clip, np.nan) if index in self.poison else clip
+
+
+def poisoned(clips, poison):
+    values = {f.name: getattr(clips, f.name) for f in dataclasses.fields(clips)}
+    made = Poisoned(**values, poison=tuple(int(i) for i in poison))
+    return ClipStore(made, residency="device")
+
+
+@pytest.fixture
+def quick_compile():
+    """Programs that only this test's float clips need: not worth optimising."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The trained variables that `keep_weights` would write, the newest last."""
+    found = []
+    monkeypatch.setattr(loop, "save_weights", lambda _, tree: found.append(tree))
+    return found
+
+
+def test_training_never_touches_the_test_subject(
+    plan, members, clips, tmp_path, quick_compile, kept
+):
+    """NaN clips, wrong labels and wrong AUs of s00: its model gets the same bits."""
+    member = members[0]
+    test = member.fold.test
+    keeping = dataclasses.replace(plan.options, keep_weights=True)
+    clean = train(
+        plan, [member], 1, tmp_path / "a", store=poisoned(clips, []), options=keeping
+    )[member.name]
+    dirty = train(
+        plan,
+        [member],
+        1,
+        tmp_path / "b",
+        store=poisoned(clips, test),
+        options=keeping,
+        **garbled(plan, test),
+    )[member.name]
+    history = [name for name in clean if name.startswith("history/")]
+    assert len(history) == 9
+    for name in history:
+        assert clean[name].tobytes() == dirty[name].tobytes(), name
+    assert np.isfinite(clean["logits"]).all()
+    assert np.isnan(dirty["logits"]).all()  # the poison works
+    leaves = [jax.tree.leaves(tree) for tree in kept]
+    assert len(leaves[0]) == len(leaves[1]) > 50
+    for one, other in zip(*leaves, strict=True):
+        assert np.isfinite(one).all()
+        assert one.tobytes() == other.tobytes()
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_step_member_and_clips(
+    plan, members, clips, tmp_path, quick_compile
+):
+    """... and a run with that clip mended goes on from before it, to the same bits."""
+    member = members[1]
+    drawn = member_batches(
+        member.fold.train,
+        clips.label,
+        clips.draw,
+        seed=member.data_seed,
+        batch_size=8,
+    )
+    batches = [drawn[step][0] for step in range(2)]
+    bad = int(next(clip for clip in batches[1] if clip not in batches[0]))
+    with pytest.raises(UserError) as caught:
+        train(plan, [member], 1, tmp_path / "a", store=poisoned(clips, [bad]))
+    message = str(caught.value)
+    assert f"the loss of member {member.name} is nan at step 1," in message
+    assert str(clips.clip[batches[1]].tolist()) in message
+    assert not (tmp_path / "a" / "members").exists()
+
+    store = poisoned(clips, [])
+    mended = train(plan, [member], 1, tmp_path / "a", store=store)
+    whole = train(plan, [member], 1, tmp_path / "b", store=store)
+    assert_same_files(mended, whole)
+
+
+def test_a_run_stopped_between_two_writes_goes_on(
+    base, plan, members, tmp_path, monkeypatch
+):
+    """Right after a checkpoint; then with one member of the trained stack saved."""
+
+    def stop_behind(self, step, tree):
+        saved_checkpoint(self, step, tree)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    def stop_before(self, name, result):
+        if name == members[1].name:
+            raise KeyboardInterrupt
+        saved_member(self, name, result)
+
+    saved_checkpoint, saved_member = RoundCheckpoint.save, Workdir.save_member
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RoundCheckpoint, "save", stop_behind)
+        train(plan, members[:2], STACK, tmp_path)
+    assert not (tmp_path / "members").exists()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Workdir, "save_member", stop_before)
+        train(plan, members[:2], STACK, tmp_path)
+    (saved,) = (tmp_path / "members").iterdir()
+    assert saved.stem == members[0].name
+    when = saved.stat().st_mtime_ns
+
+    def trained(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(History, "add", trained)
+    found = train(plan, members[:2], STACK, tmp_path)
+    assert_same_files(found, {name: base[1][name] for name in found})
+    assert saved.stat().st_mtime_ns == when
+    assert not list((tmp_path / "rounds").iterdir())
+    assert logged_epochs(tmp_path / "scalars" / "round1of1.jsonl") == [0, 1, 2, 3, 4]
+
+
+def logged_epochs(path):
+    return [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
+
+
+def test_a_half_written_prediction_stops_the_run(base, mini_data, clips, tmp_path):
+    """Nothing is trained over it and nothing reused; the message names the file."""
+    path = base[0]
+    half = path / "members" / "s01-seed0.npz"
+    whole = half.read_bytes()
+    try:
+        half.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match=r"s01-seed0\.npz: damaged"):
+            experiment.run_on(clips, mini.config(mini_data, SEEDS), path)
+        assert half.read_bytes() == whole[: len(whole) // 2]
+    finally:
+        half.write_bytes(whole)
+
+
+def test_a_workdir_of_another_config_is_refused(base, mini_data, clips):
+    before = {p: p.stat().st_mtime_ns for p in base[0].rglob("*")}
+    other = mini.config(mini_data, SEEDS | {"optim.peak_lr": 0.25})
+    with pytest.raises(UserError, match=r"optim\.peak_lr: there 0\.002, now 0\.25"):
+        experiment.run_on(clips, other, base[0])
+    assert {p: p.stat().st_mtime_ns for p in base[0].rglob("*")} == before
+
+
+def accuracy(files, clips, name):
+    right = total = 0
+    where = {clip: i for i, clip in enumerate(clips.clip)}
+    for arrays in files.values():
+        labels = clips.label[[where[clip] for clip in arrays["clip"]]]
+        right += (arrays[name].argmax(1) == labels).sum()
+        total += len(labels)
+    return right / total
+
+
+def test_oracle_selection_goes_in_its_own_column(
+    base, mini_data, clips, tmp_path, monkeypatch
+):
+    """The headline stays the last epoch's; the column is never below it."""
+    evaluated = []
+    evaluate = loop.evaluate
+
+    def record(stack, context, state, stacked):
+        evaluated.append(int(state.step.max()))
+        return evaluate(stack, context, state, stacked)
+
+    class Seldom(Stack):
+        """Evaluates at calls 3 and 6 of 8, and at the last one all the same."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.evaluate_every = 3
+
+    monkeypatch.setattr(loop, "evaluate", record)
+    monkeypatch.setattr(loop, "Stack", Seldom)
+    config = mini.config(mini_data, {"protocol.selection": "oracle"})
+    card = experiment.run_on(clips, config, tmp_path)
+    files = files_of(tmp_path)
+    assert card["selection"] == "last"
+    for name in ("uf1", "uar", "acc"):
+        last = find_row(base[2], name)["per_seed"]["0"]
+        assert find_row(card, name)["per_seed"] == {"0": last}
+    for name, arrays in files.items():
+        assert_same_bits(
+            {k: v for k, v in arrays.items() if k != "best_logits"},
+            {k: v for k, v in base[1][name].items() if k != "best_logits"},
+        )
+        one = {name: arrays}
+        best = accuracy(one, clips, "best_logits")
+        assert best >= accuracy(one, clips, "logits")
+    chosen = accuracy(files, clips, "best_logits")
+    assert card["oracle"]["acc"] == pytest.approx(chosen)
+    # s00 and s01 are done after 10 steps and stand still; s02 takes 15.
+    assert evaluated == [6, 10, 10, 6, 12, 15]
+
+
+def test_inner_selection_looks_at_held_out_training_subjects(
+    mini_data, clips, tmp_path
+):
+    """The inner subject is neither trained on nor tested; its best epoch is scored."""
+    config = mini.config(
+        mini_data, {"protocol.selection": "inner", "protocol.inner_subjects": 1}
+    )
+    for member in mini.members(config, clips):
+        fold = member.fold
+        parts = [set(clips.subject[p]) for p in (fold.train, fold.test, fold.inner)]
+        assert [len(part) for part in parts] == [1, 1, 1]
+        assert len(set.union(*parts)) == 3
+    card = experiment.run_on(clips, config, tmp_path)
+    files = files_of(tmp_path)
+    assert card["selection"] == "inner"
+    assert card["oracle"] is None
+    chosen = accuracy(files, clips, "best_logits")
+    assert find_row(card, "acc")["mean"] == pytest.approx(chosen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"protocol.selection": "best"}, r"'best': expected one of \['last', 'inner'"),
+        ({"protocol.selection": "inner"}, "inner_subjects of 1 or more"),
+        ({"protocol.inner_subjects": 1}, "inner_subjects of 1 or more"),
+    ],
+)
+def test_impossible_selections(mini_data, clips, tmp_path, changes, match):
+    with pytest.raises(UserError, match=match):
+        experiment.run_on(clips, mini.config(mini_data, changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_history_gives_each_member_its_own_epochs(plan, members):
+    """Members of a stack have training parts of unequal length."""
+    optimiser = dataclasses.replace(plan.optimiser, length=Epochs(2))
+    made = dataclasses.replace(plan, optimiser=optimiser)
+    long, short = members[2], members[0]
+    assert [made.steps_per_epoch(m) for m in (long, short)] == [3, 2]
+    history = History(made, [long, short], {})
+    index = np.zeros((6, 2, 8), int)
+    values = np.arange(12.0).reshape(6, 2)
+    history.add(0, dict.fromkeys(history.names, values[:2]), index[:2])
+    history.add(2, dict.fromkeys(history.names, values[2:]), index[2:])
+    history.settle()
+    np.testing.assert_allclose(history.of(0)["loss"], [2.0, 8.0])  # 0 2 4, 6 8 10
+    np.testing.assert_allclose(history.of(1)["loss"], [2.0, 6.0])  # 1 3, 5 7
+    assert history.epochs_done() == 2
+
+
+SHARDED = """
+import sys
+from pathlib import Path
+
+import jax
+
+from merclip_jax import build, experiment
+from merclip_jax.training import loop, sharding
+from merclip_jax.training.stack import Stack
+from merclip_jax.training.workdir import Workdir
+from tests import mini
+
+jax.config.update("jax_disable_most_optimizations", True)
+data, out = Path(sys.argv[1]), Path(sys.argv[2])
+assert jax.device_count() == 4
+config = mini.config(data, {"train.epochs": 1})
+clips = build.clips(config)
+members = mini.members(config, clips)[:2]
+plan = experiment.plan_of(build.job(config, clips))
+make_mesh = sharding.make_mesh
+for devices in (1, 4):
+    sharding.make_mesh = lambda stack, batch: make_mesh(stack, batch, devices)
+    mesh = Stack(plan, members, 2).mesh
+    assert mesh.shape == {1: {"member": 1, "data": 1}, 4: {"member": 2, "data": 2}}[
+        devices
+    ], mesh.shape
+    loop.train_members(plan, members, 2, Workdir(out / str(devices)))
+"""
+
+
+def test_four_devices_agree_with_one(mini_data, tmp_path):
+    """Two members by two halves of a batch, against one device: rtol 2e-4.
+
+    The batch's statistics and gradients are summed in halves, so the last bits of
+    float32 differ; one epoch of Adam keeps them small.
+    """
+    flags = "--xla_force_host_platform_device_count=4"
+    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", SHARDED, str(mini_data), str(tmp_path)]
+    done = subprocess.run(
+        command, env=env, cwd=mini.ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, four = files_of(tmp_path / "1"), files_of(tmp_path / "4")
+    assert one.keys() == four.keys()
+    assert len(one) == 2
+    for name, arrays in one.items():
+        for key, array in arrays.items():
+            if key == "clip":
+                assert array.tolist() == four[name][key].tolist()
+            else:
+                np.testing.assert_allclose(
+                    four[name][key], array, rtol=2e-4, atol=2e-4, err_msg=key
+                )
+
+
+class Watch:
+    """What a run has left on disk so far."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def member(self):
+        """Finished members' files."""
+        return {p.name for p in (self.path / "members").glob("*.npz")}
+
+    def checkpoint(self):
+        """(round, step) of whole checkpoints."""
+        found = (self.path / "rounds").glob("*/*")
+        return {(p.parent.name, p.name) for p in found if p.name.isdecimal()}
+
+
+def wait_for(process, happened, seconds=120):
+    """True once it has happened, False when the process ended before."""
+    end = time.monotonic() + seconds
+    while process.poll() is None:
+        if happened():
+            return True
+        assert time.monotonic() < end, "nothing happened for too long"
+        time.sleep(0.002)
+    return False
+
+
+def test_kill_9_at_random_moments_changes_no_bit(base, mini_data, cache, tmp_path):
+    """Ten kills in one chain of runs: in the middle of rounds and between rounds.
+
+    Eight fall at a random moment after a new checkpoint, two at a random moment after
+    a new prediction file, when a round ends and the next begins.
+    """
+    rng = random.Random(20)
+    path = tmp_path / "run"
+    watch = Watch(path)
+    log = tmp_path / "log"
+    moments = []
+
+    def start():
+        with log.open("a") as out:
+            seeds = "--config.protocol.seeds=(0,1)"
+            return mini.start(mini_data, path, cache, seeds, stdout=out, stderr=out)
+
+    for kind in (*["checkpoint"] * 3, "member") * 2 + ("checkpoint",) * 2:
+        process = start()
+        before = getattr(watch, kind)()
+        going = wait_for(process, lambda: getattr(watch, kind)() - before)  # noqa: B023
+        time.sleep(rng.uniform(0, 0.2))
+        assert going and process.poll() is None, log.read_text()[-3000:]
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        moments.append((len(watch.member()), sorted(watch.checkpoint())))
+    assert not (path / "card.json").exists()
+    inside = [found for done, found in moments if done % STACK == 0 and found]
+    assert len(inside) >= 5, moments
+    assert any(done % STACK or not found for done, found in moments), moments
+    assert len(moments) == 10
+
+    assert start().wait(timeout=240) == 0, log.read_text()[-3000:]
+    assert log.read_text().count("going on from step") >= 5
+    assert_same_files(files_of(path), base[1])
+    card = json.loads((path / "card.json").read_text())
+    assert card["predictions_sha256"] == base[2]["predictions_sha256"]
+    assert not list((path / "rounds").glob("*/*"))
+    for i in range(3):
+        path_of_round = path / "scalars" / f"round{i + 1}of3.jsonl"
+        assert logged_epochs(path_of_round) == [0, 1, 2, 3, 4]

@@ -1,0 +1,358 @@
+"""Nothing lost, nothing silently reused: workdirs, member files, full disks."""
+
+import errno
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from merclip_jax import atomic
+from merclip_jax.errors import UserError
+from merclip_jax.training.checkpoint import RoundCheckpoint
+from merclip_jax.training.workdir import MemberResult, Workdir
+
+IDENTITY = {"train.epochs": 3, "protocol.seeds": (0, 1), "data.classes": [["a", ["b"]]]}
+
+
+def contents(folder):
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_a_workdir_is_claimed_once_and_stays_its_runs(tmp_path):
+    run = tmp_path / "deep" / "run"
+    Workdir(run).open(IDENTITY)
+    before = contents(run)
+    assert list(before) == ["run.json"]
+    Workdir(run).open(IDENTITY | {"protocol.seeds": [0, 1]})  # as JSON has it
+    assert contents(run) == before
+
+
+def test_another_runs_workdir_is_refused_and_not_touched(tmp_path):
+    Workdir(tmp_path).open(IDENTITY | {"old": True})
+    (tmp_path / "card.json").write_text("{}")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="nothing in it was touched") as caught:
+        Workdir(tmp_path).open(IDENTITY | {"train.epochs": 4, "new": None})
+    lines = str(caught.value).splitlines()
+    assert [line.strip() for line in lines[1:-1]] == [
+        "new: there '(absent)', now None",
+        "old: there True, now '(absent)'",
+        "train.epochs: there 3, now 4",
+    ]
+    assert str(tmp_path) in lines[0]
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty and was not made by"):
+        Workdir(tmp_path).open(IDENTITY)
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_hidden_files_do_not_make_a_folder_another_ones(tmp_path):
+    (tmp_path / ".DS_Store").write_text("")
+    Workdir(tmp_path).open(IDENTITY)
+    assert (tmp_path / "run.json").exists()
+
+
+def test_a_workdir_of_an_earlier_version_is_refused_by_name(tmp_path):
+    """run.json without a schema: version 0.1.0's, whose members lack columns."""
+    (tmp_path / "run.json").write_text(json.dumps(IDENTITY | {"version": "0.1.0"}))
+    (tmp_path / "members").mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"made by version 0\.1\.0") as caught:
+        Workdir(tmp_path).open(IDENTITY | {"version": "0.2.0"})
+    assert "nothing in it was touched" in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_only_process_0_writes(tmp_path, monkeypatch):
+    """Every other one leaves no file, whatever it is asked to write."""
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    run = Workdir(tmp_path / "run")
+    run.open(IDENTITY)
+    run.write("card.json", b"{}")
+    run.save_member("s-seed0", result())
+    writer = run.scalars("round1of1", resume_at=0)
+    writer.write(0, {"loss": 1.0})
+    writer.close()
+    run.forget("round1of1")
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("content", ["", '{"train.epochs": 3', "\x00" * 20])
+def test_a_damaged_run_json_is_named(tmp_path, content):
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"run\.json: not readable"):
+        Workdir(tmp_path).open(IDENTITY)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", "null"])
+def test_a_foreign_run_json_is_named(tmp_path, content):
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"run\.json"):
+        Workdir(tmp_path).open(IDENTITY)
+    assert path.read_text() == content
+
+
+def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/run: Not a directory"):
+        Workdir(tmp_path / "file" / "run").open(IDENTITY)
+
+
+CLIPS = np.asarray(["s/1", "s/2", "s/3"])
+
+
+def result(fill=1.0):
+    return MemberResult(
+        clip=CLIPS,
+        outputs={
+            "logits": np.full((3, 2), fill, np.float32),
+            "video": np.full((3, 4), 2.0, np.float32),
+        },
+        best={"logits": np.full((3, 2), 3.0, np.float32)},
+        history={"loss/contrastive": np.arange(5.0), "lr": np.ones(5)},
+    )
+
+
+def save(path, result):
+    Workdir(path.parents[1]).save_member(path.stem, result)
+
+
+def load(path, clips):
+    return Workdir(path.parents[1]).load_member(path.stem, clips)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "members" / "s-seed0.npz"
+    save(path, result())
+    return path
+
+
+def test_a_member_comes_back_as_it_was(saved):
+    loaded = load(saved, CLIPS)
+    np.testing.assert_array_equal(loaded.clip, CLIPS)
+    for field in ("outputs", "best"):
+        mine, theirs = getattr(loaded, field), getattr(result(), field)
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            assert mine[name].dtype == theirs[name].dtype
+            np.testing.assert_array_equal(mine[name], theirs[name])
+    assert loaded.history.keys() == result().history.keys()
+    np.testing.assert_array_equal(loaded.history["loss/contrastive"], np.arange(5.0))
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def refused(path, match, clips=CLIPS):
+    """Loading is refused, says what to do, and leaves the file as it is."""
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=match) as caught:
+        load(path, clips)
+    assert str(path) in str(caught.value)
+    assert "delete it to train this member again" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])
+def test_a_truncated_member_file_is_refused(saved, share):
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(share * len(data))])
+    refused(saved, "damaged")
+
+
+def test_a_member_file_with_flipped_bits_is_refused(saved):
+    data = bytearray(saved.read_bytes())
+    at = data.index(np.full((3, 2), 1.0, np.float32).tobytes())
+    data[at] ^= 0xFF
+    saved.write_bytes(data)
+    refused(saved, "damaged")
+
+
+def test_a_foreign_member_file_is_refused(saved):
+    with open(saved, "wb") as file:
+        np.savez(file, something=np.ones(3))
+    refused(saved, "damaged")
+
+
+@pytest.mark.parametrize("content", [b"not a zip", b"PK", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_archive_is_refused(saved, content):
+    saved.write_bytes(content)
+    refused(saved, "damaged")
+
+
+def test_a_plain_array_is_refused(saved):
+    with open(saved, "wb") as file:
+        np.save(file, np.ones(3))
+    refused(saved, "damaged")
+
+
+def test_pickles_are_not_opened(saved):
+    with open(saved, "wb") as file:
+        np.savez(file, clip=np.asarray([{}], object))
+    refused(saved, "damaged")
+
+
+@pytest.mark.parametrize("clips", [CLIPS[:2], CLIPS[::-1], np.append(CLIPS, "s/4")])
+def test_a_member_file_of_other_clips_is_refused(saved, clips):
+    refused(saved, "holds other clips", clips)
+
+
+def test_logits_that_are_not_finite_are_refused(saved):
+    save(saved, result(fill=np.nan))
+    refused(saved, "not finite")
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk that fills up while a file is written: at its end the data is synced."""
+
+    def fsync(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+
+
+def test_a_full_disk_keeps_the_old_file(saved, full):
+    before = saved.read_bytes()
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        save(saved, result(fill=5.0))
+    assert str(saved) in str(caught.value)
+    assert "the old file is unchanged" in str(caught.value)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path, full):
+    with pytest.raises(OSError, match="nothing was written") as caught:
+        Workdir(tmp_path).open(IDENTITY)
+    assert str(tmp_path / "run.json") in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_that_fails_half_way_leaves_no_half_file(tmp_path, monkeypatch):
+    path = tmp_path / "card.json"
+    path.write_text("old")
+
+    class Half:
+        def __init__(self, *_):
+            self.file = open(tmp_path / ".card.json.tmp", "wb")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic, "open", Half, raising=False)
+    with pytest.raises(OSError, match="the disk is full"):
+        atomic.write_atomically(path, b"new and longer")
+    assert contents(tmp_path) == {"card.json": b"old"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_dev_full(tmp_path):
+    """The kernel's own full disk."""
+    path = tmp_path / "card.json"
+    (tmp_path / ".card.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="the disk is full"):
+        atomic.write_atomically(path, b"x" * 100_000)
+    assert not path.exists()
+
+
+TREE = {"a": np.arange(4.0), "b": {"c": np.ones((2, 3), np.float32)}}
+
+
+def test_the_newest_checkpoint_comes_back(tmp_path):
+    checkpoint = RoundCheckpoint(tmp_path / "round")
+    assert checkpoint.restore(TREE) is None
+    for step in (1, 2):
+        checkpoint.save(step, TREE | {"a": np.full(4, step, float)})
+    checkpoint.close()
+    again = RoundCheckpoint(tmp_path / "round")
+    step, tree = again.restore(TREE)
+    assert step == 2
+    np.testing.assert_array_equal(tree["a"], np.full(4, 2.0))
+    again.delete()
+    assert not (tmp_path / "round").exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_kept(tmp_path):
+    folder = tmp_path / "round"
+    checkpoint = RoundCheckpoint(folder)
+    checkpoint.save(3, TREE)
+    checkpoint.close()
+    for path in (folder / "3").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    before = contents(folder)
+    again = RoundCheckpoint(folder)
+    with pytest.raises(
+        UserError, match="checkpoint of step 3 cannot be read"
+    ) as caught:
+        again.restore(TREE)
+    again.close()
+    assert str(folder) in str(caught.value)
+    assert contents(folder) == before
+
+
+def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
+    checkpoint = RoundCheckpoint(tmp_path / "round")
+    checkpoint.save(3, TREE | {"a": jnp.arange(4.0)})
+    with pytest.raises(UserError, match="step 3 cannot be read"):
+        checkpoint.restore(TREE | {"a": jnp.arange(5.0)})
+    checkpoint.close()
+
+
+# The write that fails leaves others behind, which find orbax's event loop closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path):
+    checkpoint = RoundCheckpoint(tmp_path / "round")
+    checkpoint.save(1, TREE)
+    shutil.rmtree(tmp_path / "round")
+    (tmp_path / "round").write_text("in the way")
+    with pytest.raises(UserError, match="checkpoint of step 2 could not be written"):
+        checkpoint.save(2, TREE)
+    checkpoint.close()
+    time.sleep(0.5)  # let them say so here, not in the next test
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_scalars_go_on_at_the_checkpoints_epoch(tmp_path):
+    """What a killed run wrote past its checkpoint is written again, not twice."""
+    path = tmp_path / "scalars" / "round1.jsonl"
+    writer = Workdir(tmp_path).scalars("round1", resume_at=0)
+    for epoch in range(4):
+        writer.write(epoch, {"loss": 1.0})
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"epoch": 4, "lo')  # killed within a line
+    writer = Workdir(tmp_path).scalars("round1", resume_at=2)
+    for epoch in range(2, 5):
+        writer.write(epoch, {"loss": 2.0})
+    writer.close()
+    assert lines(path) == [
+        {"epoch": e, "loss": 1.0 if e < 2 else 2.0} for e in range(5)
+    ]
