@@ -3,95 +3,107 @@
 import csv
 import dataclasses
 import errno
+import io
 import json
 import os
 
 import numpy as np
 import pytest
 
-from merclip_jax.results import card
+from merclip_jax.atomic import write_atomically
+from merclip_jax.results import card as cards
+from merclip_jax.results.terminal import format_card
+from merclip_jax.scoring.predictions import Predictions, pool
+from merclip_jax.scoring.tasks import AUTask, EmotionTask
 
 CLASSES = ("negative", "positive", "surprise")
+TASK = EmotionTask(CLASSES)
 
 
-def _member(subject: str, *, seed: int = 0, clips: int = 4) -> card.Predictions:
+def _member(subject: str, *, seed: int = 0, clips: int = 4) -> Predictions:
     """A LOSO member's predictions on its test subject, right three times of four."""
     rng = np.random.default_rng(int(subject[1:]) + 100 * seed)
     label = (np.arange(clips) + int(subject[1:])) % 3
     answer = np.where(np.arange(clips) % 4 == 3, (label + 1) % 3, label)
-    return card.Predictions(
+    logits = (3 * np.eye(3)[answer] + rng.random((clips, 3))).astype(np.float32)
+    return Predictions(
+        task=TASK,
         clip=np.array([f"synthetic/{subject}/{i:02d}" for i in range(clips)]),
         subject=np.full(clips, f"synthetic/{subject}"),
         fold=np.full(clips, subject),
+        split=np.full(clips, "clips"),
         seed=np.full(clips, seed),
-        label=label,
-        logits=(3 * np.eye(3)[answer] + rng.random((clips, 3))).astype(np.float32),
+        target=label,
+        outputs={"logits": logits},
     )
 
 
-def _pooled(seeds=(0, 1)) -> card.Predictions:
-    return card.pool([_member(f"s{i}", seed=s) for s in seeds for i in range(5)])
+def _pooled(seeds=(0, 1)) -> Predictions:
+    return pool([_member(f"s{i}", seed=s) for s in seeds for i in range(5)])
 
 
-def _card(predictions: card.Predictions, **changes) -> dict:
+def _card(predictions: Predictions, **changes) -> dict:
     given = {
         "title": "MER-CLIP on synthetic/tiny, 3 classes",
+        "system": "MER-CLIP",
         "task": "synthetic-3class",
         "dataset": "synthetic/tiny:1.0.0",
         "dataset_fingerprint": "ab" * 32,
-        "classes": CLASSES,
         "protocol": "loso",
         "recipe": "paper",
         "selection": "last",
         "input_contract": "oracle-keyframes",
         "config": {"optim.lr": 1e-4, "model.size": "tiny", "folds": (1, 2)},
-        "predictions": predictions,
         "epochs": 10,
         "versions": {"jax": "0.10.2", "numpy": "2.4"},
         "command": "python -m merclip_jax.main",
         "ceiling": {"name": "Bayes ceiling", "uf1": 0.9, "uar": 0.9, "acc": 0.92},
         "timing": {"train_s": 12.5},
+        "parameters": [{"part": "head", "arrays": 2, "trained": 99, "frozen": 1}],
     }
-    return card.build_card(**given | changes)
+    return cards.build_card(predictions, cards.Facts(**given | changes))
+
+
+def write_card(path, card):
+    write_atomically(path, cards.to_json(card))
 
 
 def test_pool_does_not_depend_on_the_order_of_members():
     members = [_member(f"s{i}", seed=s) for s in (0, 1) for i in range(5)]
-    first, second = card.pool(members), card.pool(members[::-1])
-    for field in dataclasses.fields(first):
-        np.testing.assert_array_equal(
-            getattr(first, field.name), getattr(second, field.name)
-        )
+    first, second = pool(members), pool(members[::-1])
+    for name in ("clip", "subject", "fold", "split", "seed", "target"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    np.testing.assert_array_equal(first.outputs["logits"], second.outputs["logits"])
     assert first.sha256() == second.sha256()
     with pytest.raises(ValueError, match="no member"):
-        card.pool([])
+        pool([])
 
 
-def _changed(**columns) -> card.Predictions:
+def _changed(**columns) -> Predictions:
     return dataclasses.replace(_member("s1"), **columns)
 
 
 def test_predictions_name_the_clip_that_is_wrong():
     good = _member("s1")
-    logits = good.logits.copy()
+    logits = good.outputs["logits"].copy()
     logits[2, 0] = np.nan
     with pytest.raises(ValueError, match="not finite: synthetic/s1/02"):
-        _changed(logits=logits)
+        _changed(outputs={"logits": logits})
     with pytest.raises(ValueError, match="more than one prediction.*synthetic/s1/00"):
-        card.pool([good, good])
-    with pytest.raises(ValueError, match="label outside 0 to 2: synthetic/s1/03"):
-        _changed(label=np.array([0, 1, 2, 3]))
+        pool([good, good])
+    with pytest.raises(ValueError, match="outside the task: synthetic/s1/03"):
+        _changed(target=np.array([0, 1, 2, 3]))
     with pytest.raises(ValueError, match="synthetic/s1 has more than one fold"):
         _changed(fold=np.array(["s1", "s1", "s1", "s2"]))
     with pytest.raises(ValueError, match="not all of 2 seeds: synthetic/s1/03"):
-        card.pool([good, _member("s1", seed=1, clips=3)])
-    again = dataclasses.replace(_member("s1", seed=1), label=(good.label + 1) % 3)
-    with pytest.raises(ValueError, match="synthetic/s1/00 has more than one label"):
-        card.pool([good, again])
+        pool([good, _member("s1", seed=1, clips=3)])
+    again = dataclasses.replace(_member("s1", seed=1), target=(good.target + 1) % 3)
+    with pytest.raises(ValueError, match="synthetic/s1/00 has more than one target"):
+        pool([good, again])
     with pytest.raises(ValueError, match=r"must be \[n\]"):
-        _changed(label=np.array([0, 1]))
+        _changed(target=np.array([0, 1]))
     with pytest.raises(ValueError, match="label: expected integers"):
-        _changed(label=np.zeros(4))
+        _changed(target=np.zeros(4))
 
 
 def test_card_scores_are_those_of_the_pooled_matrix():
@@ -99,30 +111,37 @@ def test_card_scores_are_those_of_the_pooled_matrix():
     card = _card(predictions)
     f1 = []
     for c in range(3):
-        hit = ((predictions.predicted == c) & (predictions.label == c)).sum()
+        hit = ((predictions.answer == c) & (predictions.target == c)).sum()
         f1.append(
             2
             * hit
-            / ((predictions.predicted == c).sum() + (predictions.label == c).sum())
+            / ((predictions.answer == c).sum() + (predictions.target == c).sum())
         )
-    assert card["scores"]["uf1"]["mean"] == pytest.approx(np.mean(f1))
-    assert card["scores"]["acc"]["mean"] == pytest.approx(0.75)
-    assert card["scores"]["uf1"]["per_seed"].keys() == {"0", "1"}
-    assert np.sum(card["scores"]["confusion_matrix"]) == 40
-    assert [row["support"] for row in card["scores"]["per_class"]] == [7, 7, 6]
+    assert cards.find_row(card, "uf1")["mean"] == pytest.approx(np.mean(f1))
+    assert cards.find_row(card, "acc")["mean"] == pytest.approx(0.75)
+    assert cards.find_row(card, "uf1")["per_seed"].keys() == {"0", "1"}
+    _, per_class, matrix = card["scores"]
+    assert sum(sum(row["counts"]) for row in matrix["rows"]) == 40
+    assert [row["support"] for row in per_class["rows"]] == [7, 7, 6]
     assert card["task"]["clips"] == 20 and card["protocol"]["folds"] == 5
-    assert card["chance"]["best_on_test_uf1"] > card["chance"]["prior_uf1"]["mean"]
+    best, prior = (
+        cards.find_row(card, key, part="chance")["value"]
+        for key in ("best_on_test", "prior")
+    )
+    assert best > prior
+    with pytest.raises(KeyError, match="scores has .*not 'wf1'"):
+        cards.find_row(card, "wf1")
 
 
 def test_card_says_what_is_unknown():
     one = _card(_pooled(seeds=(0,)))
-    assert one["scores"]["uf1"]["sd"] is None
+    assert cards.find_row(one, "uf1")["sd"] is None
     assert any("One seed" in note for note in one["notes"])
     alone = _card(_member("s0", clips=1))
-    assert alone["scores"]["uf1"]["low"] is None
+    assert cards.find_row(alone, "uf1")["low"] is None
     assert any("One test subject" in note for note in alone["notes"])
     assert any("No clip is surprise" in note for note in alone["notes"])
-    card.format_card(alone)
+    format_card(alone)
 
 
 def test_signature_covers_results_but_not_place_and_time():
@@ -131,15 +150,16 @@ def test_signature_covers_results_but_not_place_and_time():
     assert card["card_sha256"] == elsewhere["card_sha256"]
     assert card["card_sha256"] != _card(_pooled(), selection="inner")["card_sha256"]
     assert card["config_sha256"] != _card(_pooled(), config={})["config_sha256"]
-    renamed = _card(_pooled(), classes=("others", "positive", "surprise"))
+    others = EmotionTask(("others", "positive", "surprise"))
+    renamed = _card(dataclasses.replace(_pooled(), task=others))
     assert card["task"]["clip_list_sha256"] != renamed["task"]["clip_list_sha256"]
 
 
 def test_round_trip_and_same_bytes(tmp_path):
     card = _card(_pooled())
-    card.write_card(tmp_path / "a.json", card)
-    card.write_card(tmp_path / "b.json", _card(_pooled()))
-    assert card.read_card(tmp_path / "a.json") == card
+    write_card(tmp_path / "a.json", card)
+    write_card(tmp_path / "b.json", _card(_pooled()))
+    assert cards.read_card(tmp_path / "a.json") == card
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json"]
 
@@ -147,31 +167,31 @@ def test_round_trip_and_same_bytes(tmp_path):
 def test_wrong_cards_are_refused(tmp_path):
     path = tmp_path / "card.json"
     card = _card(_pooled())
-    card.write_card(path, card)
+    write_card(path, card)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(card.CardError, match="card.json: not a whole JSON file"):
-        card.read_card(path)
-    for foreign in ([], {}, {"schema": "merclip_jax.card/99"}):
+    with pytest.raises(cards.CardError, match="card.json: not a whole JSON file"):
+        cards.read_card(path)
+    for foreign in ([], {}, {"schema": "merclip_jax.card/1"}):
         path.write_text(json.dumps(foreign))
-        with pytest.raises(card.CardError, match="expected 'merclip_jax.card/1'"):
-            card.read_card(path)
+        with pytest.raises(cards.CardError, match="expected 'merclip_jax.card/2'"):
+            cards.read_card(path)
     path.write_text(json.dumps({k: v for k, v in card.items() if k != "scores"}))
-    with pytest.raises(card.CardError, match="lacks scores"):
-        card.read_card(path)
+    with pytest.raises(cards.CardError, match="lacks scores"):
+        cards.read_card(path)
     path.write_text(json.dumps(card | {"selection": "inner"}))
-    with pytest.raises(card.CardError, match="changed since it was written"):
-        card.read_card(path)
-    with pytest.raises(card.CardError, match="card.timing.train_s is nan"):
+    with pytest.raises(cards.CardError, match="changed since it was written"):
+        cards.read_card(path)
+    with pytest.raises(cards.CardError, match="card.timing.train_s is nan"):
         _card(_pooled(), timing={"train_s": float("nan")})
-    with pytest.raises(card.CardError, match="config.layer: cannot write set"):
+    with pytest.raises(cards.CardError, match="config.layer: cannot write set"):
         _card(_pooled(), config={"layer": {1}})
 
 
 @pytest.mark.parametrize("call", ["fsync", "open"])
 def test_full_disk_keeps_the_old_card(tmp_path, monkeypatch, call):
     path = tmp_path / "card.json"
-    card.write_card(path, _card(_pooled(seeds=(0,))))
+    write_card(path, _card(_pooled(seeds=(0,))))
     before = path.read_bytes()
 
     def full(*_, **__):
@@ -184,7 +204,7 @@ def test_full_disk_keeps_the_old_card(tmp_path, monkeypatch, call):
     with pytest.raises(
         OSError, match="disk is full; the old file is unchanged"
     ) as raised:
-        card.write_card(path, _card(_pooled()))
+        write_card(path, _card(_pooled()))
     monkeypatch.undo()
     assert raised.value.errno == errno.ENOSPC
     assert raised.value.filename == str(path)
@@ -193,41 +213,92 @@ def test_full_disk_keeps_the_old_card(tmp_path, monkeypatch, call):
 
 
 def test_card_text_fits_the_terminal():
-    seven = [f"an-emotion-with-a-long-name-{i}" for i in range(7)]
+    seven = tuple(f"an-emotion-with-a-long-name-{i}" for i in range(7))
     rng = np.random.default_rng(0)
     wide = dataclasses.replace(
-        _pooled(), logits=rng.normal(size=(40, 7)).astype(np.float32)
+        _pooled(),
+        task=EmotionTask(seven),
+        outputs={"logits": rng.normal(size=(40, 7)).astype(np.float32)},
     )
     lineage = ["UniFormerV2-B/16 of " + "a/very/long/path/" * 12]
-    for card in (
+    oracle = {"uf1": 0.8, "uar": 0.8, "acc": 0.8}
+    made = [
         _card(_pooled(), notes=["A remark that is long. " * 8], dropped=["x"]),
-        _card(wide, classes=seven, lineage=lineage),
-        _card(_pooled(), selection="oracle"),
-    ):
-        lines = card.format_card(card).splitlines()
+        _card(wide, lineage=lineage),
+        _card(_pooled(), oracle=oracle),
+        _card(_split()),
+        _card(_au_predictions(), ceiling=None),
+    ]
+    for one in made:
+        lines = format_card(one).splitlines()
         assert {len(line) for line in lines} == {80}
-    assert "bound, not a result" in card.format_card(card)
-    text = card.format_card(_card(_pooled()))
+    assert "selected on test, no result: UF1 0.8000" in format_card(made[2])
+    assert "test_b: 8 clips of 2 subjects" in format_card(made[3])
+    text = format_card(_card(_pooled()))
     for part in ("UF1", "% of the ceiling", "negative", "best of 10 epochs", "loso"):
         assert part in text
+    assert "99 trained, 1 frozen" in text
 
 
-def test_csv_has_one_row_per_clip_and_seed(tmp_path):
-    predictions = _pooled()
-    path = tmp_path / "predictions.csv"
-    card.write_predictions_csv(path, predictions, classes=CLASSES)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def _split() -> Predictions:
+    """Three subjects in the owners' test A, two in their test B."""
+    pooled = _pooled(seeds=(0,))
+    later = np.isin(pooled.subject, ["synthetic/s3", "synthetic/s4"])
+    return dataclasses.replace(pooled, split=np.where(later, "test_b", "test_a"))
+
+
+def test_the_owners_test_splits_are_scored_apart_and_together():
+    predictions = _split()
+    card = _card(predictions)
+    assert [part["name"] for part in card["splits"]] == ["test_a", "test_b"]
+    assert [part["clips"] for part in card["splits"]] == [12, 8]
+    for part in card["splits"]:
+        alone = predictions.where(predictions.split == part["name"])
+        wanted = cards.means(alone)
+        for row in part["scores"]["rows"]:
+            assert row["mean"] == pytest.approx(wanted[row["key"]])
+    assert cards.find_row(card, "acc")["mean"] == pytest.approx(0.75)
+    assert _card(_pooled())["splits"] == []
+
+
+def _au_predictions() -> Predictions:
+    pooled = _pooled()
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(40, 3)).astype(np.float32)
+    target = np.tile(rng.integers(0, 2, (20, 3)), (2, 1))
+    return dataclasses.replace(
+        pooled,
+        task=AUTask(("AU1", "AU4", "AU12")),
+        target=target,
+        outputs={"aus": logits},
+    )
+
+
+def test_a_card_of_aus_has_their_names_and_scores():
+    predictions = _au_predictions()
+    card = _card(predictions, ceiling=None)
+    said, shown = predictions.answer, predictions.target.astype(bool)
+    f1 = []
+    for seed in (0, 1):
+        own = predictions.seed == seed
+        hits = (said & shown)[own].sum(0)
+        f1.append(2 * hits / (said[own].sum(0) + shown[own].sum(0)))
+    assert cards.find_row(card, "f1")["mean"] == pytest.approx(np.mean(f1))
+    assert cards.find_row(card, "AU4")["f1"] == pytest.approx(np.mean(f1, 0)[1])
+    assert card["task"]["classes"] == ["AU1", "AU4", "AU12"]
+
+
+def test_csv_has_one_row_per_clip_and_seed():
+    rows = list(csv.DictReader(io.StringIO(_pooled().csv())))
     assert len(rows) == 40
     assert rows[0]["clip"] == "synthetic/s0/00" and rows[0]["true"] == "negative"
     total = sum(float(rows[0][f"p_{name}"]) for name in CLASSES)
     assert total == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="2 class names"):
-        card.write_predictions_csv(path, predictions, classes=CLASSES[:2])
+    several = list(csv.DictReader(io.StringIO(_au_predictions().csv())))
+    names = {row["true"] for row in several}
+    assert "AU1+AU4" in names and "" in names
 
 
 def test_missing_numbers_of_a_ceiling_are_named():
     with pytest.raises(ValueError, match=r"ceiling: lacks \['acc', 'uar'\]"):
         _card(_pooled(), ceiling={"name": "Bayes", "uf1": 0.9})
-    with pytest.raises(ValueError, match="3 logits but classes"):
-        _card(_pooled(), classes=CLASSES[:2])

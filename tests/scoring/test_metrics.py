@@ -14,7 +14,7 @@ from sklearn.metrics import (
     confusion_matrix as sklearn_confusion,
 )
 
-from merclip_jax.scoring import metrics
+from merclip_jax.scoring import chance, metrics
 
 
 @st.composite
@@ -160,10 +160,10 @@ def test_one_subject_has_no_interval():
 
 def test_chance_levels():
     labels = np.repeat([0, 1, 2], [250, 109, 83])
-    guess = metrics.guess_by_prior(labels, classes=3)
+    guess = chance.guess_by_prior(labels, classes=3)
     assert guess.uf1 == pytest.approx(1 / 3, abs=0.005)
     assert guess.low < guess.uf1 < guess.high
-    ours = metrics.majority(labels, classes=3)
+    ours = chance.majority(labels, classes=3)
     assert ours.uf1 == pytest.approx(2 * 250 / (442 + 250) / 3)
     assert ours.uar == pytest.approx(1 / 3)
 
@@ -174,13 +174,13 @@ def test_selection_ceiling_grows_with_epochs():
     labels = rng.permutation(np.repeat([0, 1, 2], [250, 109, 83]))
     folds = np.split(labels, np.sort(rng.choice(np.arange(1, 442), 67, replace=False)))
     values = [
-        metrics.selection_ceiling(folds, classes=3, epochs=epochs, draws=40)
+        chance.selection_ceiling(folds, classes=3, epochs=epochs, draws=40)
         for epochs in (1, 5, 55)
     ]
     assert values[0] == pytest.approx(1 / 3, abs=0.02)
     assert values[0] + 0.1 < values[1] < values[2] - 0.1
     assert 0.6 < values[2] < 0.85
     one_clip = [np.array([k]) for k in (0, 1, 2)]
-    assert metrics.selection_ceiling(one_clip, classes=3, epochs=200) > 0.99
+    assert chance.selection_ceiling(one_clip, classes=3, epochs=200) > 0.99
     with pytest.raises(ValueError, match="0 epochs"):
-        metrics.selection_ceiling(one_clip, classes=3, epochs=0)
+        chance.selection_ceiling(one_clip, classes=3, epochs=0)
