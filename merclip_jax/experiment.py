@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 import merclip_jax
 from merclip_jax import programs, report, results, rounds, settings, summary, workdir
-from merclip_jax.convert import lineage
 from merclip_jax.data.source import Clips
+from merclip_jax.weights import provenance as lineage
 
 # What may change between two commands that continue one run: no number depends on it.
 _FREE = ("data.data_dir", "data.residency", "train.checkpoint_every")

@@ -6,12 +6,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from merclip_jax import facs, optim, programs, prompts, protocols, text, train
-from merclip_jax.convert import start
 from merclip_jax.data.augment import Augmentation
 from merclip_jax.data.source import Clips, load_clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
+from merclip_jax.weights import load as start
 
 CPU_STACK = 12  # members at once where the memory is not the device's own
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from merclip_jax import facs, prompts, text
-from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import rules
 
 CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "61")
 

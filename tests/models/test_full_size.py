@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.models import mer_clip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import rules
 
 B16 = mer_clip.SIZES["b16"]
 

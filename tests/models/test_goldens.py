@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from merclip_jax import losses
-from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import rules
 
 
 def params_of(golden):

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from merclip_jax import losses, train
-from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import rules
 from tests.models.test_goldens import encoder, lnc, load, nlc, params_of, volume
 
 EPOCHS = (0, 1, 20, 40, 54, 60)

@@ -11,7 +11,6 @@ from flax import linen as nn
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.models import mer_clip as factory
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
@@ -19,6 +18,8 @@ from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
 from merclip_jax.models.video import linspace_rates
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import rules
 from tests.models import reference
 
 PATCH = 4

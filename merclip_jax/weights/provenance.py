@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from merclip_jax.convert.fit import Fit
-from merclip_jax.convert.sources import Opened
+from merclip_jax.weights.families.numbers import Fit
+from merclip_jax.weights.sources import Opened
 
 RANDOM = "random initialisation (no pretrained weights)"
 RANDOM_VIDEO = "video: random initialisation"

@@ -6,11 +6,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from merclip_jax import checkpoint
-from merclip_jax.convert import apply, convert, fit, lineage, start
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from tests.convert import made
-from tests.convert.made import TINY
+from merclip_jax.weights import convert
+from merclip_jax.weights import load as start
+from merclip_jax.weights import match as apply
+from merclip_jax.weights import provenance as lineage
+from merclip_jax.weights.families import numbers as fit
+from tests.weights import made
+from tests.weights.made import TINY
 
 STATES = made.states()
 

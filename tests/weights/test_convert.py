@@ -9,23 +9,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from merclip_jax.convert import (
-    apply,
-    convert,
-    families,
-    fit,
-    sources,
-    start,
-    write,
-)
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
 from merclip_jax.tokenizer import MERGES, ClipTokenizer
-from tests.convert import made
+from merclip_jax.weights import bundle as write
+from merclip_jax.weights import convert, sources
+from merclip_jax.weights import load as start
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import detect as families
+from merclip_jax.weights.families import numbers as fit
 from tests.models.test_goldens import close, encoder, params_of, volume
+from tests.weights import made
 
 STATES = made.states()
 

@@ -17,9 +17,9 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from merclip_jax.convert.apply import fail
-from merclip_jax.convert.torchscript import is_torchscript, read_torchscript
 from merclip_jax.errors import UserError
+from merclip_jax.weights.formats.torchscript import is_torchscript, read_torchscript
+from merclip_jax.weights.match import fail
 
 NESTS = ("state_dict", "model_state", "model_state_dict", "model")
 # What trainers save beside the tensors, none of which is needed: read as nothing.

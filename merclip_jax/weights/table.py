@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from merclip_jax.convert.fit import Fit
+from merclip_jax.weights.families.numbers import Fit
 
 GROUPS = (
     (r".*/encoder/block_\d+/lmhra.*", "local MHRA"),

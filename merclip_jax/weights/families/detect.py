@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from merclip_jax.convert import rules
-from merclip_jax.convert.apply import Why, fail, listed
-from merclip_jax.convert.rules import Rule
 from merclip_jax.errors import UserError
+from merclip_jax.weights.families import rules
+from merclip_jax.weights.families.rules import Rule
+from merclip_jax.weights.match import Why, fail, listed
 
 _ENCODER = "params/encoder/"
 PREFIXES = ("module.", "backbone.")

@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from merclip_jax import begin, experiment, results, train
-from merclip_jax.convert import convert, fit, lineage, start
+from merclip_jax import experiment, results, train
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
+from merclip_jax.weights import convert, merge
+from merclip_jax.weights import load as start
+from merclip_jax.weights import provenance as lineage
+from merclip_jax.weights.families import numbers as fit
 from tests import mini
-from tests.convert import made
-from tests.convert.made import TINY
+from tests.weights import made
+from tests.weights.made import TINY
 
 STATES = made.states()
 SIDE = 48  # the pixels of the made position tables: 3 x 3 patches
@@ -210,14 +213,14 @@ def test_every_member_starts_from_the_file():
     params = {"encoder": {"bias": ones}, "head": {"bias": ones}}
     state = train.TrainState(jnp.zeros(2), params, {"bn": {"mean": ones}}, ())
     bias = np.arange(3, dtype=np.float32)
-    begun = begin.fill(
+    begun = merge.fill(
         state, {"params/encoder/bias": bias, "batch_stats/bn/mean": bias}
     )
     np.testing.assert_array_equal(begun.params["encoder"]["bias"], [bias, bias])
     np.testing.assert_array_equal(begun.batch_stats["bn"]["mean"], [bias, bias])
     np.testing.assert_array_equal(begun.params["head"]["bias"], ones)
     with pytest.raises(ValueError, match=r"no place for \['params/norm \(3,\)'\]"):
-        begin.fill(state, {"params/norm": bias})
+        merge.fill(state, {"params/norm": bias})
 
 
 def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from merclip_jax.convert.apply import flatten, unflatten
 from merclip_jax.shapes import Leaf
+from merclip_jax.weights.match import flatten, unflatten
 
 
 def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from merclip_jax.convert import convert, table
-from tests.convert import made
+from merclip_jax.weights import convert, table
+from tests.weights import made
 
 STATES = made.states()
 ROOT = Path(__file__).parents[2]

@@ -10,11 +10,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from merclip_jax import checkpoint
-from merclip_jax.convert import apply, convert, locate, sources, start, write
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from tests.convert import made
-from tests.convert.made import TINY
+from merclip_jax.weights import bundle as write
+from merclip_jax.weights import convert, sources
+from merclip_jax.weights import hub as locate
+from merclip_jax.weights import load as start
+from merclip_jax.weights import match as apply
+from tests.weights import made
+from tests.weights.made import TINY
 
 STATES = made.states()
 

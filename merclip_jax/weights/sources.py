@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from merclip_jax import checkpoint
-from merclip_jax.convert import families, fit, locate, read, write
-from merclip_jax.convert.apply import Placement, fail, flatten, not_finite, place
-from merclip_jax.convert.rules import Rule
 from merclip_jax.errors import UserError
 from merclip_jax.tokenizer import CLIP_IDS, CONTEXT, ClipTokenizer
+from merclip_jax.weights import bundle as write
+from merclip_jax.weights import hub as locate
+from merclip_jax.weights.families import detect as families
+from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights.families.rules import Rule
+from merclip_jax.weights.formats import read
+from merclip_jax.weights.match import Placement, fail, flatten, not_finite, place
 
 PARTS = ("video", "text")
 

@@ -11,22 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.convert import families
-from merclip_jax.convert.apply import Why, fail, unflatten
-from merclip_jax.convert.fit import (
+from merclip_jax.errors import UserError
+from merclip_jax.models.clip_text import ClipText
+from merclip_jax.models.mer_clip import MerClip, Size
+from merclip_jax.tokenizer import CONTEXT, ClipTokenizer
+from merclip_jax.weights.families import detect as families
+from merclip_jax.weights.families.numbers import (
     Fit,
     Shapes,
     fit,
     shapes_of,
     text_shapes,
 )
-from merclip_jax.convert.fit import text_tower as tower_of
-from merclip_jax.convert.lineage import account
-from merclip_jax.convert.sources import Opened, open_source
-from merclip_jax.errors import UserError
-from merclip_jax.models.clip_text import ClipText
-from merclip_jax.models.mer_clip import MerClip, Size
-from merclip_jax.tokenizer import CONTEXT, ClipTokenizer
+from merclip_jax.weights.families.numbers import text_tower as tower_of
+from merclip_jax.weights.match import Why, fail, unflatten
+from merclip_jax.weights.provenance import account
+from merclip_jax.weights.sources import Opened, open_source
 
 HEAD = ("params/head/.*", "the emotion head starts anew")
 LAST = ("params/head/classifier/.*", "the last layer starts anew (new_head)")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import jax
 import numpy as np
 
-from merclip_jax.convert.rules import IGNORED, Layout, Rule
 from merclip_jax.errors import UserError
+from merclip_jax.weights.families.rules import IGNORED, Layout, Rule
 
 SHOWN = 10  # problems that an error prints
 Why = tuple[str, str]  # (regular expression of keys or paths, the reason)

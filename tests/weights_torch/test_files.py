@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from merclip_jax.convert import convert, fit, sources
 from merclip_jax.errors import UserError
-from tests.convert import made
+from merclip_jax.weights import convert, sources
+from merclip_jax.weights.families import numbers as fit
+from tests.weights import made
 
 STATES = made.states()
 

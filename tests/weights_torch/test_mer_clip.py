@@ -17,10 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merclip_jax.convert import apply, convert, fit, start
 from merclip_jax.models import mer_clip
-from tests.convert_torch.test_towers import close
-from tests.convert_torch.torch_mer_clip import MerClip
+from merclip_jax.weights import convert
+from merclip_jax.weights import load as start
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import numbers as fit
+from tests.weights_torch.test_towers import close
+from tests.weights_torch.torch_mer_clip import MerClip
 
 ROOT = Path(__file__).parents[2]
 MEASURED = """

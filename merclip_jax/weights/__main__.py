@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(dst: Path) -> None:
-    from merclip_jax.convert import convert  # after the flags are read
+    from merclip_jax.weights import convert  # after the flags are read
 
     if TO.value == "torch":
         if len(SRC.value) > 1:
@@ -64,6 +64,11 @@ def _run(dst: Path) -> None:
         sys.exit(f"error: {len(found.problems)} unexplained")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Read the flags and convert."""
     flags.mark_flag_as_required("src")
     app.run(main)
+
+
+if __name__ == "__main__":
+    run()

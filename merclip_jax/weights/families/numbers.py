@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.convert.apply import Placement, Why, flatten
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.mer_clip import SIZES, STRUCTURES, MerClip, Size
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
+from merclip_jax.weights.match import Placement, Why, flatten
 
 Shapes = dict[str, tuple[int, ...]]
 HEAD_DIM = 64  # of every published tower; no shape depends on it

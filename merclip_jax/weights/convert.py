@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from merclip_jax.convert import families, fit, lineage, sources, start, table, write
-from merclip_jax.convert.apply import ConversionError, Why, fail, to_torch
-from merclip_jax.convert.fit import Fit
-from merclip_jax.convert.sources import Opened
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from merclip_jax.tokenizer import ClipTokenizer
+from merclip_jax.weights import bundle as write
+from merclip_jax.weights import load as start
+from merclip_jax.weights import provenance as lineage
+from merclip_jax.weights import sources, table
+from merclip_jax.weights.families import detect as families
+from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights.families.numbers import Fit
+from merclip_jax.weights.match import ConversionError, Why, fail, to_torch
+from merclip_jax.weights.sources import Opened
 
 INTO = ("uniformer_v2", "factorized_vit")
 _CLASSIFIER = (

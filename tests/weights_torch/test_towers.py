@@ -11,13 +11,16 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from merclip_jax.convert import apply, convert, fit, start
-from merclip_jax.convert.sources import open_source
 from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
-from tests.convert_torch.torch_mer_clip import Kinetics
+from merclip_jax.weights import convert
+from merclip_jax.weights import load as start
+from merclip_jax.weights import match as apply
+from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights.sources import open_source
+from tests.weights_torch.torch_mer_clip import Kinetics
 
 SIZE = mer_clip.SIZES["b16"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import safetensors.numpy
 
 from merclip_jax import checkpoint
-from merclip_jax.convert.apply import flatten, unflatten
 from merclip_jax.errors import UserError
 from merclip_jax.files import write_atomically
 from merclip_jax.tokenizer import FILES, ClipTokenizer
+from merclip_jax.weights.match import flatten, unflatten
 
 SCHEMA = "merclip_jax.lineage/2"
 LINEAGE = "lineage.json"
