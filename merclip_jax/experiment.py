@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import merclip_jax
 from merclip_jax import programs, report, results, rounds, settings, summary, workdir
 from merclip_jax.data.source import Clips
-from merclip_jax.weights import provenance as lineage
+from merclip_jax.weights import provenance
 
 # What may change between two commands that continue one run: no number depends on it.
 _FREE = ("data.data_dir", "data.residency", "train.checkpoint_every")
@@ -35,8 +35,8 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     values = settings.flatten(config)
     tower = settings.tower_of(config)
     begun = settings.start_of(config, classes=len(clips.classes))
-    origins = [found.lineage for found in (begun, tower) if found]
-    workdir.claim(path, identity(clips, values) | lineage.identity(origins))
+    origins = [part for part in (begun, tower) if part]
+    workdir.claim(path, identity(clips, values) | provenance.identity(origins))
     members = settings.members_of(clips, config)
     print(describe(clips, config, members))
 
@@ -44,7 +44,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     plan = dataclasses.replace(
         settings.plan_of(clips, config, table, path),
         start=begun.arrays if begun else {},
-        lineage=lineage.lineage_lines(origins),
+        lineage=provenance.lineage_lines(origins),
     )
     stack = settings.stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)

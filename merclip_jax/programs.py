@@ -13,7 +13,7 @@ from merclip_jax import sharding, train
 from merclip_jax.data.store import ClipStore
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.protocols import Member
-from merclip_jax.weights import merge
+from merclip_jax.weights.merge import merge_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Programs:
         shape = plan.store.clips.shape
         fresh = train.stack_init(plan.model, plan.tx, shape)
         self.begin = jax.jit(
-            lambda keys, start: merge.fill(fresh(keys), start), out_shardings=member
+            lambda keys, start: merge_start(fresh(keys), start), out_shardings=member
         )
         step = train.stack_train(plan.model, plan.tx, plan.hyper)
 

@@ -1,6 +1,5 @@
 """One stack of members from init or checkpoint to saved predictions: the loop."""
 
-import json
 import shutil
 import sys
 import time
@@ -10,15 +9,18 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from tqdm import tqdm
 
 from merclip_jax import sharding, train
-from merclip_jax.checkpoint import RoundCheckpoint, save_weights
+from merclip_jax.checkpoint import RoundCheckpoint
 from merclip_jax.data.batches import member_batches, padded, stack_batches
-from merclip_jax.files import write_atomically
 from merclip_jax.programs import Plan, Programs, steps_per_epoch
 from merclip_jax.protocols import Member
 from merclip_jax.story import Story
+from merclip_jax.weights import bundle
+from merclip_jax.weights.families.mer_clip import modules_of
+from merclip_jax.weights.provenance import of_training
 from merclip_jax.workdir import MemberResult, load_member, save_member
 from merclip_jax.writers import ScalarWriter
 
@@ -178,11 +180,17 @@ def _finish(plan, programs, state, group, stacked, story) -> None:
         if plan.keep_weights:
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), variables)
-            folder = plan.workdir / "weights" / member.name
-            save_weights(folder, one)
-            origin = {"member": member.name, "lineage": list(plan.lineage)}
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "origin.json", json.dumps(origin).encode())
+            arrays = flatten_dict(one, sep="/")
+            side = plan.store.clips.shape[1]
+            bundle.write(
+                plan.workdir / "weights" / member.name,
+                {"video": arrays},
+                modules=modules_of(plan.model, image_size=side),
+                system=None,
+                lineage=of_training(member.name, arrays, earlier=plan.lineage),
+                tokenizer=None,
+                replace=True,  # a round that was stopped here writes it again
+            )
         path = _path(plan, member)
         if path.exists():
             load_member(path, result.clip)

@@ -11,7 +11,8 @@ from merclip_jax.data.source import Clips, load_clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from merclip_jax.weights import load as start
+from merclip_jax.weights import load as weights
+from merclip_jax.weights.part import Part
 
 CPU_STACK = 12  # members at once where the memory is not the device's own
 
@@ -102,16 +103,16 @@ def members_of(clips: Clips, config: ConfigDict) -> list[protocols.Member]:
     return protocols.members(folds, protocol.seeds)
 
 
-def tower_of(config: ConfigDict) -> start.Text | None:
+def tower_of(config: ConfigDict) -> Part | None:
     """The published text tower that the config names, None for a random one."""
     init, size = config.init, mer_clip.SIZES[config.model.size]
-    return start.load_tower(size, text=init.text, merclip=init.merclip)
+    return weights.load_tower(size, text=init.text, merclip=init.merclip)
 
 
-def start_of(config: ConfigDict, *, classes: int) -> start.Start | None:
+def start_of(config: ConfigDict, *, classes: int) -> Part | None:
     """The weights that every member starts from, None for random ones."""
     init, data = config.init, config.data
-    return start.load(
+    return weights.load_start(
         model_of(config, classes=classes),
         (data.frames, data.image_size),
         vision=init.vision,
@@ -122,7 +123,7 @@ def start_of(config: ConfigDict, *, classes: int) -> start.Start | None:
 
 
 def prompt_table(
-    clips: Clips, config: ConfigDict, published: start.Text | None = None
+    clips: Clips, config: ConfigDict, published: Part | None = None
 ) -> text.PromptTable:
     """Encode every prompt of the task once, with the frozen text tower.
 
@@ -149,7 +150,9 @@ def prompt_table(
     except ValueError as error:
         raise UserError(f"config.text: {error}") from error
     if published:
-        tower, variables, vocabulary, _ = published
+        size = mer_clip.SIZES[config.model.size]
+        tower, variables = weights.text_tower(published, size)
+        vocabulary = published.tokenizer
     else:
         vocabulary = text.WordVocabulary.of(reference)
         tower = mer_clip.clip_text(

@@ -9,8 +9,8 @@ import pytest
 
 from merclip_jax import facs, prompts, text
 from merclip_jax.models.clip_text import ClipText
-from merclip_jax.weights import match as apply
-from merclip_jax.weights.families import rules
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.match import to_flax
 
 CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "61")
 
@@ -130,7 +130,7 @@ def test_encoded_table_equals_the_tower_and_the_reference(golden):
     prefix = "param/text_encoder."
     state = {k[len(prefix) :]: data[k] for k in data.files if k.startswith(prefix)}
     shapes = jax.eval_shape(tower.init, jax.random.key(0), jnp.asarray(ids))
-    variables = apply.to_flax(state, rules.CLIP_TEXT, shapes)
+    variables = to_flax(state, CLIP_TEXT, shapes)
     variables = jax.tree.map(jnp.asarray, variables)
 
     table = text.encode_prompts(tower, variables, ids)

@@ -1,14 +1,4 @@
-"""Convert PyTorch weights to a folder that trainings start from, and back.
-
-  python -m merclip_jax.convert --src=FILE --dst=DIR
-  python -m merclip_jax.convert --src=hf://owner/name/file --src=VOCABULARY --dst=DIR
-  python -m merclip_jax.convert --src=FILE --check
-  python -m merclip_jax.convert --src=DIR --dst=FILE.safetensors --to=torch
-
-Of several sources the first that has a video part gives it, and so for the text part.
-`--check` prints a table of every tensor's way and exits with status 1 when anything is
-unexplained; without --dst nothing is written. Families: docs/weights.md.
-"""
+"""The command that converts: `python -m merclip_jax.convert`, which has its help."""
 
 import sys
 from pathlib import Path
@@ -38,36 +28,41 @@ def main(argv: list[str]) -> None:
     if TO.value == "torch" and (CHECK.value or INTO.value or NEW_HEAD.value):
         raise app.UsageError("--to=torch goes with --src and --dst alone")
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
+    dst = Path(DST.value).expanduser()
     try:
-        _run(Path(DST.value).expanduser())
+        _to_torch(dst) if TO.value == "torch" else _to_flax(dst)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-
-
-def _run(dst: Path) -> None:
-    from merclip_jax.weights import convert  # after the flags are read
-
-    if TO.value == "torch":
-        if len(SRC.value) > 1:
-            raise app.UsageError("--to=torch takes one --src")
-        count = convert.write_torch(SRC.value[0], dst)
-        print(f"{dst}: {count} tensors under the authors' names")
-        return
-    found = convert.convert(SRC.value, into=INTO.value, new_head=NEW_HEAD.value)
-    if CHECK.value:
-        print(convert.report(found))
-    if DST.value:
-        convert.write_folder(found, dst)
-        for part, module in found.modules().items():
-            print(f"{dst}: {part}: {convert.describe(module)}")
-    elif found.problems:
-        sys.exit(f"error: {len(found.problems)} unexplained")
 
 
 def run() -> None:
     """Read the flags and convert."""
     flags.mark_flag_as_required("src")
     app.run(main)
+
+
+# jax and orbax take seconds to import: only when the flags are right.
+def _to_torch(dst: Path) -> None:
+    from merclip_jax.weights import export
+
+    if len(SRC.value) > 1:
+        raise app.UsageError("--to=torch takes one --src")
+    count = export.write_torch(SRC.value[0], dst)
+    print(f"{dst}: {count} tensors under the authors' names")
+
+
+def _to_flax(dst: Path) -> None:
+    from merclip_jax.weights import convert, fitting, table
+
+    found = convert.convert(SRC.value, into=INTO.value, new_head=NEW_HEAD.value)
+    if CHECK.value:
+        print(table.report(found))
+    if DST.value:
+        convert.write_folder(found, dst)
+        for kind, module in found.modules.items():
+            print(f"{dst}: {kind}: {fitting.describe(module)}")
+    elif found.problems:
+        sys.exit(f"error: {len(found.problems)} unexplained")
 
 
 if __name__ == "__main__":

@@ -1,128 +1,186 @@
-"""Writes converted folders and PyTorch files whole or not at all; reads folders."""
+"""Folders of weights made here: `system.json` says what they hold, nothing is guessed.
 
-import hashlib
+    system.json            schema, modules, system, lineage, checksums
+    video/ text/           Orbax: params, batch_stats
+    vocab.json merges.txt  where there is a tokenizer
+
+Converted files and the members that a training keeps are such folders alike.
+"""
+
+import dataclasses
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from merclip_jax import checkpoint
 from merclip_jax.errors import UserError
 from merclip_jax.files import write_atomically
-from merclip_jax.tokenizer import FILES, ClipTokenizer
-from merclip_jax.weights.match import flatten, unflatten
+from merclip_jax.tokenizer import CONTEXT, FILES, ClipTokenizer
+from merclip_jax.weights.part import Part, Source
+from merclip_jax.weights.provenance import digest
+from merclip_jax.weights.whole import write_whole
 
-SCHEMA = "merclip_jax.lineage/2"
-LINEAGE = "lineage.json"
-WANTED = {"sources", "used", "initialised", "arrays_sha256"}  # of every part
+SCHEMA = "merclip_jax.bundle/1"
+SYSTEM = "system.json"
 
 
-def write_folder(
-    dst: Path,
+def write(
+    folder: Path,
     parts: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    modules: Mapping[str, Mapping],
+    system: Mapping | None,
     lineage: Mapping,
     tokenizer: ClipTokenizer | None,
+    replace: bool = False,
 ) -> None:
-    """A converted folder: an Orbax folder for each part, lineage.json, the tokenizer.
+    """A bundle, whole or not at all.
 
-    Written beside `dst` and renamed. Raises UserError when `dst` is there already or
-    cannot be written; then nothing of it is left.
+    Args:
+        folder: the destination.
+        parts: arrays by Flax path of each part.
+        modules: the numbers of each part's module.
+        system: a plain JSON object that the trainer gives, None for converted files.
+        lineage: `provenance.of_source` or `of_training`.
+        tokenizer: the text tower's.
+        replace: whether an older bundle there gives way.
+
+    Raises:
+        UserError: `folder` is there already or cannot be written; nothing is left.
+        ValueError: parts, modules and lineage are not of the same parts.
     """
+    if not parts.keys() == modules.keys() == lineage["parts"].keys():
+        told = [sorted(m) for m in (parts, modules, lineage["parts"])]
+        raise ValueError(f"parts, modules and lineage differ: {told}")
+    checksums = {kind: digest(arrays) for kind, arrays in parts.items()}
+    checksums["tokenizer"] = tokenizer.sha256 if tokenizer else ""
+    told = {
+        "schema": SCHEMA,
+        "modules": {kind: dict(module) for kind, module in modules.items()},
+        "system": None if system is None else dict(system),
+        "lineage": lineage,
+        "sha256": checksums,
+    }
+    # Before the first file: what is no JSON must not leave half a folder.
+    text = json.dumps(told, indent=1, ensure_ascii=False).encode()
 
-    def write(folder: Path) -> None:
-        folder.mkdir(parents=True)
-        for name, arrays in parts.items():
-            checkpoint.save_weights(folder / name, unflatten(arrays))
-        text = json.dumps({"schema": SCHEMA, **lineage}, indent=1, ensure_ascii=False)
-        write_atomically(folder / LINEAGE, text.encode())
+    def fill(half: Path) -> None:
+        half.mkdir(parents=True)
+        for kind, arrays in parts.items():
+            tree = unflatten_dict(dict(arrays), sep="/")
+            checkpoint.save_weights(half / kind, tree)
+        write_atomically(half / SYSTEM, text)
         if tokenizer:
-            tokenizer.save(folder)
+            tokenizer.save(half)
 
-    _whole(dst, write, folder=True)
-
-
-def write_torch(dst: Path, state: Mapping[str, np.ndarray]) -> None:
-    """A safetensors file, whole or not at all; UserError as for `write_folder`."""
-    if dst.suffix != ".safetensors":
-        raise UserError(f"{dst}: expected a name that ends in .safetensors")
-
-    def write(path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.numpy.save_file(dict(state), path, metadata={"format": "pt"})
-
-    _whole(dst, write, folder=False)
+    write_whole(folder, fill, folder=True, replace=replace)
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of arrays by Flax path: names, types, shapes and numbers."""
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return found.hexdigest()
+def read(folder: Path, *, only: str = "") -> Source:
+    """What a bundle holds, its checksums compared.
 
+    Args:
+        folder: which has a `system.json`.
+        only: the one part that is wanted, which spares reading the others.
 
-def read_folder(
-    folder: Path, *, only: str = ""
-) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
-    """Arrays by part (or of one) and Flax path, and the lineage, of a converted folder.
+    Returns:
+        The parts with their provenance, the tokenizer, and `system` as it was given.
 
-    Raises UserError when it is damaged, was changed or is another program's.
+    Raises:
+        UserError: it is damaged, was changed, or is of another schema.
     """
-    path = folder / LINEAGE
-    try:
-        lineage = json.loads(path.read_text("utf-8"))
-        schema = lineage["schema"]
-        names = [name for name in lineage["parts"] if only in ("", name)]
-        for name in names if schema == SCHEMA else ():
-            lacking = WANTED - lineage["parts"][name].keys()
-            if lacking or name not in lineage["modules"]:
-                raise KeyError(name, *sorted(lacking))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a whole lineage ({error!r})") from error
-    if schema != SCHEMA:
-        raise UserError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}")
-    parts = {name: flatten(checkpoint.load_weights(folder / name)) for name in names}
-    for name, arrays in parts.items():
-        made = lineage["parts"][name]
-        if made["used"].keys() != arrays.keys() or made["arrays_sha256"] != digest(
-            arrays
-        ):
-            raise UserError(f"{folder}: {LINEAGE} and {name} are not of one making")
-    return parts, lineage
+    told = _told(folder)
+    parts = {}
+    for kind, checksum in told.checksums.items():
+        if only not in ("", kind):
+            continue
+        part = told.source.parts[kind]
+        arrays = flatten_dict(checkpoint.load_weights(folder / kind), sep="/")
+        if part.used.keys() != arrays.keys() or checksum != digest(arrays):
+            raise UserError(f"{folder}: {SYSTEM} and {kind} are not of one making")
+        parts[kind] = dataclasses.replace(part, arrays=arrays)
+    tokenizer = tokenizer_in(folder)
+    if told.tokenizer and tokenizer and tokenizer.sha256 != told.tokenizer:
+        raise UserError(f"{folder}: {SYSTEM} and its tokenizer are of two makings")
+    if "text" in parts:
+        parts["text"] = dataclasses.replace(parts["text"], tokenizer=tokenizer)
+    return dataclasses.replace(told.source, parts=parts, tokenizer=tokenizer)
 
 
-def tokenizer_in(folder: Path, *, context: int) -> ClipTokenizer | None:
+def refuse_older(folder: Path) -> None:
+    """UserError for a folder that an earlier version made, with what to do.
+
+    Those said nothing of their structure, or in another schema.
+    """
+    if (folder / "lineage.json").exists():
+        raise UserError(
+            f"{folder}: made by an earlier version (lineage.json in place of "
+            f"{SYSTEM}); convert its source again"
+        )
+    trained = (folder / "origin.json").exists()
+    if not (trained or checkpoint.holds_weights(folder)):
+        return
+    if (folder.parent / SYSTEM).exists():
+        raise UserError(f"{folder}: a part of {folder.parent}; give that folder")
+    raise UserError(
+        f"{folder}: kept by a training of an earlier version, which wrote no {SYSTEM}; "
+        "train again, or convert what that version's --to=torch makes of it"
+    )
+
+
+def tokenizer_in(folder: Path) -> ClipTokenizer | None:
     """The tokenizer that lies in a folder, None without one."""
     lists = sorted(folder.glob("bpe_simple_vocab*.txt*"))
     if all((folder / name).exists() for name in FILES):
-        return ClipTokenizer.from_folder(folder, context)
+        return ClipTokenizer.from_folder(folder, CONTEXT)
     if (folder / "tokenizer.json").exists():
-        return ClipTokenizer.from_folder(folder, context)
-    return ClipTokenizer.from_merges(lists[0], context) if lists else None
+        return ClipTokenizer.from_folder(folder, CONTEXT)
+    return ClipTokenizer.from_merges(lists[0], CONTEXT) if lists else None
 
 
-def _whole(dst: Path, write: Callable[[Path], None], *, folder: bool) -> None:
-    empty = folder and dst.is_dir() and not any(dst.iterdir())
-    if dst.is_symlink() or (dst.exists() and not empty):
-        raise UserError(f"{dst}: is there already; give another --dst or delete it")
-    if empty and dst.samefile("."):
-        raise UserError(f"{dst}: this command runs in it; give a --dst of its own")
-    half = dst.with_name(f".{dst.name}.{os.getpid()}.tmp")
+class _Told(NamedTuple):
+    """What `system.json` says: the parts but for their arrays, and the checksums."""
+
+    source: Source
+    checksums: Mapping[str, str]
+    tokenizer: str
+
+
+def _told(folder: Path) -> _Told:
+    path = folder / SYSTEM
     try:
-        write(half)
-        if dst.is_dir():
-            dst.rmdir()
-        os.replace(half, dst)
-    except (OSError, ValueError) as error:  # tensorstore reports a full disk as one
-        raise UserError(f"{dst}: could not be written ({error})") from error
-    finally:
-        if half.is_dir():
-            shutil.rmtree(half, ignore_errors=True)
-        else:
-            half.unlink(missing_ok=True)
+        told = json.loads(path.read_text("utf-8"))
+        if told["schema"] != SCHEMA:
+            raise UserError(
+                f"{path}: schema is {told['schema']!r}, expected {SCHEMA!r}"
+            )
+        lineage, modules, checksums = told["lineage"], told["modules"], told["sha256"]
+        parts = {
+            kind: Part(
+                kind=kind,
+                name=folder.name,
+                module=dict(modules[kind]),
+                sources=kept["sources"],
+                used={path: tuple(keys) for path, keys in kept["used"].items()},
+                changed=dict(kept["changed"]),
+                initialised=dict(kept["initialised"]),
+                dropped=dict(kept["dropped"]),
+            )
+            for kind, kept in lineage["parts"].items()
+        }
+        source = Source(
+            folder.name,
+            parts,
+            files=lineage["sources"],
+            left=dict(lineage["left"]),
+            system=told["system"],
+        )
+        return _Told(
+            source, {kind: checksums[kind] for kind in parts}, checksums["tokenizer"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not whole ({error!r})") from error

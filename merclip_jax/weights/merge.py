@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from merclip_jax.shapes import Leaf
-from merclip_jax.weights.match import flatten, unflatten
 
 
-def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
-    """A stack's TrainState with `start` in every member, the rest as it was.
+def merge_start(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
+    """A stack's state with the same start in every member, the rest as it was.
 
-    `start` maps Flax paths ("params/encoder/...", "batch_stats/...") to arrays without
-    the member axis. Raises ValueError that names paths or shapes the state has not.
+    Args:
+        state: a TrainState whose leaves have a leading member axis.
+        start: Flax path ("params/encoder/...", "batch_stats/...") -> array without
+            that axis.
+
+    Returns:
+        The TrainState.
+
+    Raises:
+        ValueError: names paths or shapes that the state does not have.
     """
-    flat = flatten({"params": state.params, "batch_stats": state.batch_stats})
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    flat = flatten_dict(variables, sep="/")
     wrong = [
         f"{path} {array.shape}"
         for path, array in start.items()
@@ -25,5 +34,6 @@ def fill(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
     for path, array in start.items():
         old = flat[path]
         flat[path] = jnp.broadcast_to(jnp.asarray(array, old.dtype)[None], old.shape)
-    tree = {"params": {}, "batch_stats": {}} | unflatten(flat)
+    # A model without BatchNorm has no statistics, which a flat dict cannot say.
+    tree = {"params": {}, "batch_stats": {}} | unflatten_dict(flat, sep="/")
     return state.replace(params=tree["params"], batch_stats=tree["batch_stats"])

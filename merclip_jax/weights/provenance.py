@@ -1,50 +1,104 @@
-"""Where weights come from: the account of a part, its lines on the card, its claim."""
+"""Where weights come from: kept in bundles, told on the card as their lineage."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from merclip_jax.weights.families.numbers import Fit
-from merclip_jax.weights.sources import Opened
+import numpy as np
+
+from merclip_jax.weights.part import Part, Source
 
 RANDOM = "random initialisation (no pretrained weights)"
 RANDOM_VIDEO = "video: random initialisation"
 RANDOM_TEXT = "text: random tower (no published weights)"
+TRAINED = "MER-CLIP trained here"
+# What a bundle keeps of a part, beside its arrays, module and tokenizer.
+KEPT = ("sources", "used", "changed", "initialised", "dropped")
 
 
-def account(opened: Opened, fitted: Fit, part: str) -> dict:
-    """The lineage of one fitted part: sources, and what became of every tensor."""
-    found = {
-        "part": part,
-        "sources": opened.records[part],
-        "module": opened.modules[part],
-        "used": {path: list(keys) for path, keys in fitted.used.items()},
-        "changed": fitted.changed,
-        "initialised": fitted.initialised,
-        "dropped": fitted.dropped,
-        "parameters": fitted.parameters(fitted.used),
+def file_record(path: Path, name: str, title: str) -> dict:
+    """What is kept of a file.
+
+    Args:
+        path: where it lies.
+        name: what the user calls it.
+        title: what it holds.
+
+    Returns:
+        Name, family, bytes and sha256.
+    """
+    with open(path, "rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "name": name,
+        "family": title,
+        "bytes": path.stat().st_size,
+        "sha256": checksum,
     }
-    if part == "text" and opened.tokenizer:
-        found["tokenizer_sha256"] = opened.tokenizer.sha256
-    return found
 
 
-def lineage_lines(lineages: Sequence[Mapping]) -> list[str]:
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays by Flax path: names, types, shapes and numbers."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return found.hexdigest()
+
+
+def of_source(source: Source) -> dict:
+    """The provenance of all parts as a plain JSON object, for `bundle.write`."""
+    parts = {}
+    for kind, part in source.parts.items():
+        kept = {name: getattr(part, name) for name in KEPT}
+        kept["used"] = {path: list(keys) for path, keys in part.used.items()}
+        parts[kind] = kept | {"parameters": part.parameters()}
+    return {"sources": list(source.files), "parts": parts, "left": source.left}
+
+
+def of_training(
+    name: str, arrays: Mapping[str, np.ndarray], *, earlier: Sequence[str] = ()
+) -> dict:
+    """The provenance of a video part that a training here made.
+
+    Args:
+        name: of the trained member.
+        arrays: its variables by Flax path.
+        earlier: what that training started from, as its card says it.
+
+    Returns:
+        A plain JSON object, for `bundle.write`.
+    """
+    record = {
+        "name": name,
+        "family": TRAINED,
+        "bytes": sum(array.nbytes for array in arrays.values()),
+        "sha256": digest(arrays),
+        "earlier": list(earlier),
+    }
+    part = Part(sources=[record], arrays=arrays, used={p: (p,) for p in arrays})
+    return of_source(Source(name, {"video": part}, [record]))
+
+
+def lineage_lines(parts: Sequence[Part]) -> list[str]:
     """Sentences for the result card on what the weights started from."""
-    if not lineages:
+    if not parts:
         return [RANDOM]
-    parts = {lineage["part"] for lineage in lineages}
-    lines = [] if "video" in parts else [RANDOM_VIDEO]
-    lines += [_line(lineage) for lineage in lineages]
-    return lines + ([] if "text" in parts else [RANDOM_TEXT])
+    kinds = {part.kind for part in parts}
+    lines = [] if "video" in kinds else [RANDOM_VIDEO]
+    lines += [_line(part) for part in parts]
+    return lines + ([] if "text" in kinds else [RANDOM_TEXT])
 
 
-def identity(lineages: Sequence[Mapping]) -> dict[str, object]:
+def identity(parts: Sequence[Part]) -> dict[str, object]:
     """What a run's claim on its folder says of its start: checksums of the files."""
     found: dict[str, object] = {}
-    for lineage in lineages:
-        sums = [record["sha256"] for record in lineage["sources"]]
-        found[f"init.{lineage['part']}_sha256"] = sums
-        if "tokenizer_sha256" in lineage:
-            found["init.tokenizer_sha256"] = lineage["tokenizer_sha256"]
+    for part in parts:
+        sums = [record["sha256"] for record in part.sources]
+        found[f"init.{part.kind}_sha256"] = sums
+        if part.tokenizer:
+            found["init.tokenizer_sha256"] = part.tokenizer.sha256
     return found
 
 
@@ -53,19 +107,17 @@ def reasons(of: Mapping[str, str]) -> dict[str, int]:
     return {why: list(of.values()).count(why) for why in sorted(set(of.values()))}
 
 
-def _line(lineage: Mapping) -> str:
+def _line(part: Part) -> str:
     files = "; ".join(
         f"{r['family']} in {r['name']} ({r['bytes']} bytes, sha256 {r['sha256']})"
-        for r in lineage["sources"]
+        for r in part.sources
     )
-    line = (
-        f"{lineage['part']}: {files}: {len(lineage['used'])} tensors, "
-        f"{lineage['parameters']} parameters"
-    )
-    if "tokenizer_sha256" in lineage:
-        line += f"; tokenizer of sha256 {lineage['tokenizer_sha256']}"
+    line = f"{part.kind}: {files}: {len(part.used)} tensors, "
+    line += f"{part.parameters()} parameters"
+    if part.tokenizer:
+        line += f"; tokenizer of sha256 {part.tokenizer.sha256}"
     for word in ("changed", "initialised", "dropped"):
-        for why, count in reasons(lineage[word]).items():
+        for why, count in reasons(getattr(part, word)).items():
             line += f"; {count} {word}: {why}"
-    earlier = [e for r in lineage["sources"] for e in r.get("earlier", [])]
+    earlier = [e for r in part.sources for e in r.get("earlier", [])]
     return line + "".join(f"; trained from {e}" for e in earlier)

@@ -1,11 +1,14 @@
-"""The account of a conversion as a table that a person can read."""
+"""The provenance of parts as tables that a person can read: `--check`."""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
 
-from merclip_jax.weights.families.numbers import Fit
+from merclip_jax.weights.fitting import describe
+from merclip_jax.weights.part import Part, Source
+from merclip_jax.weights.provenance import reasons
 
+# The first pattern that fits names the group, so special ones stand above general ones.
 GROUPS = (
     (r".*/encoder/block_\d+/lmhra.*", "local MHRA"),
     (r".*/encoder/block_.*", "ViT blocks"),
@@ -26,43 +29,48 @@ GROUPS = (
 HEADER = ("part", "tensors", "parameters", "source -> destination", "init", "unused")
 
 
-def table(fitted: Fit, unplaced: Mapping[str, str] | None = None) -> str:
-    """Part, tensors, parameters, source -> destination, initialised, unused.
+def report(found: Source) -> str:
+    """Tables of all parts, and what modules they are."""
+    text = []
+    for kind, part in found.parts.items():
+        text += [f"{kind}: {describe(part.module)}", table(part), ""]
+    for why, count in reasons(found.left).items():
+        text.append(f"left aside: {count} tensors, {why}")
+    if "text" in found.parts:
+        kept = "found" if found.tokenizer else "none: give it as a further --src"
+        text.append(f"tokenizer: {kept}")
+    return "\n".join(text).rstrip()
 
-    `unplaced` are further keys that are left aside, and why. Reasons and problems
-    follow below the table.
+
+def table(part: Part) -> str:
+    """Where a part's tensors go, what starts anew and what is unused, by group.
+
+    Reasons and problems follow below the table.
     """
-    dropped = dict(fitted.dropped) | dict(unplaced or {})
     rows = []
     for name in dict.fromkeys(name for _, name in GROUPS):
-        used = [path for path in fitted.used if group(path) == name]
-        fresh = [path for path in fitted.initialised if group(path) == name]
+        used = [path for path in part.used if group(path) == name]
+        fresh = [path for path in part.initialised if group(path) == name]
         if not used and not fresh:
             continue
-        keys = [key for path in used for key in fitted.used[path]]
-        size = fitted.parameters(used)
+        keys = [key for path in used for key in part.used[path]]
         way = f"{_stem(keys, '.')} -> {_stem(used, '/')}" if used else _stem(fresh, "/")
-        rows.append((name, str(len(keys)), f"{size:,}", way, str(len(fresh)), "0"))
-    if dropped:
+        size = part.parameters(used)
+        rows.append((name, len(keys), f"{size:,}", way, len(fresh), 0))
+    if part.dropped:
         rows.append(
-            ("left aside", "0", "0", _stem(dropped, "."), "0", str(len(dropped)))
+            ("left aside", 0, 0, _stem(part.dropped, "."), 0, len(part.dropped))
         )
-    keys = sum(len(k) for k in fitted.used.values())
-    size = fitted.parameters(fitted.used)
-    total = (
-        str(keys),
-        f"{size:,}",
-        "",
-        str(len(fitted.initialised)),
-        str(len(dropped)),
-    )
-    lines = _columns([HEADER, *rows, ("total", *total)])
-    lines += _reasons("changed", fitted.changed)
-    lines += _reasons("initialised", fitted.initialised)
-    lines += _reasons("unused", dropped)
-    if fitted.problems:
-        lines.append(f"UNEXPLAINED: {len(fitted.problems)}")
-        lines += [f"  {problem}" for problem in sorted(fitted.problems)]
+    keys = sum(map(len, part.used.values()))
+    fresh, dropped = len(part.initialised), len(part.dropped)
+    rows.append(("total", keys, f"{part.parameters():,}", "", fresh, dropped))
+    lines = _columns([HEADER, *(tuple(map(str, row)) for row in rows)])
+    lines += _reasons("changed", part.changed)
+    lines += _reasons("initialised", part.initialised)
+    lines += _reasons("unused", part.dropped)
+    if part.problems:
+        lines.append(f"UNEXPLAINED: {len(part.problems)}")
+        lines += [f"  {problem}" for problem in sorted(part.problems)]
     return "\n".join(lines)
 
 

@@ -6,6 +6,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from merclip_jax.models.mer_clip import Size
+from merclip_jax.weights import bundle
+from merclip_jax.weights.families.mer_clip import modules_of
+from merclip_jax.weights.provenance import of_training
 
 TINY = Size(128, 3, 2, 16, (1, 2), 64, 64, 2, 1)  # head dim 64, as published towers
 
@@ -189,6 +192,19 @@ def states():
         "hugging_face": hugging_face(clip),
         "viclip": viclip_state(),
     }
+
+
+def keep(path, model, arrays, *, side=48, system=None, earlier=()):
+    """A folder as a training keeps a member; returns its path as for `save`."""
+    bundle.write(
+        path,
+        {"video": arrays},
+        modules=modules_of(model, image_size=side),
+        system=system,
+        lineage=of_training(path.name, arrays, earlier=earlier),
+        tokenizer=None,
+    )
+    return str(path)
 
 
 def save(path, state):

@@ -14,9 +14,9 @@ STATES = made.states()
 ROOT = Path(__file__).parents[2]
 
 
-def command(*flags, cwd):
+def command(*flags, cwd, module="merclip_jax.convert"):
     return subprocess.run(
-        [sys.executable, "-m", "merclip_jax.convert", *map(str, flags)],
+        [sys.executable, "-m", module, *map(str, flags)],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
@@ -54,7 +54,7 @@ def test_unexplained_tensors_fail_the_check(tmp_path):
 def test_the_table_counts_every_tensor(tmp_path):
     source = made.save(tmp_path / "m.safetensors", STATES["mer_clip"])
     found = convert.convert([source], new_head=True)
-    fitted = found.fits["video"]
+    fitted = found.parts["video"]
     lines = table.table(fitted).splitlines()
     header = lines[0].split("  ")
     assert header[0] == "part"
@@ -78,5 +78,17 @@ def test_the_table_counts_every_tensor(tmp_path):
 def test_every_path_of_every_family_is_in_a_group(tmp_path):
     for name, state in STATES.items():
         found = convert.convert([made.save(tmp_path / f"{name}.safetensors", state)])
-        for fitted in found.fits.values():
+        for fitted in found.parts.values():
             assert all(table.group(path) for path in fitted.arrays)
+
+
+def test_help_lists_the_flags_and_the_room_runs_too(tmp_path):
+    done = command("--help", cwd=tmp_path)
+    for shown in ("python -m merclip_jax.convert --src=FILE --dst=DIR", "--new_head"):
+        assert shown.removeprefix("--") in done.stdout
+    made.save(tmp_path / "k.safetensors", STATES["kinetics"])
+    done = command(
+        "--src=k.safetensors", "--check", cwd=tmp_path, module="merclip_jax.weights"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "structure kinetics" in done.stdout

@@ -1,5 +1,6 @@
 """Every family: file -> convert -> Orbax -> restore -> forward, and the way back."""
 
+import dataclasses
 import functools
 import json
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file
 
 from merclip_jax.errors import UserError
@@ -15,12 +17,18 @@ from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
 from merclip_jax.tokenizer import MERGES, ClipTokenizer
-from merclip_jax.weights import bundle as write
-from merclip_jax.weights import convert, sources
-from merclip_jax.weights import load as start
-from merclip_jax.weights import match as apply
-from merclip_jax.weights.families import detect as families
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import (
+    bundle,
+    convert,
+    export,
+    fitting,
+    load,
+    match,
+    sources,
+    table,
+)
+from merclip_jax.weights.families import clip_text, detect, numbers
+from merclip_jax.weights.families.clip import DROPPED
 from tests.models.test_goldens import close, encoder, params_of, volume
 from tests.weights import made
 
@@ -28,33 +36,35 @@ STATES = made.states()
 
 
 def converted(tmp_path, state, name="weights.safetensors"):
-    """The folder that a state converts to, as `read_folder` gives it back."""
+    """Arrays by part of the folder that a state converts to, and its system.json."""
     source = made.save(tmp_path / name, state)
     convert.write_folder(convert.convert([source]), tmp_path / "out")
-    return write.read_folder(tmp_path / "out")
+    found = bundle.read(tmp_path / "out")
+    told = json.loads((tmp_path / "out/system.json").read_text())
+    return {kind: part.arrays for kind, part in found.parts.items()}, told
 
 
 def variables(arrays):
-    return apply.unflatten({path: jnp.asarray(a) for path, a in arrays.items()})
+    return unflatten_dict({path: jnp.asarray(a) for path, a in arrays.items()}, sep="/")
 
 
 def test_golden_uniformer(golden, tmp_path):
     data = np.load(golden / "uniformer_v2_a.npz")
-    parts, lineage = converted(tmp_path, params_of(data))
+    parts, told = converted(tmp_path, params_of(data))
     model = UniFormerV2Classifier(encoder(), classes=7)
     clip = jnp.asarray(volume(data["input"]))
     logits = jax.jit(functools.partial(model.apply, train=False))(
         variables(parts["video"]), clip
     )
     close(logits, data["f64/logits"])
-    module = lineage["modules"]["video"]
+    module = told["modules"]["video"]
     assert (module["structure"], module["classes"]) == ("ssv2", 7)
     assert (module["layers"], module["global_blocks"], module["reduced"]) == (4, 2, 42)
 
 
 def test_golden_mer_clip(golden, tmp_path):
     data = np.load(golden / "merclip_tiny.npz")
-    parts, lineage = converted(tmp_path, params_of(data))
+    parts, told = converted(tmp_path, params_of(data))
     model = MerClip(encoder(), classes=7, embed=32, learn_temperature=True)
     clip = jnp.asarray(volume(data["in/clip_BNCTHW"][:, 0]))
     out = jax.jit(functools.partial(model.apply, train=False))(
@@ -66,19 +76,19 @@ def test_golden_mer_clip(golden, tmp_path):
     ids = jnp.asarray(data["in/prompt_ids"].astype(np.int32))
     features = jax.jit(tower.apply)(variables(parts["text"]), ids)
     close(features, data["f64/eval/text_features_all_prompts"])
-    assert lineage["modules"]["text"]["context"] == 20
+    assert told["modules"]["text"]["context"] == 20
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_there_and_back_is_bit_exact(name, tmp_path):
     state = STATES[name]
-    parts, lineage = converted(tmp_path, state)
-    convert.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
+    parts, told = converted(tmp_path, state)
+    export.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
     back = load_file(tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
     assert not again.problems
-    assert again.fits.keys() == parts.keys()
-    for part, fitted in again.fits.items():
+    assert again.parts.keys() == parts.keys()
+    for part, fitted in again.parts.items():
         assert fitted.arrays.keys() == parts[part].keys()
         for path, array in fitted.arrays.items():
             np.testing.assert_array_equal(array, parts[part][path], strict=True)
@@ -88,7 +98,7 @@ def test_there_and_back_is_bit_exact(name, tmp_path):
             np.testing.assert_array_equal(back[key], array, strict=True)
     used = [
         key
-        for part in lineage["parts"].values()
+        for part in told["lineage"]["parts"].values()
         for keys in [*part["used"].values(), part["dropped"]]
         for key in keys
     ]
@@ -103,10 +113,10 @@ def test_hugging_face_is_openai_under_other_names(tmp_path):
     ours, theirs = (convert.convert([file]) for file in files)
     assert not ours.problems + theirs.problems
     for part in ("video", "text"):
-        assert ours.fits[part].arrays.keys() == theirs.fits[part].arrays.keys()
-        for path, array in ours.fits[part].arrays.items():
-            np.testing.assert_array_equal(theirs.fits[part].arrays[path], array)
-    keys = theirs.fits["video"].used["params/encoder/block_1/attn/in_proj_kernel"]
+        assert ours.parts[part].arrays.keys() == theirs.parts[part].arrays.keys()
+        for path, array in ours.parts[part].arrays.items():
+            np.testing.assert_array_equal(theirs.parts[part].arrays[path], array)
+    keys = theirs.parts["video"].used["params/encoder/block_1/attn/in_proj_kernel"]
     assert keys == tuple(
         f"vision_model.encoder.layers.1.self_attn.{x}_proj.weight" for x in "qkv"
     )
@@ -120,7 +130,7 @@ def test_open_clip_with_a_text_prefix(tmp_path):
     state["text.attn_mask"] = np.zeros((77, 77), np.float32)
     found = convert.convert([made.save(tmp_path / "open.safetensors", state)])
     assert not found.problems
-    assert set(found.fits) == {"video", "text"}
+    assert set(found.parts) == {"video", "text"}
 
 
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone."])
@@ -128,22 +138,22 @@ def test_prefixes_fall_away(prefix, tmp_path):
     state = {prefix + key: array for key, array in STATES["ssv2"].items()}
     found = convert.convert([made.save(tmp_path / "a.safetensors", state)])
     assert not found.problems
-    assert found.modules()["video"]["structure"] == "ssv2"
+    assert found.modules["video"]["structure"] == "ssv2"
 
 
 def test_kinetics_structure_is_told(tmp_path):
     found = convert.convert([made.save(tmp_path / "k.safetensors", STATES["kinetics"])])
-    text = convert.report(found)
+    text = table.report(found)
     assert "structure kinetics: temporal kernel 1, no local MHRA" in text
 
 
 def test_viclip_positions_end_in_zeros(tmp_path):
-    parts, lineage = converted(tmp_path, STATES["viclip"])
+    parts, told = converted(tmp_path, STATES["viclip"])
     table = parts["text"]["params/positional_embedding"]
     given = STATES["viclip"]["text_encoder.positional_embedding"]
     np.testing.assert_array_equal(table[:32], given)
     assert table.shape == (77, 64) and not table[32:].any()
-    why = lineage["parts"]["text"]["dropped"]["vision_encoder.conv1.weight"]
+    why = told["lineage"]["parts"]["text"]["dropped"]["vision_encoder.conv1.weight"]
     assert why == "ViCLIP's video encoder is another model"
 
 
@@ -162,17 +172,17 @@ def test_every_key_of_the_published_lists_has_its_place(
     assert len(shapes) == entries
     one = np.float32(1)
     state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
-    named = families.recognise(name, state)
-    family = families.FAMILIES[named.family]
-    placed = apply.place(named.state, [*family.video, *family.text])
+    named = detect.recognise(name, state)
+    family = detect.FAMILIES[named.family]
+    placed = match.place(named.state, [*family.video, *family.text])
     assert not placed.problems
     assert len(placed.arrays) == parameters + stats
-    video = {p: a for p, a in placed.arrays.items() if p.startswith("params/")}
-    module = families.video_module(named.family, video)
-    assert (fit.size_name(module), fit.structure_name(module)) == ("b16", "ssv2")
-    wanted = fit.video_shapes(named.family, module)
+    module = family.numbers(placed.arrays)
+    assert (module["size"], module["structure"]) == ("b16", "ssv2")
+    wanted = family.shapes(module)
     if named.family == "mer_clip":
-        wanted |= fit.text_shapes(families.text_module(placed.arrays))
+        text = clip_text.text_numbers(placed.arrays)
+        wanted |= clip_text.text_shapes(text)
     assert {p: a.shape for p, a in placed.arrays.items()} == wanted
 
 
@@ -193,27 +203,26 @@ def test_published_sizes_fill_their_modules(size, family):
         )
     one = np.float32(1)
     state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
-    named = families.recognise(family, state)
-    table = families.FAMILIES[named.family]
-    video = apply.place(
+    named = detect.recognise(family, state)
+    of = detect.FAMILIES[named.family]
+    video = match.place(
         {k: v for k, v in named.state.items() if "visual" in k or family != "clip"},
-        table.video,
-        dropped=table.dropped,
+        of.video,
+        dropped=of.dropped,
     )
-    module = families.video_module(named.family, video.arrays)
-    opened = sources.Opened(
-        family, {}, {"video": video}, {"video": module | {"family": named.family}}
-    )
+    module = of.numbers(video.arrays) | {"family": named.family}
+    part = dataclasses.replace(video, module=module)
     model = mer_clip.mer_clip(published, classes=3, structure=structure)
-    wanted = fit.shapes_of(model, 224)
-    fitted = start.fit_vision(opened, wanted)
+    wanted = numbers.shapes_of(model, 224)
+    fitted = fitting.fit_vision(part, wanted)
     assert not fitted.problems
     assert fitted.arrays.keys() | fitted.initialised.keys() == wanted.keys()
-    assert fit.size_name(module) == size
+    assert module["size"] == size
     if family == "clip":
-        text = apply.place(named.state, table.text, dropped=((".*", "not text"),))
-        tower = families.text_module(text.arrays)
-        assert {p: a.shape for p, a in text.arrays.items()} == fit.text_shapes(tower)
+        text = match.place(named.state, of.text, dropped=((".*", "not text"),))
+        tower = clip_text.text_numbers(text.arrays)
+        wanted = clip_text.text_shapes(tower)
+        assert {p: a.shape for p, a in text.arrays.items()} == wanted
         assert tower["out"] == published.embed
 
 
@@ -221,21 +230,23 @@ def test_the_first_source_gives_its_part(tmp_path):
     video = made.save(tmp_path / "v.safetensors", STATES["ssv2"])
     clip = made.save(tmp_path / "c.safetensors", STATES["clip"])
     found = convert.convert([video, clip])
-    assert found.opened["video"].name == "v.safetensors"
-    assert found.opened["text"].name == "c.safetensors"
+    assert found.parts["video"].name == "v.safetensors"
+    assert found.parts["text"].name == "c.safetensors"
     why = "the video part comes from v.safetensors"
     assert found.left["visual.conv1.weight"] == why
-    assert found.left["visual.proj"] == families._CLIP_DROPPED[0][1]
+    assert found.left["visual.proj"] == DROPPED[0][1]
     convert.write_folder(found, tmp_path / "out")
-    lineage = json.loads((tmp_path / "out/lineage.json").read_text())
+    lineage = json.loads((tmp_path / "out/system.json").read_text())["lineage"]
     assert [r["name"] for r in lineage["sources"]] == ["v.safetensors", "c.safetensors"]
     of = {name: part["sources"] for name, part in lineage["parts"].items()}
     assert of == {"video": lineage["sources"][:1], "text": lineage["sources"][1:]}
     opened = sources.open_source(str(tmp_path / "out"), only="video")
-    assert opened.records == {"video": lineage["sources"][:1]}
-    assert "left aside: 43 tensors" in convert.report(found)
+    of = {kind: part.sources for kind, part in opened.parts.items()}
+    assert of == {"video": lineage["sources"][:1]}
+    assert opened.left == found.left
+    assert "left aside: 43 tensors" in table.report(found)
     with pytest.raises(UserError, match="a key of both parts"):
-        convert.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
+        export.write_torch(str(tmp_path / "out"), tmp_path / "back.safetensors")
 
 
 def test_a_second_sources_problems_are_told(tmp_path):
@@ -246,7 +257,7 @@ def test_a_second_sources_problems_are_told(tmp_path):
     assert not found.problems
     stray = next(key for key in found.left if key.startswith("visual.stray"))
     why = "the video part comes from v.safetensors; not checked"
-    assert found.left[stray] == why and why in convert.report(found)
+    assert found.left[stray] == why and why in table.report(found)
 
 
 INCOMPLETE = [
@@ -263,7 +274,7 @@ def test_nothing_incomplete_goes_back(tmp_path, name, key, array, message):
     state |= {} if array is None else {key: array}
     source = made.save(tmp_path / "odd.safetensors", state)
     with pytest.raises(UserError, match=f"odd.safetensors: 1 problem:\n.*{message}"):
-        convert.write_torch(source, tmp_path / "back.safetensors")
+        export.write_torch(source, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()
 
 
@@ -274,14 +285,14 @@ def test_an_encoder_alone_goes_back_as_it_came(tmp_path):
         if key.startswith("vision_encoder.")
     }
     source = made.save(tmp_path / "e.safetensors", state)
-    convert.write_torch(source, tmp_path / "back.safetensors")
+    export.write_torch(source, tmp_path / "back.safetensors")
     back = load_file(tmp_path / "back.safetensors")
     assert back.keys() == {f"vision_encoder.{key}" for key in state}
     whole = made.save(
         tmp_path / "m.safetensors",
         {k: v for k, v in STATES["mer_clip"].items() if k != "logit_scale"},
     )
-    convert.write_torch(whole, tmp_path / "m_back.safetensors")
+    export.write_torch(whole, tmp_path / "m_back.safetensors")
     assert "logit_scale" in load_file(tmp_path / "m_back.safetensors")
 
 
@@ -293,9 +304,9 @@ def test_tokenizer_goes_with_the_weights(tmp_path, golden):
     convert.write_folder(convert.convert([source]), tmp_path / "out")
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / "out" / name).exists()
-    lineage = json.loads((tmp_path / "out/lineage.json").read_text())
+    told = json.loads((tmp_path / "out/system.json").read_text())
     known = sources.open_source(str(tmp_path / "out")).tokenizer.sha256
-    assert lineage["parts"]["text"]["tokenizer_sha256"] == known
+    assert told["sha256"]["tokenizer"] == known
     merges = tmp_path / "out/merges.txt"
     head, first, second, *rest = merges.read_text().splitlines()
     merges.write_text("\n".join([head, second, first, *rest]))
@@ -314,7 +325,8 @@ def test_a_tokenizer_of_its_own_belongs_to_the_text(tmp_path, golden, first):
     names.insert(first == "weights", str(tmp_path / "bpe_simple_vocab.txt"))
     found = convert.convert(names)
     convert.write_folder(found, tmp_path / "out")
-    parts = json.loads((tmp_path / "out/lineage.json").read_text())["parts"]
+    told = json.loads((tmp_path / "out/system.json").read_text())
+    parts = told["lineage"]["parts"]
     of = {part: [r["name"] for r in made["sources"]] for part, made in parts.items()}
     assert of["video"] == ["c.safetensors"]
     assert of["text"] == ["c.safetensors", "bpe_simple_vocab.txt"]
@@ -322,7 +334,7 @@ def test_a_tokenizer_of_its_own_belongs_to_the_text(tmp_path, golden, first):
 
 def test_new_head_leaves_the_last_layer_out(tmp_path):
     source = made.save(tmp_path / "m.safetensors", STATES["mer_clip"])
-    fitted = convert.convert([source], new_head=True).fits["video"]
+    fitted = convert.convert([source], new_head=True).parts["video"]
     assert not fitted.problems
     assert set(fitted.initialised) == {
         "params/head/classifier/kernel",
@@ -334,13 +346,13 @@ def test_new_head_leaves_the_last_layer_out(tmp_path):
     for new_head in (False, True):  # --check of our own folder
         again = convert.convert([str(out)], new_head=new_head)
         assert not again.problems
-        assert again.fits["video"].initialised == fitted.initialised
+        assert again.parts["video"].initialised == fitted.initialised
     with pytest.raises(UserError, match="classifier/bias: the last layer starts anew"):
-        convert.write_torch(str(out), tmp_path / "back.safetensors")
+        export.write_torch(str(out), tmp_path / "back.safetensors")
     model = mer_clip.mer_clip(made.TINY, classes=3)
     with pytest.raises(UserError, match="made with --new_head .*init.new_head=True"):
-        start.load(model, (2, 48), merclip=str(out))
-    begun = start.load(model, (2, 48), merclip=str(out), new_head=True)
+        load.load_start(model, (2, 48), merclip=str(out))
+    begun = load.load_start(model, (2, 48), merclip=str(out), new_head=True)
     assert "params/head/norm/scale" in begun.arrays
 
 
@@ -353,19 +365,19 @@ def test_new_head_where_there_is_none(tmp_path):
     model = mer_clip.mer_clip(made.TINY, classes=3)
     for given in ({}, {"vision": clip}):
         with pytest.raises(UserError, match="goes with config.init.merclip"):
-            start.load(model, (2, 48), new_head=True, **given)
+            load.load_start(model, (2, 48), new_head=True, **given)
     encoder = {k: v for k, v in STATES["mer_clip"].items() if "cls_head" not in k}
     encoder = made.save(tmp_path / "e.safetensors", encoder)
     with pytest.raises(UserError, match="no emotion head; give it as init.vision"):
-        start.load(model, (2, 48), merclip=encoder)
+        load.load_start(model, (2, 48), merclip=encoder)
 
 
 def test_lineage_tells_the_file(tmp_path):
-    _, lineage = converted(tmp_path, STATES["ssv2"])
-    (record,) = lineage["sources"]
+    _, told = converted(tmp_path, STATES["ssv2"])
+    (record,) = told["lineage"]["sources"]
     path = tmp_path / "weights.safetensors"
     assert record["name"] == path.name
     assert record["bytes"] == path.stat().st_size
     assert len(record["sha256"]) == 64
-    dropped = lineage["parts"]["video"]["dropped"]
+    dropped = told["lineage"]["parts"]["video"]["dropped"]
     assert set(dropped.values()) == {"a counter that nothing reads"}

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import save_file
 
 from merclip_jax import checkpoint
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from merclip_jax.weights import bundle as write
-from merclip_jax.weights import convert, sources
-from merclip_jax.weights import hub as locate
-from merclip_jax.weights import load as start
-from merclip_jax.weights import match as apply
+from merclip_jax.weights import bundle, convert, export, hub, load, sources
+from merclip_jax.weights.families import numbers
 from tests.weights import made
 from tests.weights.made import TINY
 
@@ -186,7 +184,7 @@ def test_frozen_files_are_told(tmp_path):
     assert not convert.convert([source]).problems
     model = mer_clip.mer_clip(TINY, classes=3)
     with pytest.raises(UserError, match="frozen variant, which has no `balance`"):
-        start.load(model, (2, 48), vision=source)
+        load.load_start(model, (2, 48), vision=source)
 
 
 def test_q_without_k_and_v(tmp_path):
@@ -205,7 +203,7 @@ def test_an_existing_destination_is_left_alone(whole, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is there already"):
         convert.write_folder(found, tmp_path / "out")
     with pytest.raises(UserError, match="is there already"):
-        convert.write_torch(whole, tmp_path / "w.safetensors")
+        export.write_torch(whole, tmp_path / "w.safetensors")
     assert (tmp_path / "out/mine").read_text() == "mine"
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "link.safetensors").symlink_to(tmp_path / "nowhere")
@@ -216,15 +214,15 @@ def test_an_existing_destination_is_left_alone(whole, tmp_path, monkeypatch):
             if name == "link":
                 convert.write_folder(found, tmp_path / name)
             else:
-                convert.write_torch(whole, tmp_path / name)
+                export.write_torch(whole, tmp_path / name)
     with pytest.raises(UserError, match="a name that ends in .safetensors"):
-        convert.write_torch(whole, tmp_path / "new.pth")
+        export.write_torch(whole, tmp_path / "new.pth")
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UserError, match="this command runs in it"):
         convert.write_folder(found, Path())
     monkeypatch.chdir(tmp_path)
     convert.write_folder(found, tmp_path / "empty")
-    assert (tmp_path / "empty/lineage.json").exists()
+    assert (tmp_path / "empty/system.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +234,7 @@ def test_a_failure_leaves_nothing(whole, tmp_path, monkeypatch, error):
     def fails(path, data):
         raise error
 
-    monkeypatch.setattr(write, "write_atomically", fails)
+    monkeypatch.setattr(bundle, "write_atomically", fails)
     expected = KeyboardInterrupt if error is KeyboardInterrupt else UserError
     with pytest.raises(expected):
         convert.write_folder(found, tmp_path / "out")
@@ -245,20 +243,27 @@ def test_a_failure_leaves_nothing(whole, tmp_path, monkeypatch, error):
 
 def test_a_damaged_folder(whole, tmp_path):
     convert.write_folder(convert.convert([whole]), tmp_path / "out")
-    lineage = tmp_path / "out/lineage.json"
-    text = lineage.read_text()
-    changed = json.loads(text)
-    changed["parts"]["video"]["used"].pop("params/encoder/class_embedding")
+    system = tmp_path / "out/system.json"
+    text = system.read_text()
+    changed, unknown, odd, short = (json.loads(text) for _ in range(4))
+    video = changed["lineage"]["parts"]["video"]
+    video["used"].pop("params/encoder/class_embedding")
+    unknown["modules"]["video"]["family"] = "resnet"
+    odd["lineage"]["parts"]["video"]["used"] = ["params/encoder/class_embedding"]
+    del short["sha256"]
     for content, message in [
-        (text[:-9], "lineage.json: not a whole lineage"),
-        ("[]", "lineage.json: not a whole lineage"),
-        (text.replace("lineage/2", "lineage/9"), "schema is 'merclip_jax.lineage/9'"),
+        (text[:-9], "system.json: not whole"),
+        ("[]", "system.json: not whole"),
+        (json.dumps(odd), "system.json: not whole"),
+        (json.dumps(short), "system.json: not whole"),
+        (text.replace("bundle/1", "bundle/9"), "schema is 'merclip_jax.bundle/9'"),
         (json.dumps(changed), "are not of one making"),
+        (json.dumps(unknown), "family 'resnet', expected one of uniformer_v2, mer_cl"),
     ]:
-        lineage.write_text(content)
+        system.write_text(content)
         with pytest.raises(UserError, match=message):
             sources.open_source(str(tmp_path / "out"))
-    lineage.write_text(text)
+    system.write_text(text)
     (tmp_path / "out/video/_METADATA").write_text("{")
     with pytest.raises(UserError, match="video: these weights cannot be read"):
         sources.open_source(str(tmp_path / "out"))
@@ -266,20 +271,20 @@ def test_a_damaged_folder(whole, tmp_path):
 
 def test_changed_weights_are_refused(whole, tmp_path):
     convert.write_folder(convert.convert([whole]), tmp_path / "out")
-    arrays = write.read_folder(tmp_path / "out")[0]["video"]
+    arrays = bundle.read(tmp_path / "out").parts["video"].arrays
     arrays["params/encoder/class_embedding"][0] += 1
     shutil.rmtree(tmp_path / "out/video")
-    checkpoint.save_weights(tmp_path / "out/video", apply.unflatten(arrays))
+    checkpoint.save_weights(tmp_path / "out/video", unflatten_dict(arrays, sep="/"))
     with pytest.raises(UserError, match="video are not of one making"):
         sources.open_source(str(tmp_path / "out"))
-    # Weights that a training kept have no checksum, but NaN is told.
-    mer = made.save(tmp_path / "m.safetensors", STATES["mer_clip"])
-    arrays = convert.convert([mer]).fits["video"].arrays
+    # What a training kept may hold NaN, with the right checksum: it is told.
+    model = mer_clip.mer_clip(TINY, classes=3)
+    arrays = made.fill(numbers.shapes_of(model, 48))
     arrays["params/head_norm/bias"] = np.full(64, np.nan, np.float32)
-    checkpoint.save_weights(tmp_path / "nan", apply.unflatten(arrays))
+    made.keep(tmp_path / "nan", model, arrays)
     refused(tmp_path / "nan", tmp_path / "new", "head_norm/bias: holds NaN")
     with pytest.raises(UserError, match="nan: 1 problem"):
-        convert.write_torch(str(tmp_path / "nan"), tmp_path / "n.safetensors")
+        export.write_torch(str(tmp_path / "nan"), tmp_path / "n.safetensors")
 
 
 def test_another_activation_is_refused(tmp_path):
@@ -316,18 +321,18 @@ def test_hub_names(monkeypatch, tmp_path):
     def fetch(repo, name):
         asked.append((repo, name))
         if name != "sub/model.safetensors":
-            raise locate.EntryNotFoundError(name)
+            raise hub.EntryNotFoundError(name)
         return made.save(tmp_path / "model.safetensors", STATES["clip"])
 
-    monkeypatch.setattr(locate.huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(hub.huggingface_hub, "hf_hub_download", fetch)
     source = "hf://owner/name/sub/model.safetensors"
     found = convert.convert([source])
     assert not found.problems
     assert asked[0] == ("owner/name", "sub/model.safetensors")
     # Its companions are those of its own folder, and its lineage says whose it is.
-    assert asked[1:] == [("owner/name", f"sub/{name}") for name in locate.BESIDE]
-    assert "tokenizer.json" in locate.BESIDE
-    assert [record["name"] for record in found.records] == [source]
+    assert asked[1:] == [("owner/name", f"sub/{name}") for name in hub.BESIDE]
+    assert "tokenizer.json" in hub.BESIDE
+    assert [record["name"] for record in found.files] == [source]
     with pytest.raises(UserError, match="hf://owner/name/other: cannot be fetched"):
         convert.convert(["hf://owner/name/other"])
 
@@ -339,14 +344,14 @@ def test_companions_that_cannot_be_fetched(monkeypatch, tmp_path, known):
 
     def fetch(repo, name):
         if name != "model.safetensors":
-            raise locate.LocalEntryNotFoundError("no network")
+            raise hub.LocalEntryNotFoundError("no network")
         return weights
 
     def cached(repo, name):
         return known
 
-    monkeypatch.setattr(locate.huggingface_hub, "hf_hub_download", fetch)
-    monkeypatch.setattr(locate.huggingface_hub, "try_to_load_from_cache", cached)
+    monkeypatch.setattr(hub.huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(hub.huggingface_hub, "try_to_load_from_cache", cached)
     if known:
         assert not convert.convert(["hf://o/n/model.safetensors"]).problems
     else:
@@ -363,9 +368,7 @@ def test_into_is_for_clip(whole, tmp_path):
 
 def test_a_tokenizer_alone_or_of_another_size(golden, tmp_path):
     vocab = made.save(tmp_path / "c.safetensors", STATES["clip"])
-    opened = sources.open_source(vocab)
-    opened.tokenizer = write.tokenizer_in(golden / "tokenizer", context=77)
-    assert opened.tokenizer.size == 49408
-    assert write.tokenizer_in(tmp_path, context=77) is None
+    assert bundle.tokenizer_in(golden / "tokenizer").size == 49408
+    assert bundle.tokenizer_in(tmp_path) is None
     with pytest.raises(UserError, match="no tokenizer of 100 ids"):
-        start.load_text(vocab, TINY)
+        load.load_text(vocab, TINY)

@@ -1,18 +1,13 @@
 """Weights that trainings of any recipe kept: read, started from, given back."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from merclip_jax import checkpoint
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from merclip_jax.weights import convert
-from merclip_jax.weights import load as start
-from merclip_jax.weights import match as apply
-from merclip_jax.weights import provenance as lineage
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import convert, export, load, provenance
+from merclip_jax.weights.families import numbers
 from tests.weights import made
 from tests.weights.made import TINY
 
@@ -26,7 +21,7 @@ def model(**options):
 
 
 def shapes(**options):
-    return fit.shapes_of(model(**options), 48, frames=4)
+    return numbers.shapes_of(model(**options), 48, frames=4)
 
 
 @pytest.fixture
@@ -36,11 +31,7 @@ def kept(tmp_path):
     def save(**options):
         arrays = made.fill(shapes(**options))
         arrays = {p: np.abs(a) + 0.1 for p, a in arrays.items()}
-        checkpoint.save_weights(
-            tmp_path / "member",
-            apply.unflatten({p: jnp.asarray(a) for p, a in arrays.items()}),
-        )
-        return str(tmp_path / "member")
+        return made.keep(tmp_path / "member", model(**options), arrays)
 
     return save
 
@@ -57,29 +48,29 @@ def kept(tmp_path):
 def test_every_recipe_starts_its_like(kept, tmp_path, options):
     source = kept(**options)
     assert not convert.convert([source]).problems
-    begun = start.load(model(**options), (4, 48), merclip=source)
+    begun = load.load_start(model(**options), (4, 48), merclip=source)
     assert begun.arrays.keys() == shapes(**options).keys()
     convert.write_folder(convert.convert([source]), tmp_path / "out")
     assert not convert.convert([str(tmp_path / "out")]).problems
-    again = start.load(model(**options), (4, 48), merclip=str(tmp_path / "out"))
+    again = load.load_start(model(**options), (4, 48), merclip=str(tmp_path / "out"))
     assert again.arrays.keys() == begun.arrays.keys()
-    assert "MER-CLIP trained here" in lineage.lineage_lines([again.lineage])[0]
+    assert "MER-CLIP trained here" in provenance.lineage_lines([again])[0]
 
 
 def test_a_sigmoid_losss_bias_is_left_aside_elsewhere(kept, tmp_path):
     source = kept(learn_bias=True)
-    begun = start.load(model(), (4, 48), merclip=source)
-    assert begun.lineage["dropped"] == {"params/logit_bias": "this loss has no bias"}
+    begun = load.load_start(model(), (4, 48), merclip=source)
+    assert begun.dropped == {"params/logit_bias": "this loss has no bias"}
     with pytest.raises(UserError, match="params/logit_bias: the official model has"):
-        convert.write_torch(source, tmp_path / "back.safetensors")
+        export.write_torch(source, tmp_path / "back.safetensors")
 
 
 def test_the_other_encoder_is_told(kept, tmp_path):
     source = kept(video="factorized_vit")
     with pytest.raises(UserError, match="set config.model.video=factorized_vit"):
-        start.load(model(), (4, 48), vision=source)
+        load.load_start(model(), (4, 48), vision=source)
     with pytest.raises(UserError, match="its encoder is factorized_vit; the authors'"):
-        convert.write_torch(source, tmp_path / "back.safetensors")
+        export.write_torch(source, tmp_path / "back.safetensors")
 
 
 def test_a_training_and_its_text_tower_go_back(kept, tmp_path):
@@ -88,7 +79,7 @@ def test_a_training_and_its_text_tower_go_back(kept, tmp_path):
     convert.write_folder(convert.convert([clip]), tmp_path / "clip")
     found = convert.convert([kept(head_blocks=2), str(tmp_path / "clip")])
     convert.write_folder(found, tmp_path / "whole")
-    convert.write_torch(str(tmp_path / "whole"), tmp_path / "back.safetensors")
+    export.write_torch(str(tmp_path / "whole"), tmp_path / "back.safetensors")
     back = load_file(tmp_path / "back.safetensors")
     assert back.keys() == made.mer_clip_shapes(classes=3).keys()
     ours = STATES["clip"]["ln_final.bias"]
@@ -97,29 +88,33 @@ def test_a_training_and_its_text_tower_go_back(kept, tmp_path):
 
 def test_the_card_says_that_the_text_tower_is_random(kept):
     source = kept()
-    video = start.load(model(), (4, 48), merclip=source).lineage
-    assert lineage.lineage_lines([video])[1:] == [lineage.RANDOM_TEXT]
-    assert lineage.lineage_lines([]) == [lineage.RANDOM]
-    assert start.load_tower(TINY, merclip=source) is None
-    assert start.load_tower(TINY) is None
+    video = load.load_start(model(), (4, 48), merclip=source)
+    assert provenance.lineage_lines([video])[1:] == [provenance.RANDOM_TEXT]
+    assert provenance.lineage_lines([]) == [provenance.RANDOM]
+    assert load.load_tower(TINY, merclip=source) is None
+    assert load.load_tower(TINY) is None
 
 
 def test_a_whole_mer_clip_brings_its_text_tower(tmp_path, golden):
     state = made.fill(made.mer_clip_shapes(vocabulary=49408), 5)
     source = made.save(tmp_path / "m.safetensors", state)
     with pytest.raises(UserError, match="no tokenizer of 49408 ids.*config.init.text"):
-        start.load_tower(TINY, merclip=source)
+        load.load_tower(TINY, merclip=source)
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_text((golden / "tokenizer" / name).read_text())
-    text = start.load_tower(TINY, merclip=source)
+    text = load.load_tower(TINY, merclip=source)
     given = state["text_encoder.ln_final.bias"]
-    np.testing.assert_array_equal(text.variables["params"]["ln_final"]["bias"], given)
-    video, words = lineage.lineage_lines(
-        [start.load(model(head_blocks=2), (4, 48), vision=source).lineage, text.lineage]
+    _, variables = load.text_tower(text, TINY)
+    np.testing.assert_array_equal(variables["params"]["ln_final"]["bias"], given)
+    video, words = provenance.lineage_lines(
+        [
+            load.load_start(model(head_blocks=2), (4, 48), vision=source),
+            text,
+        ]
     )
     assert video.startswith("video: MER-CLIP in") and words.startswith("text: MER-CLIP")
-    known = lineage.identity([text.lineage])["init.tokenizer_sha256"]
+    known = provenance.identity([text])["init.tokenizer_sha256"]
     assert known == text.tokenizer.sha256
     other = made.save(tmp_path / "c.safetensors", made.fill(made.clip_shapes(), 1))
     with pytest.raises(UserError, match="c.safetensors: no tokenizer of 100 ids"):
-        start.load_tower(TINY, text=other, merclip=source)
+        load.load_tower(TINY, text=other, merclip=source)

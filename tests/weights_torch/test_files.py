@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from merclip_jax.errors import UserError
-from merclip_jax.weights import convert, sources
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import adapt, convert, sources
 from tests.weights import made
 
 STATES = made.states()
@@ -28,11 +27,11 @@ def same(source, name, tmp_path):
     reference = made.save(tmp_path / "reference.safetensors", STATES[name])
     expected, found = convert.convert([reference]), convert.convert([str(source)])
     assert not found.problems
-    assert found.fits.keys() == expected.fits.keys()
-    for part, fitted in found.fits.items():
-        assert fitted.arrays.keys() == expected.fits[part].arrays.keys()
+    assert found.parts.keys() == expected.parts.keys()
+    for part, fitted in found.parts.items():
+        assert fitted.arrays.keys() == expected.parts[part].arrays.keys()
         for path, array in fitted.arrays.items():
-            np.testing.assert_array_equal(array, expected.fits[part].arrays[path])
+            np.testing.assert_array_equal(array, expected.parts[part].arrays[path])
     return found
 
 
@@ -49,8 +48,8 @@ def test_nested_and_prefixed(under, prefix, tmp_path):
     whole = {under: state, "epoch": 7, "meta": {"time": "now"}, "optimizer": {}}
     torch.save(whole, tmp_path / "weights.pyth")
     found = same(tmp_path / "weights.pyth", "ssv2", tmp_path)
-    assert found.records[0]["nested"] == [under]
-    assert found.records[0]["prefixes"] == ([prefix] if prefix else [])
+    assert found.files[0]["nested"] == [under]
+    assert found.files[0]["prefixes"] == ([prefix] if prefix else [])
 
 
 def test_the_old_format_without_zip(tmp_path):
@@ -71,7 +70,7 @@ def test_other_precisions_become_float32(dtype, suffix, tmp_path):
     }
     path = tmp_path / f"half.{suffix}"
     (torch.save if suffix == "pt" else save_file)(state, path)
-    fitted = convert.convert([str(path)]).fits["video"]
+    fitted = convert.convert([str(path)]).parts["video"]
     assert not fitted.problems
     bias = fitted.arrays["params/encoder/ln_pre/bias"]
     assert bias.dtype == np.float32
@@ -109,9 +108,9 @@ def test_openai_archive(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # not needed to read it
     found = convert.convert([str(path)])
     assert not found.problems
-    dropped = found.fits["video"].dropped | found.fits["text"].dropped
+    dropped = found.parts["video"].dropped | found.parts["text"].dropped
     assert dropped["input_resolution"] == "a number, seen in the shapes"
-    kernel = found.fits["text"].arrays["params/block_0/attn/in_proj_kernel"]
+    kernel = found.parts["text"].arrays["params/block_0/attn/in_proj_kernel"]
     theirs = state["transformer.resblocks.0.attn.in_proj_weight"].float().numpy().T
     np.testing.assert_array_equal(kernel, theirs)
 
@@ -266,7 +265,7 @@ def test_positions_as_torch_resizes_them(old, new):
     grid = torch.nn.functional.interpolate(
         grid, size=(new, new), mode="bicubic", align_corners=False
     )
-    ours = fit.resize_positions(table, new)
+    ours = adapt.resize_positions(table, new)
     np.testing.assert_array_equal(ours[0], table[0])
     theirs = grid[0].reshape(32, new * new).numpy().T
     np.testing.assert_allclose(ours[1:], theirs, rtol=1e-4, atol=1e-5)

@@ -15,13 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax.traverse_util import unflatten_dict
 from safetensors.torch import load_file
 
 from merclip_jax.models import mer_clip
-from merclip_jax.weights import convert
-from merclip_jax.weights import load as start
-from merclip_jax.weights import match as apply
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import export, load
+from merclip_jax.weights.families import numbers
 from tests.weights_torch.test_towers import close
 from tests.weights_torch.torch_mer_clip import MerClip
 
@@ -75,10 +74,12 @@ def test_outputs(theirs, file, golden):
     with torch.no_grad():
         video, logits = theirs(torch.tensor(clip.transpose(0, 4, 1, 2, 3)))
     model = mer_clip.mer_clip(SIZE, classes=7, learn_temperature=True)
-    shapes = fit.shapes_of(model, 224, frames=FRAMES)
-    found = start.load_merclip(str(file), shapes)
+    shapes = numbers.shapes_of(model, 224, frames=FRAMES)
+    found = load.load_merclip(str(file), shapes)
     assert found.arrays.keys() == shapes.keys()
-    variables = apply.unflatten({p: jnp.asarray(a) for p, a in found.arrays.items()})
+    variables = unflatten_dict(
+        {p: jnp.asarray(a) for p, a in found.arrays.items()}, sep="/"
+    )
     run = jax.jit(functools.partial(model.apply, train=False))
     out = run(variables, jnp.asarray(clip))
     close(out.video, video.numpy())
@@ -89,12 +90,13 @@ def test_outputs(theirs, file, golden):
         features = theirs.text_encoder(torch.tensor(ids).long()).numpy()
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(golden / "tokenizer" / name, file.parent)
-    text = start.load_tower(SIZE, merclip=str(file))
-    close(jax.jit(text.tower.apply)(text.variables, jnp.asarray(ids)), features)
+    text = load.load_tower(SIZE, merclip=str(file))
+    tower, words = load.text_tower(text, SIZE)
+    close(jax.jit(tower.apply)(words, jnp.asarray(ids)), features)
 
 
 def test_what_goes_back_loads_with_strict_names(theirs, file, tmp_path):
-    convert.write_torch(str(file), tmp_path / "back.safetensors")
+    export.write_torch(str(file), tmp_path / "back.safetensors")
     back = load_file(tmp_path / "back.safetensors")
     model = MerClip(SIZE, 7)
     model.load_state_dict(back, strict=True)

@@ -9,16 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax.traverse_util import flatten_dict, unflatten_dict
 from transformers import CLIPConfig, CLIPModel
 
 from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
-from merclip_jax.weights import convert
-from merclip_jax.weights import load as start
-from merclip_jax.weights import match as apply
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import convert, fitting, load
+from merclip_jax.weights.families import numbers
 from merclip_jax.weights.sources import open_source
 from tests.weights_torch.torch_mer_clip import Kinetics
 
@@ -57,7 +56,7 @@ def close(ours, theirs):
 
 
 def variables(arrays):
-    return apply.unflatten({path: jnp.asarray(a) for path, a in arrays.items()})
+    return unflatten_dict({path: jnp.asarray(a) for path, a in arrays.items()}, sep="/")
 
 
 def test_text_tower(theirs, folder):
@@ -69,7 +68,7 @@ def test_text_tower(theirs, folder):
         features = theirs.get_text_features(torch.tensor(ids).long())
         features = getattr(features, "pooler_output", features).numpy()
     opened = open_source(str(folder))
-    fitted = start.fit_text(opened, opened.modules["text"])
+    fitted = fitting.fit_text(opened.parts["text"])
     assert not fitted.problems
     tower = ClipText(49408, 77, 512, 12, 8, 512)
     close(jax.jit(tower.apply)(variables(fitted.arrays), jnp.asarray(ids)), features)
@@ -85,7 +84,7 @@ def test_image_tower_in_the_factorised_encoder(theirs, folder):
     assert not found.problems
     arrays = {
         path.replace("/encoder", "", 1): array
-        for path, array in found.fits["video"].arrays.items()
+        for path, array in found.parts["video"].arrays.items()
     }
     params = variables(arrays)["params"]
     params["norm"] = {"scale": jnp.ones(768), "bias": jnp.zeros(768)}
@@ -107,10 +106,10 @@ def test_image_tower_in_uniformer(theirs, folder):
     clip[0, 1::2] = 9.0  # the zero taps see the odd frames
     encoder = mer_clip.uniformer_v2(SIZE)
     model = mer_clip.mer_clip(SIZE, classes=3)
-    found = start.load(model, (4, 224), vision=str(folder))
+    found = load.load_start(model, (4, 224), vision=str(folder))
     shape = jax.ShapeDtypeStruct(clip.shape, jnp.float32)
     init = functools.partial(encoder.init, jax.random.key(0), train=False)
-    flat = apply.flatten(jax.eval_shape(init, shape))
+    flat = flatten_dict(jax.eval_shape(init, shape), sep="/")
     zeros = {p: jnp.zeros(s.shape) for p, s in flat.items()}
     zeros |= {p: jnp.ones_like(z) for p, z in zeros.items() if p.endswith("bn/var")}
     given = {p.replace("/encoder", "", 1): a for p, a in found.arrays.items()}
@@ -136,11 +135,11 @@ def test_kinetics(tmp_path):
         logits = theirs(torch.tensor(clip.transpose(0, 4, 1, 2, 3))).numpy()
     found = convert.convert([str(tmp_path / "k400.pyth")])
     assert not found.problems
-    assert found.modules()["video"]["structure"] == "kinetics"
+    assert found.modules["video"]["structure"] == "kinetics"
     encoder = mer_clip.uniformer_v2(size, mer_clip.STRUCTURES["kinetics"])
     model = UniFormerV2Classifier(encoder, 10)
     run = jax.jit(functools.partial(model.apply, train=False))
-    close(run(variables(found.fits["video"].arrays), jnp.asarray(clip)), logits)
+    close(run(variables(found.parts["video"].arrays), jnp.asarray(clip)), logits)
 
 
 def test_two_layers_of_l14(tmp_path, golden):
@@ -165,7 +164,7 @@ def test_two_layers_of_l14(tmp_path, golden):
     theirs.save_pretrained(tmp_path)
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(golden / "tokenizer" / name, tmp_path)
-    loaded = start.load_text(str(tmp_path), size)
+    loaded = load.load_text(str(tmp_path), size)
     ids = np.zeros((1, 77), np.int32)
     ids[0, :4] = [49406, 320, 518, 49407]
     frames = np.random.default_rng(2).normal(size=(1, 224, 224, 3)).astype(np.float32)
@@ -173,10 +172,11 @@ def test_two_layers_of_l14(tmp_path, golden):
         features = theirs.get_text_features(torch.tensor(ids).long())
         features = getattr(features, "pooler_output", features).numpy()
         out = theirs.vision_model(torch.tensor(frames.transpose(0, 3, 1, 2)))
-    close(jax.jit(loaded.tower.apply)(loaded.variables, jnp.asarray(ids)), features)
+    tower, words = load.text_tower(loaded, size)
+    close(jax.jit(tower.apply)(words, jnp.asarray(ids)), features)
     model = mer_clip.mer_clip(size, classes=3, video="factorized_vit", frames=1)
-    shapes = fit.shapes_of(model, 224)
-    found = start.load_vision(str(tmp_path), shapes)
+    shapes = numbers.shapes_of(model, 224)
+    found = load.load_vision(str(tmp_path), shapes)
     encoder = model.encoder
     zeros = {p: jnp.zeros(s) for p, s in shapes.items() if "/encoder/" in p}
     arrays = {

@@ -10,10 +10,9 @@ import pytest
 from merclip_jax import experiment, results, train
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
-from merclip_jax.weights import convert, merge
-from merclip_jax.weights import load as start
-from merclip_jax.weights import provenance as lineage
-from merclip_jax.weights.families import numbers as fit
+from merclip_jax.weights import adapt, convert, export, fitting, load, provenance, table
+from merclip_jax.weights.families import clip, numbers, uniformer_v2
+from merclip_jax.weights.merge import merge_start
 from tests import mini
 from tests.weights import made
 from tests.weights.made import TINY
@@ -27,7 +26,7 @@ def shapes(size=TINY, *, image_size=SIDE, video="uniformer_v2", classes=5, **opt
     model = mer_clip.mer_clip(
         size, classes=classes, video=video, frames=4, temporal_layers=1, **options
     )
-    return fit.shapes_of(model, image_size, frames=4)
+    return numbers.shapes_of(model, image_size, frames=4)
 
 
 @pytest.fixture
@@ -37,42 +36,42 @@ def file(tmp_path):
 
 
 def whys(found):
-    return lineage.reasons(found.lineage["initialised"])
+    return provenance.reasons(found.initialised)
 
 
 def test_ssv2_starts_the_encoder(file):
     wanted = shapes()
-    found = start.load_vision(file("ssv2"), wanted)
+    found = load.load_vision(file("ssv2"), wanted)
     for path, array in found.arrays.items():
         assert array.shape == wanted[path] and array.dtype == np.float32
     norm = STATES["ssv2"]["transformer.proj.0.weight"]
     np.testing.assert_array_equal(found.arrays["params/encoder/norm/scale"], norm)
     fresh = set(wanted) - set(found.arrays)
-    assert fresh == set(found.lineage["initialised"])
+    assert fresh == set(found.initialised)
     assert not any("/encoder/" in path for path in fresh)
-    dropped = found.lineage["dropped"]
-    assert dropped["transformer.proj.2.bias"] == start.CLASSIFIER[1]
+    dropped = found.dropped
+    assert dropped["transformer.proj.2.bias"] == uniformer_v2.CLASSIFIER[1]
 
 
 def test_released_leaves_the_norm_at_its_start(file):
-    found = start.load_vision(file("ssv2"), shapes(), norm_from_classifier=False)
+    found = load.load_vision(file("ssv2"), shapes(), norm_from_classifier=False)
     assert "params/encoder/norm/scale" not in found.arrays
-    assert found.lineage["initialised"]["params/encoder/norm/bias"] == start.NORM[1]
-    assert found.lineage["dropped"]["transformer.proj.0.weight"] == start.NORM[1]
+    assert found.initialised["params/encoder/norm/bias"] == uniformer_v2.NORM[1]
+    assert found.dropped["transformer.proj.0.weight"] == uniformer_v2.NORM[1]
 
 
 def test_kinetics_needs_its_structure(file):
     with pytest.raises(UserError, match="config.model.structure=kinetics") as error:
-        start.load_vision(file("kinetics"), shapes())
+        load.load_vision(file("kinetics"), shapes())
     assert len(str(error.value).splitlines()) == 1 + 10 + 1 + 1
-    found = start.load_vision(file("kinetics"), _kinetics_shapes())
+    found = load.load_vision(file("kinetics"), _kinetics_shapes())
     assert "params/encoder/global_1/attn/in_proj_kernel" in found.arrays
 
 
 def test_another_size_is_told(tmp_path, monkeypatch, file):
     monkeypatch.setitem(mer_clip.SIZES, "made", TINY)
     with pytest.raises(UserError, match="set config.model.size=made"):
-        start.load_vision(file("ssv2"), shapes(mini.NANO, image_size=32))
+        load.load_vision(file("ssv2"), shapes(mini.NANO, image_size=32))
 
 
 def _kinetics_shapes():
@@ -82,77 +81,75 @@ def _kinetics_shapes():
 
 
 def test_clip_is_inflated_into_uniformer(file):
-    found = start.load_vision(file("clip"), shapes())
+    found = load.load_vision(file("clip"), shapes())
     kernel = found.arrays["params/encoder/patch_embed/kernel"]
     theirs = STATES["clip"]["visual.conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel[1], theirs)
     assert kernel.shape[0] == 3 and not kernel[0].any() and not kernel[2].any()
     assert "CLIP has no local MHRA" in whys(found)
     assert "params/encoder/ln_post/scale" not in found.arrays
-    assert found.lineage["dropped"]["visual.ln_post.bias"] == start.LN_POST[1]
+    assert found.dropped["visual.ln_post.bias"] == clip.LN_POST[1]
 
 
 def test_clip_fills_the_factorised_encoder(file):
-    found = start.load_vision(file("clip"), shapes(video="factorized_vit"))
+    found = load.load_vision(file("clip"), shapes(video="factorized_vit"))
     kernel = found.arrays["params/encoder/patch_embed/kernel"]
     theirs = STATES["clip"]["visual.conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel[0], theirs)
     assert "params/encoder/ln_post/scale" in found.arrays
-    fresh = {p for p in found.lineage["initialised"] if "/encoder/" in p}
+    fresh = {p for p in found.initialised if "/encoder/" in p}
     assert fresh and all("/temporal_" in p or "/norm/" in p for p in fresh)
 
 
 def test_an_encoder_out_of_mer_clip_brings_its_projectors(file):
     wanted = shapes(classes=3)
-    found = start.load_vision(file("mer_clip"), wanted)
+    found = load.load_vision(file("mer_clip"), wanted)
     assert "params/video_projection" in found.arrays
     assert all(p.startswith("params/head/") for p in set(wanted) - set(found.arrays))
     # What the released loader takes: every entry of the encoder and nothing else.
-    taken = {key for keys in found.lineage["used"].values() for key in keys}
-    taken |= {k for k in found.lineage["dropped"] if k.endswith("batches_tracked")}
+    taken = {key for keys in found.used.values() for key in keys}
+    taken |= {k for k in found.dropped if k.endswith("batches_tracked")}
     assert taken == {k for k in STATES["mer_clip"] if k.startswith("vision_encoder.")}
 
 
 def test_whole_mer_clip_and_its_last_layer(file):
     source = file("mer_clip")
-    found = start.load_merclip(source, shapes(learn_temperature=True))
+    found = load.load_merclip(source, shapes(learn_temperature=True))
     assert found.arrays.keys() == shapes(learn_temperature=True).keys()
-    fixed = start.load_merclip(source, shapes())
-    why = dict(start.FIXED)["params/logit_scale"]
-    assert fixed.lineage["dropped"]["logit_scale"] == why
+    fixed = load.load_merclip(source, shapes())
+    why = dict(fitting.FIXED)["params/logit_scale"]
+    assert fixed.dropped["logit_scale"] == why
     with pytest.raises(
         UserError, match=r"fc_cls.bias: \(5,\).*init.new_head=True"
     ) as error:
-        start.load_merclip(source, shapes(classes=3))
+        load.load_merclip(source, shapes(classes=3))
     assert "2 problems" in str(error.value)
     for classes in (3, 5):
-        found = start.load_merclip(source, shapes(classes=classes), new_head=True)
+        found = load.load_merclip(source, shapes(classes=classes), new_head=True)
         missing = shapes(classes=classes).keys() - found.arrays.keys()
         assert missing == {f"params/head/classifier/{x}" for x in ("kernel", "bias")}
 
 
 def test_positions_of_another_resolution_are_resized(file):
-    found = start.load_vision(file("ssv2"), shapes(image_size=80))
+    found = load.load_vision(file("ssv2"), shapes(image_size=80))
     path = "params/encoder/positional_embedding"
     assert found.arrays[path].shape == (26, TINY.width)
-    assert found.lineage["changed"][path] == "bicubic, 3x3 to 5x5"
+    assert found.changed[path] == "bicubic, 3x3 to 5x5"
     table = np.ones((10, 4), np.float32)
-    np.testing.assert_allclose(fit.resize_positions(table, 7), 1, rtol=1e-6)
-    np.testing.assert_array_equal(fit.resize_positions(table, 3), table)
+    np.testing.assert_allclose(adapt.resize_positions(table, 7), 1, rtol=1e-6)
+    np.testing.assert_array_equal(adapt.resize_positions(table, 3), table)
 
 
 def test_a_folder_starts_as_its_file_does(file, tmp_path):
     source = file("ssv2")
     convert.write_folder(convert.convert([source]), tmp_path / "out")
-    theirs = start.load_vision(source, shapes(), norm_from_classifier=False)
-    ours = start.load_vision(
-        str(tmp_path / "out"), shapes(), norm_from_classifier=False
-    )
+    theirs = load.load_vision(source, shapes(), norm_from_classifier=False)
+    ours = load.load_vision(str(tmp_path / "out"), shapes(), norm_from_classifier=False)
     assert ours.arrays.keys() == theirs.arrays.keys()
     for path, array in ours.arrays.items():
         np.testing.assert_array_equal(array, theirs.arrays[path])
-    assert ours.lineage["sources"] == theirs.lineage["sources"]
-    assert ours.lineage["used"] == theirs.lineage["used"]
+    assert ours.sources == theirs.sources
+    assert ours.used == theirs.used
 
 
 @pytest.mark.parametrize("into", ["uniformer_v2", "factorized_vit"])
@@ -161,20 +158,20 @@ def test_a_folder_fitted_into_an_encoder(file, tmp_path, monkeypatch, into):
     source = file("clip")
     found = convert.convert([source], into=into)
     assert not found.problems
-    assert f"fitted into {into}" in convert.report(found)
+    assert f"fitted into {into}" in table.report(found)
     convert.write_folder(found, tmp_path / "out")
     wanted = shapes(video=into)
-    ours = start.load_vision(str(tmp_path / "out"), wanted)
-    theirs = start.load_vision(source, wanted)
+    ours = load.load_vision(str(tmp_path / "out"), wanted)
+    theirs = load.load_vision(source, wanted)
     assert ours.arrays.keys() == theirs.arrays.keys()
     for path, array in ours.arrays.items():
         np.testing.assert_array_equal(array, theirs.arrays[path])
     again = convert.convert([str(tmp_path / "out")])  # --check of our own folder
     assert not again.problems
-    account = again.fits["video"]
-    assert account.initialised == found.fits["video"].initialised
+    account = again.parts["video"]
+    assert account.initialised == found.parts["video"].initialised
     with pytest.raises(UserError, match=f"its encoder is .*{into}; the authors' code"):
-        convert.write_torch(str(tmp_path / "out"), tmp_path / "b.safetensors")
+        export.write_torch(str(tmp_path / "out"), tmp_path / "b.safetensors")
     other = {"uniformer_v2", "factorized_vit"} - {into}
     with pytest.raises(UserError, match="takes CLIP's image towers"):
         convert.convert([str(tmp_path / "out")], into=other.pop())
@@ -183,9 +180,9 @@ def test_a_folder_fitted_into_an_encoder(file, tmp_path, monkeypatch, into):
 @pytest.mark.parametrize(
     "load, name, message",
     [
-        (start.load_merclip, "ssv2", "holds UniFormerV2, not MER-CLIP"),
-        (start.load_vision, "viclip", "no video encoder, only a text tower"),
-        (start.load_merclip, "viclip", "no video encoder, only a text tower"),
+        (load.load_merclip, "ssv2", "holds UniFormerV2, not MER-CLIP"),
+        (load.load_vision, "viclip", "no video encoder, only a text tower"),
+        (load.load_merclip, "viclip", "no video encoder, only a text tower"),
     ],
 )
 def test_the_wrong_part_is_told(file, load, name, message):
@@ -195,17 +192,17 @@ def test_the_wrong_part_is_told(file, load, name, message):
 
 def test_text_needs_its_tokenizer_and_size(file, tmp_path, golden):
     with pytest.raises(UserError, match="no tokenizer of 100 ids lies with"):
-        start.load_text(file("clip"), TINY)
+        load.load_text(file("clip"), TINY)
     with pytest.raises(UserError, match="holds no text tower"):
-        start.load_text(file("ssv2"), TINY)
+        load.load_text(file("ssv2"), TINY)
     with pytest.raises(UserError, match=r"clip.safetensors: \d+ problems"):
-        start.load_text(file("clip"), mer_clip.SIZES["b16"])
+        load.load_text(file("clip"), mer_clip.SIZES["b16"])
 
 
 def test_two_starts_are_refused():
     model = mer_clip.mer_clip(TINY, classes=3)
     with pytest.raises(UserError, match="give one of them"):
-        start.load(model, (4, 48), vision="a", merclip="b")
+        load.load_start(model, (4, 48), vision="a", merclip="b")
 
 
 def test_every_member_starts_from_the_file():
@@ -213,14 +210,14 @@ def test_every_member_starts_from_the_file():
     params = {"encoder": {"bias": ones}, "head": {"bias": ones}}
     state = train.TrainState(jnp.zeros(2), params, {"bn": {"mean": ones}}, ())
     bias = np.arange(3, dtype=np.float32)
-    begun = merge.fill(
+    begun = merge_start(
         state, {"params/encoder/bias": bias, "batch_stats/bn/mean": bias}
     )
     np.testing.assert_array_equal(begun.params["encoder"]["bias"], [bias, bias])
     np.testing.assert_array_equal(begun.batch_stats["bn"]["mean"], [bias, bias])
     np.testing.assert_array_equal(begun.params["head"]["bias"], ones)
     with pytest.raises(ValueError, match=r"no place for \['params/norm \(3,\)'\]"):
-        merge.fill(state, {"params/norm": bias})
+        merge_start(state, {"params/norm": bias})
 
 
 def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
@@ -248,19 +245,19 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
     weights = sorted((tmp_path / "run/weights").iterdir())
     assert len(weights) == 2
     for folder in weights:  # nothing was learned at rate 0: the file's own bias
-        found = start.load_vision(str(folder), shapes(size, image_size=32))
+        found = load.load_vision(str(folder), shapes(size, image_size=32))
         np.testing.assert_array_equal(
             found.arrays["params/encoder/ln_pre/bias"], clip["visual.ln_pre.bias"]
         )
-        line, other = lineage.lineage_lines([found.lineage])
-        assert other == lineage.RANDOM_TEXT
+        line, other = provenance.lineage_lines([found])
+        assert other == provenance.RANDOM_TEXT
         assert f"; trained from {video}; trained from {text}" in line
     assert f"tokenizer of sha256 {claimed['init.tokenizer_sha256']}" in text
     _another_start_is_refused(config, tmp_path, clip)
-    count = convert.write_torch(str(weights[0]), tmp_path / "back.safetensors")
+    count = export.write_torch(str(weights[0]), tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
     assert not again.problems
-    assert count > len(again.fits["video"].arrays)
+    assert count > len(again.parts["video"].arrays)
 
 
 def _another_start_is_refused(config, tmp_path, clip):
