@@ -28,9 +28,12 @@ def adapt(
     if array.dtype != np.float32:
         notes.append(f"{array.dtype} to float32")
         array = array.astype(np.float32)
+    # From here on each rule is for one path: by shape alone a table of positions may
+    # look like any other matrix.
     if array.shape == shape or array.ndim != len(shape):
         return array, ", ".join(notes)
     if path == _POSITIONS and array.shape[1] == shape[1]:
+        # Square grids only; the class token's row has no place in the picture.
         sides = [math.isqrt(n - 1) for n in (len(array), shape[0])]
         if [s * s + 1 for s in sides] == [len(array), shape[0]]:
             array = resize_positions(array, sides[1])
@@ -49,7 +52,15 @@ def adapt(
 
 
 def resize_positions(table: np.ndarray, side: int) -> np.ndarray:
-    """A position table [1 + s*s, d] for side x side patches, as torch's bicubic."""
+    """A position table for other patches, as torch's bicubic interpolation gives it.
+
+    Args:
+        table: [1 + s*s, d], the class token's row first.
+        side: patches of a side.
+
+    Returns:
+        The table [1 + side*side, d]; the first row is as it was.
+    """
     old = math.isqrt(len(table) - 1)
     grid = jnp.asarray(table[1:]).reshape(old, old, -1)
     grid = jax.image.resize(

@@ -11,7 +11,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -57,6 +56,7 @@ def write(
         told = [sorted(m) for m in (parts, modules, lineage["parts"])]
         raise ValueError(f"parts, modules and lineage differ: {told}")
     checksums = {kind: digest(arrays) for kind, arrays in parts.items()}
+    # Of its content, whatever files it is read from.
     checksums["tokenizer"] = tokenizer.sha256 if tokenizer else ""
     told = {
         "schema": SCHEMA,
@@ -77,6 +77,7 @@ def write(
         if tokenizer:
             tokenizer.save(half)
 
+    # `system.json` alone would pass for a bundle: the folder appears with all of it.
     write_whole(folder, fill, folder=True, replace=replace)
 
 
@@ -93,22 +94,23 @@ def read(folder: Path, *, only: str = "") -> Source:
     Raises:
         UserError: it is damaged, was changed, or is of another schema.
     """
-    told = _told(folder)
+    source, checksums = _told(folder)
     parts = {}
-    for kind, checksum in told.checksums.items():
+    for kind, part in source.parts.items():
         if only not in ("", kind):
             continue
-        part = told.source.parts[kind]
         arrays = flatten_dict(checkpoint.load_weights(folder / kind), sep="/")
-        if part.used.keys() != arrays.keys() or checksum != digest(arrays):
+        # A part that was exchanged or edited would be used under a false provenance.
+        if part.used.keys() != arrays.keys() or checksums[kind] != digest(arrays):
             raise UserError(f"{folder}: {SYSTEM} and {kind} are not of one making")
         parts[kind] = dataclasses.replace(part, arrays=arrays)
-    tokenizer = tokenizer_in(folder)
-    if told.tokenizer and tokenizer and tokenizer.sha256 != told.tokenizer:
+    # Other merges would give other ids to the same prompts, and no error anywhere.
+    tokenizer, known = tokenizer_in(folder), checksums["tokenizer"]
+    if known and tokenizer and tokenizer.sha256 != known:
         raise UserError(f"{folder}: {SYSTEM} and its tokenizer are of two makings")
     if "text" in parts:
         parts["text"] = dataclasses.replace(parts["text"], tokenizer=tokenizer)
-    return dataclasses.replace(told.source, parts=parts, tokenizer=tokenizer)
+    return dataclasses.replace(source, parts=parts, tokenizer=tokenizer)
 
 
 def refuse_older(folder: Path) -> None:
@@ -116,6 +118,7 @@ def refuse_older(folder: Path) -> None:
 
     Those said nothing of their structure, or in another schema.
     """
+    # Whatever schema it says: no reader of it is left.
     if (folder / "lineage.json").exists():
         raise UserError(
             f"{folder}: made by an earlier version (lineage.json in place of "
@@ -124,6 +127,7 @@ def refuse_older(folder: Path) -> None:
     trained = (folder / "origin.json").exists()
     if not (trained or checkpoint.holds_weights(folder)):
         return
+    # Bare Orbax is what the parts of today's folders are, too.
     if (folder.parent / SYSTEM).exists():
         raise UserError(f"{folder}: a part of {folder.parent}; give that folder")
     raise UserError(
@@ -135,6 +139,7 @@ def refuse_older(folder: Path) -> None:
 def tokenizer_in(folder: Path) -> ClipTokenizer | None:
     """The tokenizer that lies in a folder, None without one."""
     lists = sorted(folder.glob("bpe_simple_vocab*.txt*"))
+    # The two files first: they are what `ClipTokenizer.save` writes.
     if all((folder / name).exists() for name in FILES):
         return ClipTokenizer.from_folder(folder, CONTEXT)
     if (folder / "tokenizer.json").exists():
@@ -142,36 +147,31 @@ def tokenizer_in(folder: Path) -> ClipTokenizer | None:
     return ClipTokenizer.from_merges(lists[0], CONTEXT) if lists else None
 
 
-class _Told(NamedTuple):
-    """What `system.json` says: the parts but for their arrays, and the checksums."""
-
-    source: Source
-    checksums: Mapping[str, str]
-    tokenizer: str
-
-
-def _told(folder: Path) -> _Told:
+def _told(folder: Path) -> tuple[Source, dict[str, str]]:
+    """What `system.json` says: parts but for their arrays, and all checksums."""
     path = folder / SYSTEM
     try:
         told = json.loads(path.read_text("utf-8"))
+        # First of all: another schema may lack any of what follows.
         if told["schema"] != SCHEMA:
             raise UserError(
                 f"{path}: schema is {told['schema']!r}, expected {SCHEMA!r}"
             )
-        lineage, modules, checksums = told["lineage"], told["modules"], told["sha256"]
+        lineage = told["lineage"]
         parts = {
             kind: Part(
                 kind=kind,
                 name=folder.name,
-                module=dict(modules[kind]),
+                module=dict(told["modules"][kind]),
                 sources=kept["sources"],
-                used={path: tuple(keys) for path, keys in kept["used"].items()},
+                used={name: tuple(keys) for name, keys in kept["used"].items()},
                 changed=dict(kept["changed"]),
                 initialised=dict(kept["initialised"]),
                 dropped=dict(kept["dropped"]),
             )
             for kind, kept in lineage["parts"].items()
         }
+        checksums = {of: told["sha256"][of] for of in (*parts, "tokenizer")}
         source = Source(
             folder.name,
             parts,
@@ -179,8 +179,6 @@ def _told(folder: Path) -> _Told:
             left=dict(lineage["left"]),
             system=told["system"],
         )
-        return _Told(
-            source, {kind: checksums[kind] for kind in parts}, checksums["tokenizer"]
-        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not whole ({error!r})") from error
+    return source, checksums

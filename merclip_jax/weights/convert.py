@@ -12,6 +12,7 @@ from merclip_jax.weights.part import Part, Source
 from merclip_jax.weights.problems import misfit
 from merclip_jax.weights.sources import open_source
 
+# UniFormerV2's classifier or MER-CLIP's, whichever the file has.
 _LAST = (
     "params/(head/)?classifier/.*",
     "the last layer starts anew (--new_head)",
@@ -46,6 +47,7 @@ def convert(names: Sequence[str], *, into: str = "", new_head: bool = False) -> 
             parts[kind] = fit_into(part, into or part.module["into"])
         else:
             parts[kind] = fit_whole(part, without=[_LAST] if new_head else [])
+    # Found out at the first training otherwise, far from the command that did it.
     size = parts["text"].module["vocabulary"] if "text" in parts else None
     if found.tokenizer and size not in (None, found.tokenizer.size):
         raise UserError(
@@ -85,7 +87,7 @@ def _first_parts(sources: Sequence[Source]) -> Source:
     for source in sources:
         files += [record for record in source.files if record not in files]
         left |= source.left
-        tokenizer = tokenizer or source.tokenizer
+        tokenizer = tokenizer or source.tokenizer  # the first, as with the parts
         if not source.parts:  # a tokenizer alone belongs to the text, whosever it is
             vocabularies += source.files
         for kind, part in source.parts.items():
@@ -107,6 +109,7 @@ def _aside(part: Part, taken: str) -> dict[str, str]:
     """Why nothing of a part is used: an earlier source has its like."""
     why = f"the {part.kind} part comes from {taken}"
     keys = [key for keys in part.used.values() for key in keys]
+    # They do not stop the conversion, and yet are told.
     problems = dict.fromkeys(part.problems, f"{why}; not checked")
     return {**part.dropped, **dict.fromkeys(keys, why), **problems}
 

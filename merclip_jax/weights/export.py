@@ -40,15 +40,18 @@ def write_torch(name: str, dst: Path) -> int:
     left = [
         f"{p}: {w}" for of in source.parts.values() for p, w in of.initialised.items()
     ]
+    # Half a checkpoint loads nowhere with strict names.
     if left:
         raise misfit(f"{name}: not all of it is in the folder", left)
     whole = video.get("family") == "mer_clip"
     state: dict[str, np.ndarray] = {}
     for kind, part in source.parts.items():
+        # Fitted only to be sure that it is whole; written is what the source holds.
         fitted = fit_whole(part) if kind == "video" else fit_text(part)
         if fitted.problems:
             raise misfit(name, fitted.problems)
         named = _named(name, part, "mer_clip" if whole else part.module["family"])
+        # UniFormerV2's and CLIP's names overlap, since each stood alone.
         both = sorted(named.keys() & state.keys())
         if both:
             raise misfit(name, [f"{key}: a key of both parts" for key in both])
@@ -92,6 +95,7 @@ def to_torch(
                 f"{path}: expected the official model's shape, not {array.shape}"
             )
             continue
+        # safetensors writes the buffer as it lies, whatever the strides say.
         state[key] = np.require(official, requirements="C")
         if key.endswith(".running_var"):  # torch's BatchNorm counts its batches
             counter = key.removesuffix("running_var") + "num_batches_tracked"
@@ -102,6 +106,7 @@ def to_torch(
 
 
 def _check_encoder(name: str, video: Mapping) -> None:
+    # Here and not as a hundred paths without a name.
     encoder = video.get("into", video.get("encoder", ""))
     if "into" in video or encoder == "factorized_vit":
         of = "factorized_vit" if encoder == "factorized_vit" else f"CLIP in {encoder}"
@@ -134,6 +139,7 @@ def _write(dst: Path, state: Mapping[str, np.ndarray]) -> None:
 def _inverted(rule: Rule) -> tuple[re.Pattern, str, Layout]:
     """A rule the other way: its path as a pattern, its key as what that fills."""
     pattern, path, layout = rule
+    # Groups of the pattern, in their order, are the {0}, {1} of the path.
     count = iter(range(9))
     key = re.sub(r"\(\\d\+?\)", lambda _: f"{{g{next(count)}}}", pattern)
     back = re.sub(r"\\\{(\d)\\\}", r"(?P<g\1>\\d+)", re.escape(path))

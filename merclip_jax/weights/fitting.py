@@ -38,6 +38,7 @@ def fit_vision(
         The part, its problems listed.
     """
     family = FAMILIES[part.module["family"]]
+    # Whatever the file's head was for, here it would be other classes or another task.
     fresh = [HEAD, TEMPERATURE, *family.lacks]
     unused = [HEAD, TEMPERATURE, *_beyond(shapes, family.beyond)]
     if family is uniformer_v2.FAMILY and not norm_from_classifier:
@@ -59,6 +60,8 @@ def fit_merclip(part: Part, shapes: Shapes, *, new_head: bool = False) -> Part:
         The part, its problems listed.
     """
     last = [LAST] if new_head else []
+    # A recipe with a fixed temperature leaves the learned one aside, and one that
+    # learns it starts it anew from a recipe that did not.
     return fit(
         part,
         shapes,
@@ -81,7 +84,7 @@ def fit_text(part: Part, size: mer_clip.Size | None = None) -> Part:
     context = FAMILIES[part.module["family"]].context
     module = dict(part.module)
     module["context"] = max(module["context"], context)
-    if size:
+    if size:  # the config's tower, so that what differs is told by its array
         module |= {
             "width": size.text_width,
             "layers": size.text_layers,
@@ -112,6 +115,7 @@ def fit_whole(part: Part, *, without: Sequence[Why] = ()) -> Part:
         raise UserError(
             f"{part.name}: no module has these numbers ({error}): {module}"
         ) from error
+    # A folder made with --new_head or --into lacks arrays on purpose, and says why.
     left = ((re.escape(path), why) for path, why in part.initialised.items())
     return fit(part, shapes, fresh=[*without, *left], unused=without)
 
@@ -133,6 +137,7 @@ def fit_into(part: Part, encoder: str) -> Part:
     if encoder not in mer_clip.ENCODERS:
         known = ", ".join(mer_clip.ENCODERS)
         raise UserError(f"--into={encoder}: expected one of {known}")
+    # Nothing in CLIP says which global blocks go with it; a size's name does.
     known = module["family"] == "clip" and module["size"]
     if not known or module.get("into", encoder) != encoder:
         raise UserError(
@@ -141,6 +146,7 @@ def fit_into(part: Part, encoder: str) -> Part:
         )
     size = mer_clip.SIZES[module["size"]]
     model = mer_clip.mer_clip(size, classes=1, video=encoder)
+    # Only the factorised encoder has a table over time, which starts anew anyway.
     frames = model.encoder.frames if encoder == "factorized_vit" else 1
     shapes = numbers.shapes_of(model, module["image_size"], frames=frames)
     own = {path: shape for path, shape in shapes.items() if "/encoder/" in path}

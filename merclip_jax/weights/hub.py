@@ -35,7 +35,7 @@ def locate(source: str) -> Path:
     if len(parts) < 3 or not all(parts):
         raise UserError(f"{source}: expected hf://owner/name/file")
     repo, name = "/".join(parts[:2]), PurePosixPath(parts[2])
-    try:
+    try:  # the file itself first: what lies beside it is no use without
         path = _fetched(repo, str(name), source)
     except EntryNotFoundError as error:
         raise UserError(f"{source}: cannot be fetched ({error})") from error
@@ -59,6 +59,7 @@ def file_of(path: Path) -> Path:
 
 def check_activation(path: Path) -> None:
     """UserError when a file's own configuration names another activation than ours."""
+    # Shapes do not show it: such a tower would load and compute something else.
     for name in CONFIGS:
         beside = path.with_name(name)
         if not beside.exists():
@@ -81,6 +82,7 @@ def _activations(config: dict) -> set[str]:
     """What a configuration says of both towers, or of its only one."""
     towers = [config, *(config.get(f"{t}_config") or {} for t in ("vision", "text"))]
     used = {tower["hidden_act"] for tower in towers if "hidden_act" in tower}
+    # open_clip says quick_gelu where it is so, and nothing where it is GELU.
     if "model_cfg" in config and not config["model_cfg"].get("quick_gelu"):
         used.add("gelu")
     return used

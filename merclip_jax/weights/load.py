@@ -56,6 +56,7 @@ def load_start(
     if not (vision or merclip):
         return None
     shapes = shapes_of(model, clip[1], frames=clip[0])
+    # All members start from the same arrays; what is missing stays random in each.
     if merclip:
         return load_merclip(merclip, shapes, new_head=new_head)
     return load_vision(vision, shapes, norm_from_classifier=norm_from_classifier)
@@ -104,6 +105,7 @@ def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Part
             f"{source}: holds {FAMILIES[family].title}, not MER-CLIP; give it "
             "as init.vision"
         )
+    # Told here: as missing arrays it would read like a damaged folder.
     if any(re.fullmatch(LAST[0], p) for p in part.initialised) and not new_head:
         raise UserError(
             f"{source}: was made with --new_head and has no last layer; set "
@@ -130,6 +132,7 @@ def load_tower(size: Size, *, text: str = "", merclip: str = "") -> Part | None:
     """
     if text:
         return load_text(text, size)
+    # A whole MER-CLIP brings its tower unasked, so that without one nothing is wrong.
     found = open_source(merclip, only="text") if merclip else Source("")
     return _tower(found.parts["text"], size) if "text" in found.parts else None
 
@@ -154,7 +157,15 @@ def load_text(source: str, size: Size) -> Part:
 
 
 def text_tower(part: Part, size: Size) -> tuple[ClipText, dict]:
-    """The module and the variables of a text part that `load_text` gave for a size."""
+    """The module and the variables of a text part.
+
+    Args:
+        part: what `load_text` gave.
+        size: for which.
+
+    Returns:
+        The tower, and its variables on the device.
+    """
     vocabulary, context = part.module["vocabulary"], part.module["context"]
     tower = clip_text(size, vocabulary=vocabulary, context=context)
     return tower, jax.tree.map(jnp.asarray, unflatten_dict(part.arrays, sep="/"))
@@ -171,6 +182,7 @@ def _tower(part: Part, size: Size) -> Part:
     fitted = fit_text(part, size)
     if fitted.problems:
         raise misfit(part.name, fitted.problems)
+    # The ids of another vocabulary would pick other words' rows without any error.
     ids, tokenizer = fitted.module["vocabulary"], fitted.tokenizer
     if tokenizer is None or tokenizer.size != ids:
         raise UserError(
@@ -190,6 +202,7 @@ def _fitting(part: Part, shapes: Shapes) -> Part:
 
 def _hint(module: Mapping, shapes: Shapes) -> str:
     """What to set in the config so that the model is the file's, "" when unknown."""
+    # A hundred shapes that do not fit have one cause; the outermost is told.
     taps, patch, _, _, width = shapes["params/encoder/patch_embed/kernel"]
     size, structure = module["size"], module.get("structure", "")
     encoder = module.get("into", module["encoder"])

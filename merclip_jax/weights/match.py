@@ -48,6 +48,7 @@ def place(
         if IGNORED.fullmatch(key):
             left |= dict.fromkeys(sources, "a counter that nothing reads")
             continue
+        # Tables are written so that at most one rule fits a whole key.
         hits = [(m, p, lay) for r, p, lay in compiled if (m := r.fullmatch(key))]
         if not hits:
             if why := _reason(key, dropped):
@@ -63,9 +64,9 @@ def place(
             problems.append(f"{shown}: {error}")
             unusable.add(path)
             continue
-        if path in arrays:
+        if path in arrays:  # the same tensor under two prefixes, say
             problems.append(f"{shown}: {path} is already filled")
-        elif array.dtype.kind in "iub":
+        elif array.dtype.kind in "iub":  # quantised weights would be cast silently
             problems.append(f"{shown}: {array.dtype}, expected real numbers")
             unusable.add(path)
         elif why := _not_finite(array):
@@ -128,6 +129,7 @@ def fit(
     for path, array in part.arrays.items():
         keys = part.used[path]
         shown = " + ".join(keys)
+        # Before the shapes are looked at: what is unused may have any.
         if why := _reason(path, unused):
             dropped |= dict.fromkeys(keys, why)
             continue
@@ -146,6 +148,7 @@ def fit(
                 f"{shown}: {array.shape} does not fit {path} {shapes[path]}{hint}"
             )
     for path in sorted(shapes.keys() - met):
+        # Only what is known to be absent may start at random; the rest is damage.
         if why := _reason(path, fresh):
             initialised[path] = why
         else:

@@ -31,6 +31,7 @@ def merge_start(state: Leaf, start: Mapping[str, Leaf]) -> Leaf:
     ]
     if wrong:
         raise ValueError(f"the state has no place for {sorted(wrong)}")
+    # Inside the jitted init, so that no host ever holds a stack of copies.
     for path, array in start.items():
         old = flat[path]
         flat[path] = jnp.broadcast_to(jnp.asarray(array, old.dtype)[None], old.shape)

@@ -7,6 +7,7 @@ import numpy as np
 
 from merclip_jax.tokenizer import ClipTokenizer
 
+# Apart, because the text tower is frozen and usually another file's.
 PARTS = ("video", "text")
 
 
@@ -14,6 +15,7 @@ def _empty():
     return dataclasses.field(default_factory=dict)
 
 
+# Frozen: each step makes a new part, so that what a source held stays what it held.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
     """Arrays by Flax path, and what became of every array on the way here.

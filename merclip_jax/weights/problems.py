@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from merclip_jax.errors import UserError
 
+# A file of another model has hundreds of problems, and ten tell what it is.
 SHOWN = 10
 
 
@@ -12,7 +13,15 @@ class ConversionError(ValueError):
 
 
 def listed(headline: str, problems: Iterable[str]) -> str:
-    """A headline and the first ten problems in order, a line each."""
+    """A headline and the first problems, a line each.
+
+    Args:
+        headline: without its colon.
+        problems: all of them; they are put in order.
+
+    Returns:
+        The lines, with how many more there are.
+    """
     problems = sorted(problems)
     lines = [headline + ":", *problems[:SHOWN]]
     if len(problems) > SHOWN:
@@ -21,6 +30,14 @@ def listed(headline: str, problems: Iterable[str]) -> str:
 
 
 def misfit(name: str, problems: Sequence[str]) -> UserError:
-    """The one error about a file that does not fit: its name and the first problems."""
+    """The one error about a file that does not fit.
+
+    Args:
+        name: of the file, as the user knows it.
+        problems: all of them.
+
+    Returns:
+        The error, to be raised.
+    """
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return UserError(listed(f"{name}: {count}", problems))

@@ -12,7 +12,8 @@ RANDOM = "random initialisation (no pretrained weights)"
 RANDOM_VIDEO = "video: random initialisation"
 RANDOM_TEXT = "text: random tower (no published weights)"
 TRAINED = "MER-CLIP trained here"
-# What a bundle keeps of a part, beside its arrays, module and tokenizer.
+# What a bundle keeps of a part, beside its arrays, module and tokenizer. No problems:
+# a part that has any is not written.
 KEPT = ("sources", "used", "changed", "initialised", "dropped")
 
 
@@ -42,6 +43,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     found = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
+        # With names and shapes, or two arrays that exchanged places would pass.
         found.update(f"{name} {array.dtype} {array.shape}\n".encode())
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return found.hexdigest()
@@ -77,6 +79,7 @@ def of_training(
         "sha256": digest(arrays),
         "earlier": list(earlier),
     }
+    # Nothing was renamed: every array is its own source.
     part = Part(sources=[record], arrays=arrays, used={p: (p,) for p in arrays})
     return of_source(Source(name, {"video": part}, [record]))
 
@@ -86,6 +89,7 @@ def lineage_lines(parts: Sequence[Part]) -> list[str]:
     if not parts:
         return [RANDOM]
     kinds = {part.kind for part in parts}
+    # What is random is said too: a reader should not have to notice an absence.
     lines = [] if "video" in kinds else [RANDOM_VIDEO]
     lines += [_line(part) for part in parts]
     return lines + ([] if "text" in kinds else [RANDOM_TEXT])
@@ -95,6 +99,7 @@ def identity(parts: Sequence[Part]) -> dict[str, object]:
     """What a run's claim on its folder says of its start: checksums of the files."""
     found: dict[str, object] = {}
     for part in parts:
+        # Checksums, not paths: a run may go on after its files were moved.
         sums = [record["sha256"] for record in part.sources]
         found[f"init.{part.kind}_sha256"] = sums
         if part.tokenizer:
@@ -114,6 +119,7 @@ def _line(part: Part) -> str:
     )
     line = f"{part.kind}: {files}: {len(part.used)} tensors, "
     line += f"{part.parameters()} parameters"
+    # Reasons with their counts: a line on the card, not a list of tensors.
     if part.tokenizer:
         line += f"; tokenizer of sha256 {part.tokenizer.sha256}"
     for word in ("changed", "initialised", "dropped"):

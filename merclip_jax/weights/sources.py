@@ -34,6 +34,7 @@ def open_source(source: str, *, only: str = "") -> Source:
             by an earlier version.
     """
     path = hub.locate(source)
+    # Our own folders first: they say what they are, everything else is detected.
     if (path / bundle.SYSTEM).exists():
         return _from_bundle(path, only)
     bundle.refuse_older(path)
@@ -56,6 +57,7 @@ def _from_bundle(path: Path, only: str) -> Source:
     ]
     if unknown:
         raise misfit(str(path), unknown)
+    # The checksum says that the arrays are those written, not that they are numbers.
     parts = {kind: checked(part) for kind, part in found.parts.items()}
     return dataclasses.replace(found, parts=parts)
 
@@ -64,13 +66,14 @@ def _from_file(path: Path, name: str) -> Source:
     state, nested = read(path)
     named = recognise(str(path), state)
     family = FAMILIES[named.family]
-    if family is clip.FAMILY:
+    if family is clip.FAMILY:  # the one that was trained with GELU too
         hub.check_activation(path)
     placed = _placed(named, family)
     modules = _modules(str(path), named.family, placed)
     record = file_record(path, name, family.title)
     record |= {"nested": list(nested), "prefixes": list(named.prefixes)}
     tokenizer = None
+    # A tower of another vocabulary is not of CLIP's tokenizer, whatever lies beside it.
     if "text" in modules and modules["text"]["vocabulary"] == CLIP_IDS:
         tokenizer = bundle.tokenizer_in(path.parent)
     parts = {}
@@ -96,6 +99,7 @@ def _placed(named: Named, family: Family) -> dict[str, Part]:
     is_text = [re.compile(pattern) for pattern, _, _ in family.text]
     of: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in PARTS}
     for key, array in named.state.items():
+        # What neither part's rules know is told with the video.
         mine = any(pattern.fullmatch(key) for pattern in is_text)
         of["text" if mine else "video"][key] = array
     rules = {"video": family.video, "text": family.text}
@@ -125,6 +129,7 @@ def _modules(name: str, family: str, placed: Mapping[str, Part]) -> dict[str, di
         if text.arrays:
             found["text"] = clip_text.text_numbers(text.arrays)
     except numbers.Unclear as error:
+        # An array that was unusable is among the problems already.
         if error.path not in video.unusable | text.unusable:
             shown = (video.used | text.used).get(error.path, [error.path])
             problems.append(f"{' + '.join(shown)}: {error.why}")

@@ -89,6 +89,7 @@ def _reasons(word: str, of: Mapping[str, str]) -> list[str]:
     return lines
 
 
+# A row for all blocks: their numbers become stars, and the common part stays.
 def _stem(names: Sequence[str] | Mapping, separator: str) -> str:
     """What all names begin with, their numbers as stars; one name whole."""
     names = [re.sub(r"^(params|batch_stats)/", "", name) for name in names]

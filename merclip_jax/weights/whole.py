@@ -22,11 +22,13 @@ def write_whole(
     Raises:
         UserError: `dst` is there already or cannot be written; nothing of it is left.
     """
+    # An empty folder may be mounted or made beforehand: that is no loss.
     empty = folder and dst.is_dir() and not any(dst.iterdir())
     if dst.is_symlink() or (dst.exists() and not empty and not replace):
         raise UserError(f"{dst}: is there already; give another --dst or delete it")
     if empty and dst.samefile("."):
         raise UserError(f"{dst}: this command runs in it; give a --dst of its own")
+    # In the same folder, so that the rename is atomic; hidden from globs.
     half = dst.with_name(f".{dst.name}.{os.getpid()}.tmp")
     try:
         write(half)

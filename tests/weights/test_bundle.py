@@ -218,7 +218,7 @@ def test_a_part_of_a_folder_is_told(parts, tmp_path):
             use()
 
 
-def test_a_folder_keeps_the_whole_account(tmp_path):
+def test_a_folder_keeps_the_whole_provenance(tmp_path):
     """What was changed and dropped on the way from the file, over two folders too."""
     state = made.states()["ssv2"]
     state = {k: a.astype(np.float64) if a.ndim else a for k, a in state.items()}

@@ -97,7 +97,7 @@ def test_image_tower_in_the_factorised_encoder(theirs, folder):
 
 
 def test_image_tower_in_uniformer(theirs, folder):
-    """At the start UniFormerV2 is CLIP's tower on every second frame (section 5)."""
+    """At the start UniFormerV2 is CLIP's tower on every second frame."""
     frames = np.random.default_rng(1).normal(size=(2, 224, 224, 3)).astype(np.float32)
     with torch.no_grad():
         out = theirs.vision_model(torch.tensor(frames.transpose(0, 3, 1, 2)))

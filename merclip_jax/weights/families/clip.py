@@ -45,6 +45,7 @@ LACKS = (
     (r"params/encoder/global_\d+/.*", "CLIP has no global blocks"),
     ("params/encoder/(temporal_cls_token|balance)", "CLIP has no global blocks"),
     ("params/encoder/temporal_.*", "CLIP has no blocks over time"),
+    # ln_post norms a picture's feature before the projection, not the clip's.
     ("params/encoder/norm/.*", "CLIP has no norm of the clip's feature"),
 )
 
@@ -61,6 +62,7 @@ def _detect(keys: Collection[str]) -> bool:
 
 
 def _numbers(arrays: Arrays) -> dict:
+    # A tower of pictures: no encoder of clips until `--into` or a training fits it.
     return {"encoder": "clip_vit", "classes": None} | numbers.vit(arrays)
 
 

@@ -49,6 +49,7 @@ def recognise(path: str, state: Mapping[str, np.ndarray]) -> Named:
     Raises:
         UserError: it is no known family; the first keys are told.
     """
+    # Every renaming keeps the file's own keys, by which problems are told.
     names = {key: (key,) for key in state}
     prefixes = []
     while found := next(
@@ -60,6 +61,7 @@ def recognise(path: str, state: Mapping[str, np.ndarray]) -> Named:
         names = {key.removeprefix("text."): value for key, value in names.items()}
     if "to_cls_decoder.weight" in names:  # MER-CLIP's encoder without its prefix
         names = {f"vision_encoder.{key}": value for key, value in names.items()}
+    # After the renamings, so that each family knows one set of names.
     family = next((name for name, f in FAMILIES.items() if f.detect(names)), None)
     if family is None:
         raise UserError(

@@ -43,5 +43,13 @@ class Family:
 
 
 def any_begin(keys: Collection[str], *starts: str) -> bool:
-    """Whether any key begins with one of some names."""
+    """Whether some keys are of a family.
+
+    Args:
+        keys: official ones.
+        starts: what only this family's keys begin with.
+
+    Returns:
+        True when any key does.
+    """
     return any(key.startswith(starts) for key in keys)

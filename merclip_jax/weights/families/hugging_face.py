@@ -75,6 +75,7 @@ def to_openai(
             packed.setdefault(new, {})[part[1]] = (array, names[key])
         else:
             out[new], sources[new] = array, names[key]
+    # Packed last: a file may hold q, k and v in any order, or far apart.
     for new, parts in packed.items():
         arrays = [parts[p][0] for p in "qkv" if p in parts]
         sources[new] = tuple(name for p in "qkv" if p in parts for name in parts[p][1])

@@ -22,6 +22,7 @@ _BLOCK, _HEAD = r"cls_head\.blocks\.(\d+)", "head/block_{0}"
 
 MER_CLIP: list[Rule] = [
     ("logit_scale", "params/logit_scale", SAME),
+    # `ln_post1` follows the projection, `ln_final` and `to_cls_decoder` feed the head.
     *prefixed(ENCODER, key="vision_encoder.", path="encoder/"),
     *norm(r"vision_encoder\.transformer\.norm", "encoder/norm"),
     (r"vision_encoder\.proj", "params/video_projection", SAME),
@@ -63,6 +64,7 @@ def modules_of(model: MerClip, *, image_size: int) -> dict[str, dict]:
         found = uniformer_v2.numbers_of(encoder)
     found |= {
         "family": "mer_clip",
+        # Not the module's: its position table is made for the first clip it sees.
         "image_size": image_size,
         "classes": model.classes,
         "embed": model.embed,
@@ -74,9 +76,8 @@ def modules_of(model: MerClip, *, image_size: int) -> dict[str, dict]:
 
 
 def _factorized(encoder: FactorizedViT) -> dict:
-    return {
+    found = {
         "encoder": "factorized_vit",
-        "size": numbers.size_name(encoder.width, encoder.layers, encoder.patch_size),
         "width": encoder.width,
         "layers": encoder.layers,
         "patch_size": encoder.patch_size,
@@ -84,6 +85,7 @@ def _factorized(encoder: FactorizedViT) -> dict:
         "frames": encoder.frames,
         "temporal_layers": encoder.temporal_layers,
     }
+    return found | {"size": numbers.size_name(found)}
 
 
 def _numbers(arrays: Arrays) -> dict:
@@ -118,6 +120,7 @@ def _shapes(module: Mapping) -> Shapes:
         head_blocks=module["head_blocks"],
     )
     shapes = numbers.shapes_of(model, module["image_size"], frames=frames)
+    # A file may hold the encoder and its projectors alone.
     lacking = () if module["classes"] else ("params/head/",)
     return {p: shape for p, shape in shapes.items() if not p.startswith(lacking)}
 
@@ -128,7 +131,7 @@ FAMILY = Family(
         keys, "vision_encoder.transformer.temporal_cls_token", "cls_head.fc_cls."
     ),
     video=MER_CLIP,
-    text=prefixed(CLIP_TEXT, key="text_encoder."),
+    text=prefixed(CLIP_TEXT, key="text_encoder."),  # ViCLIP's, frozen
     numbers=_numbers,
     shapes=_shapes,
 )

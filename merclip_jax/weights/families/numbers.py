@@ -46,6 +46,7 @@ def shape_at(arrays: Arrays, path: str, rank: int) -> tuple[int, ...]:
     if path not in arrays:
         raise Unclear(path, "missing from the file")
     shape = arrays[path].shape
+    # Checked before anything is unpacked: a damaged file must not end in a traceback.
     if len(shape) != rank or 0 in shape:
         raise Unclear(path, f"expected {rank} axes with entries, got shape {shape}")
     return shape
@@ -63,6 +64,7 @@ def count(paths: Iterable[str], pattern: str, *, first: int = 0) -> int:
         The largest number and one, less `first`; 0 without any.
     """
     found = {int(m[1]) for path in paths if (m := re.fullmatch(pattern, path))}
+    # By the largest, not by how many: then a hole shows as arrays that are missing.
     return max(found) + 1 - first if found else 0
 
 
@@ -76,32 +78,42 @@ def vit(arrays: Arrays) -> dict:
     tokens, _ = shape_at(arrays, positions, 2)
     if tokens < 2:
         raise Unclear(positions, f"{tokens} rows, expected one and a square number")
-    layers = count(arrays, rf"{ENCODER}block_(\d+)/.*")
-    return {
-        "size": size_name(width, layers, patch),
+    found = {
         "width": width,
-        "layers": layers,
+        "layers": count(arrays, rf"{ENCODER}block_(\d+)/.*"),
         "patch_size": patch,
+        # One row is the class token's; a grid that is no square fails at the shapes.
         "image_size": math.isqrt(tokens - 1) * patch,
         "taps": taps,
     }
+    return found | {"size": size_name(found)}
 
 
 def classes(arrays: Arrays, path: str) -> int | None:
-    """The classes of the last layer whose bias lies at a path, None without it."""
+    """How many classes a last layer has.
+
+    Args:
+        arrays: by Flax path.
+        path: of the last layer's bias.
+
+    Returns:
+        Their number, None when the file has no such layer.
+    """
     return shape_at(arrays, path, 1)[0] if path in arrays else None
 
 
-def size_name(width: int, layers: int, patch_size: int) -> str:
-    """The name of this project's size with these numbers, "" without one."""
+def size_name(module: Mapping) -> str:
+    """The name of this project's size with a module's numbers, "" without one."""
+    told = module["width"], module["layers"], module["patch_size"]
     for name, size in SIZES.items():
-        if (size.width, size.layers, size.patch_size) == (width, layers, patch_size):
+        if (size.width, size.layers, size.patch_size) == told:
             return name
     return ""
 
 
 def heads(width: int) -> int:
     """Heads of a published tower of a width."""
+    # No file says its heads. Small made models need a number that divides the width.
     return 1 if width % HEAD_DIM else width // HEAD_DIM
 
 
@@ -116,6 +128,7 @@ def shapes_of(model: nn.Module, image_size: int, *, frames: int = 1) -> Shapes:
     Returns:
         Flax path -> shape.
     """
+    # An argument, not a constant: `eval_shape` then allocates nothing.
     clip = jax.ShapeDtypeStruct((1, frames, image_size, image_size, 3), jnp.float32)
     return by_path(
         jax.eval_shape(

@@ -58,7 +58,15 @@ BLOCK = r"transformer\.resblocks\.(\d+)"  # CLIP's name, which all families keep
 
 
 def norm(key: str, path: str) -> list[Rule]:
-    """The rules of a LayerNorm, or of the affine part of a BatchNorm."""
+    """The rules of a LayerNorm, or of the affine part of a BatchNorm.
+
+    Args:
+        key: the layer's, a regular expression.
+        path: of the Flax module.
+
+    Returns:
+        A rule for each array.
+    """
     return [
         (rf"{key}\.weight", f"params/{path}/scale", SAME),
         (rf"{key}\.bias", f"params/{path}/bias", SAME),
@@ -66,7 +74,15 @@ def norm(key: str, path: str) -> list[Rule]:
 
 
 def linear(key: str, path: str) -> list[Rule]:
-    """The rules of a linear layer."""
+    """The rules of a linear layer.
+
+    Args:
+        key: the layer's, a regular expression.
+        path: of the Flax module.
+
+    Returns:
+        A rule for each array.
+    """
     return [
         (rf"{key}\.weight", f"params/{path}/kernel", LINEAR),
         (rf"{key}\.bias", f"params/{path}/bias", SAME),
@@ -74,7 +90,15 @@ def linear(key: str, path: str) -> list[Rule]:
 
 
 def block(key: str, path: str) -> list[Rule]:
-    """The rules of one of CLIP's blocks: q, k and v packed in one projection."""
+    """The rules of one of CLIP's blocks: q, k and v packed in one projection.
+
+    Args:
+        key: the block's, a regular expression.
+        path: of the Flax module.
+
+    Returns:
+        A rule for each array.
+    """
     return [
         (rf"{key}\.attn\.in_proj_weight", f"params/{path}/attn/in_proj_kernel", LINEAR),
         (rf"{key}\.attn\.in_proj_bias", f"params/{path}/attn/in_proj_bias", SAME),

@@ -71,6 +71,7 @@ def encoder_numbers(arrays: Arrays) -> dict:
     found = {"encoder": "uniformer_v2"} | numbers.vit(arrays)
     at = numbers.ENCODER
     reduce, hidden = f"{at}block_0/lmhra1/reduce/bias", f"{at}global_0/mlp/c_fc/bias"
+    # The first block speaks for all: where another differs, its shapes do not fit.
     blocks = numbers.count(arrays, rf"{at}global_(\d+)/.*")
     mixers = numbers.count(arrays, rf"{at}block_0/lmhra(\d)/.*", first=1)
     if blocks > found["layers"]:
@@ -80,16 +81,16 @@ def encoder_numbers(arrays: Arrays) -> dict:
     if mixers > 2:
         odd = next(p for p in arrays if p.startswith(f"{at}block_0/lmhra{mixers}/"))
         raise Unclear(odd, f"{mixers} local MHRA a block, expected at most 2")
-    return found | {
-        "structure": structure_name(found["taps"], mixers),
+    found |= {
         "local_mhra": mixers,
         "reduced": numbers.shape_at(arrays, reduce, 1)[0] if reduce in arrays else 0,
         "global_blocks": blocks,
-        "global_hidden": numbers.shape_at(arrays, hidden, 1)[0]
-        if hidden in arrays
-        else 0,
+        "global_hidden": 0,
         "frozen": f"{at}balance" not in arrays,
     }
+    if hidden in arrays:
+        found["global_hidden"] = numbers.shape_at(arrays, hidden, 1)[0]
+    return found | {"structure": structure_name(found)}
 
 
 def encoder_of(module: Mapping) -> UniFormerV2:
@@ -104,6 +105,7 @@ def encoder_of(module: Mapping) -> UniFormerV2:
         local_mhra=module["local_mhra"],
         # The half keeps int(width / reduction) at the number despite rounding.
         reduction=width / (module["reduced"] + 0.5),
+        # Always the last ones in the published models; no shape depends on it.
         global_layers=tuple(range(layers - blocks, layers)),
         global_heads=numbers.heads(width),
         global_mlp_factor=module["global_hidden"] / width,
@@ -117,27 +119,29 @@ def numbers_of(encoder: UniFormerV2) -> dict:
     But for the image size, which a module takes from its clips.
     """
     width, blocks = encoder.width, len(encoder.global_layers)
-    taps = 3 if encoder.temporal_downsample else 1
-    return {
+    found = {
         "encoder": "uniformer_v2",
-        "size": numbers.size_name(width, encoder.layers, encoder.patch_size),
         "width": width,
         "layers": encoder.layers,
         "patch_size": encoder.patch_size,
-        "taps": taps,
-        "structure": structure_name(taps, encoder.local_mhra),
+        "taps": 3 if encoder.temporal_downsample else 1,
         "local_mhra": encoder.local_mhra,
+        # 0 for what is not there, as in a file, whatever the option says.
         "reduced": int(width // encoder.reduction) if encoder.local_mhra else 0,
         "global_blocks": blocks,
         "global_hidden": round(encoder.global_mlp_factor * width) if blocks else 0,
         "frozen": encoder.frozen,
     }
+    size, structure = numbers.size_name(found), structure_name(found)
+    return found | {"size": size, "structure": structure}
 
 
-def structure_name(taps: int, local_mhra: int) -> str:
-    """The name of this project's structure with these numbers, "" without one."""
+def structure_name(module: Mapping) -> str:
+    """The name of this project's structure with a module's numbers, or ""."""
+    told = module["taps"] == 3, module["local_mhra"]
     for name, structure in STRUCTURES.items():
-        if (taps == 3, local_mhra) == structure[:2]:
+        # Not by the global blocks: their number also depends on the size.
+        if told == structure[:2]:
             return name
     return ""
 
@@ -150,6 +154,7 @@ def _numbers(arrays: Arrays) -> dict:
 def _shapes(module: Mapping) -> Shapes:
     model = UniFormerV2Classifier(encoder_of(module), module["classes"] or 1)
     shapes = numbers.shapes_of(model, module["image_size"])
+    # The module cannot be made without classes; a file without them lacks the layer.
     lacking = () if module["classes"] else ("params/classifier/",)
     return {p: shape for p, shape in shapes.items() if not p.startswith(lacking)}
 

@@ -33,7 +33,7 @@ class _Inert:
         del state
 
 
-def read_pickled(path: Path, *, zipped: bool):
+def read_pickled(path: Path, *, zipped: bool) -> object:
     """Whatever lies in a torch file, tensors as arrays.
 
     Args:
@@ -54,6 +54,7 @@ def read_pickled(path: Path, *, zipped: bool):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces what it will change
             inert = [(_Inert, name) for name in _INERT]
+            # weights_only refuses every global but tensors and these stand-ins.
             with torch.serialization.safe_globals(inert):
                 found = torch.load(
                     path, map_location="cpu", weights_only=True, mmap=zipped or None

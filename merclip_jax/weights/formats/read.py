@@ -34,6 +34,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         found = read_safetensors(path)
     else:
         found = read_pickled(path, zipped=head[:2] == b"PK")
+    # Trainers keep the weights under a name, beside what they need to go on.
     nested = []
     while isinstance(found, Mapping):
         name = next((n for n in NESTS if isinstance(found.get(n), Mapping)), None)

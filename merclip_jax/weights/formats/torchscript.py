@@ -46,9 +46,12 @@ def read_torchscript(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         (pickled,) = [n for n in archive.namelist() if n.endswith("/data.pkl")]
         root = pickled.removesuffix("data.pkl")
+        # torch's own loader calls a module's __setstate__, which is a program's. Its
+        # tensors are whatever that makes of them, so that reading them is no use.
         for name in archive.namelist():
             if name.endswith(".py") and b"__setstate__" in archive.read(name):
                 raise pickle.UnpicklingError(f"GLOBAL {name}:__setstate__")
+        # Not converted on the fly: no such file was ever seen.
         order = f"{root}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
             raise ValueError("numbers are not little-endian")
@@ -80,6 +83,8 @@ class _Storages:
             self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __call__(self, dtype: type, key: str) -> np.ndarray:
+        # The local header, not the central one, says where the bytes lie: its extra
+        # field may be longer, because torch aligns tensors with it.
         entry = self.archive.getinfo(f"{self.root}data/{key}")
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{entry.filename} is compressed")
@@ -96,7 +101,9 @@ class _Reader(pickle.Unpickler):
         super().__init__(file)
         self.storages = storages
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> object:
+        # A list of what may pass, never of what may not: pickle can call anything.
+        # Classes of the archive's own program: their attributes are all that is read.
         if module.split(".")[0] == "__torch__":
             return type("_Module", (_Module,), {})
         if module == "torch" and name in _DTYPES:
@@ -111,7 +118,7 @@ class _Reader(pickle.Unpickler):
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
         return known[module, name]
 
-    def persistent_load(self, pid) -> np.ndarray:
+    def persistent_load(self, pid: tuple) -> np.ndarray:
         kind, dtype, key, *_ = pid
         if kind != "storage" or dtype not in _DTYPES.values():
             raise ValueError(f"{kind!r}: expected a storage of numbers")
@@ -120,6 +127,7 @@ class _Reader(pickle.Unpickler):
 
 def _rebuilt(storage, offset, size, stride, *_) -> np.ndarray:
     """A tensor of its storage; ValueError when it reaches beyond."""
+    # `as_strided` checks nothing: a forged stride would read the process's memory.
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     empty = 0 in size
     if min([offset, *size, *stride]) < 0 or (last >= len(storage) and not empty):
@@ -139,6 +147,6 @@ def _tensors(
         if isinstance(value, np.ndarray):
             yield f"{prefix}{name}", value
         elif isinstance(value, _Module):
-            if value in inside:
+            if value in inside:  # a pickle can hold cycles, a module cannot
                 raise ValueError(f"the module {prefix}{name} holds itself")
             yield from _tensors(value, f"{prefix}{name}.", (*inside, value))
