@@ -35,8 +35,8 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     values = settings.flatten(config)
     tower = settings.tower_of(config)
     begun = settings.start_of(config, classes=len(clips.classes))
-    origins = [part for part in (begun, tower) if part]
-    workdir.claim(path, identity(clips, values) | provenance.identity(origins))
+    parts = [part for part in (begun, tower) if part]
+    workdir.claim(path, identity(clips, values) | provenance.identity(parts))
     members = settings.members_of(clips, config)
     print(describe(clips, config, members))
 
@@ -44,7 +44,7 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
     plan = dataclasses.replace(
         settings.plan_of(clips, config, table, path),
         start=begun.arrays if begun else {},
-        lineage=provenance.lineage_lines(origins),
+        lineage=provenance.lineage_lines(parts),
     )
     stack = settings.stack_of(config, plan, members)
     rounds.run_rounds(plan, members, stack)

@@ -99,7 +99,6 @@ def _placed(named: Named, family: Family) -> dict[str, Part]:
     is_text = [re.compile(pattern) for pattern, _, _ in family.text]
     of: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in PARTS}
     for key, array in named.state.items():
-        # What neither part's rules know is told with the video.
         mine = any(pattern.fullmatch(key) for pattern in is_text)
         of["text" if mine else "video"][key] = array
     rules = {"video": family.video, "text": family.text}

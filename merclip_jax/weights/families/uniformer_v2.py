@@ -71,8 +71,8 @@ def encoder_numbers(arrays: Arrays) -> dict:
     found = {"encoder": "uniformer_v2"} | numbers.vit(arrays)
     at = numbers.ENCODER
     reduce, hidden = f"{at}block_0/lmhra1/reduce/bias", f"{at}global_0/mlp/c_fc/bias"
-    # The first block speaks for all: where another differs, its shapes do not fit.
     blocks = numbers.count(arrays, rf"{at}global_(\d+)/.*")
+    # The first block speaks for all: where another differs, its shapes do not fit.
     mixers = numbers.count(arrays, rf"{at}block_0/lmhra(\d)/.*", first=1)
     if blocks > found["layers"]:
         odd = next(p for p in arrays if p.startswith(f"{at}global_{blocks - 1}/"))
