@@ -17,10 +17,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
-		--ignore=tests/convert_torch
+		--ignore=tests/weights_torch
 
 test-convert: $(VENV)/.convert
-	$(BIN)/python -m pytest tests/convert_torch
+	$(BIN)/python -m pytest tests/weights_torch
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

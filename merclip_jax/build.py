@@ -4,12 +4,10 @@ import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from merclip_jax import facs
 from merclip_jax.augment.clips import Augmentation
-from merclip_jax.convert import start
 from merclip_jax.data.clips import Clips, DataOptions, load_clips
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
@@ -21,6 +19,9 @@ from merclip_jax.text.prompts import PromptOptions
 from merclip_jax.text.table import TextTower
 from merclip_jax.training.optim import AdamWOptions, Optimiser, adamw
 from merclip_jax.training.stack import TrainOptions
+from merclip_jax.weights import load as weights
+from merclip_jax.weights.options import InitOptions
+from merclip_jax.weights.part import Part
 
 T = typing.TypeVar("T")
 
@@ -29,8 +30,8 @@ T = typing.TypeVar("T")
 class Job:
     """A run that is ready to go: what trains, on what, and what the card says of it.
 
-    values: the config as a flat dict; start: Flax paths to the arrays that every member
-    starts from; origins: provenance of all published weights.
+    values: the config as a flat dict; start: published weights that the run uses; every
+    member starts from those of the video part.
     """
 
     name: str
@@ -42,8 +43,7 @@ class Job:
     protocol: ProtocolOptions
     options: TrainOptions
     values: Mapping[str, object]
-    start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    origins: Sequence[Mapping] = ()
+    start: Sequence[Part] = ()
 
 
 def flatten(config: ConfigDict) -> dict[str, object]:
@@ -97,9 +97,13 @@ def job(config: ConfigDict, clips: Clips) -> Job:
 
 def mer_clip(config: ConfigDict, clips: Clips) -> Job:
     """A run of MER-CLIP."""
-    tower = start.load_tower(
-        SIZES[config.model.size], text=config.init.text, merclip=config.init.merclip
-    )
+    init = options(InitOptions, config, "init")
+    size = SIZES[config.model.size]
+    text = weights.load_tower(size, text=init.text, merclip=init.merclip)
+    tower = None
+    if text:
+        module, variables = weights.text_tower(text, size)
+        tower = TextTower(module, variables, text.tokenizer)
     system = MerClip(
         classes=clips.classes,
         epochs=config.train.epochs,
@@ -109,16 +113,9 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         augmentation=options(Augmentation, config, "augment"),
         prompting=options(PromptOptions, config, "text"),
         wording=options(facs.Wording, config, "text"),
-        tower=tower and TextTower(tower.tower, tower.variables, tower.tokenizer),
+        tower=tower,
     )
-    begun = start.load(
-        system.module,
-        (system.view.frames, system.view.image_size),
-        vision=config.init.vision,
-        merclip=config.init.merclip,
-        norm_from_classifier=config.init.norm_from_classifier,
-        new_head=config.init.new_head,
-    )
+    video = weights.load_start(system.module, system.view.shape, init)
     return Job(
         name=config.name,
         recipe=config.recipe,
@@ -131,14 +128,14 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         protocol=options(ProtocolOptions, config, "protocol"),
         options=options(TrainOptions, config, "train"),
         values=flatten(config),
-        start=begun.arrays if begun else {},
-        origins=[found.lineage for found in (begun, tower) if found],
+        start=[part for part in (video, text) if part],
     )
 
 
 # What a config's groups are made of, and each system's way from a config to a job.
 GROUPS: dict[str, tuple[type, ...]] = {
     "data": (DataOptions, View),
+    "init": (InitOptions,),
     "text": (PromptOptions, facs.Wording),
     "model": (MerClipOptions,),
     "loss": (LossOptions,),

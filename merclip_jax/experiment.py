@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 import merclip_jax
 from merclip_jax import build
 from merclip_jax.build import Job
-from merclip_jax.convert import lineage
 from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
@@ -20,6 +19,7 @@ from merclip_jax.training.loop import load_results, train_members
 from merclip_jax.training.memory import parameter_table, stack_size
 from merclip_jax.training.stack import Plan
 from merclip_jax.training.workdir import Workdir
+from merclip_jax.weights import provenance
 
 # What may change between two commands that continue one run: no number depends on it.
 _FREE = ("data.data_dir", "data.residency", "train.checkpoint_every", "train.profile")
@@ -123,6 +123,8 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
 
 def plan_of(job: Job) -> Plan:
     """What training needs of a job: its constants encoded, its clips in a store."""
+    # A text tower is frozen and went into the context; members start from the video's.
+    video = [part.arrays for part in job.start if part.kind == "video"]
     return Plan(
         system=job.system,
         optimiser=job.optimiser,
@@ -132,8 +134,14 @@ def plan_of(job: Job) -> Plan:
         context=Context(run=job.system.run_context(job.clips)),
         balanced=job.data.balanced,
         selection=job.protocol.selection,
-        start=job.start,
-        lineage=lineage.lineage_lines(job.origins),
+        # A text tower is frozen and serves the run's context; members start as video.
+        start={
+            p: a
+            for part in job.start
+            if part.kind == "video"
+            for p, a in part.arrays.items()
+        },
+        lineage=provenance.lineage_lines(job.start),
     )
 
 
@@ -144,7 +152,7 @@ def manifest(job: Job) -> dict[str, object]:
         "dataset_fingerprint": job.clips.fingerprint,
         "clips": len(job.clips),
         "version": merclip_jax.__version__,
-        **lineage.identity(job.origins),
+        **provenance.identity(job.start),
     }
 
 

@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+import unittest.mock
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -52,6 +53,24 @@ def config(data_dir: Path, changes: dict | None = None) -> ConfigDict:
     values = VALUES | {"data.data_dir": str(data_dir)} | (changes or {})
     made.update_from_flattened_dict(values)
     return common.finish(made, None)
+
+
+def model(
+    size: mer_clip.Size,
+    *,
+    classes: int,
+    frames: int = 16,
+    learn_bias: bool = False,
+    **options,
+) -> mer_clip.MerClip:
+    """A MER-CLIP of a size that has no name."""
+    with unittest.mock.patch.dict(mer_clip.SIZES, {"unnamed": size}):
+        return mer_clip.mer_clip(
+            mer_clip.MerClipOptions(size="unnamed", **options),
+            classes=classes,
+            frames=frames,
+            learn_bias=learn_bias,
+        )
 
 
 def members(config: ConfigDict, clips: Clips) -> list[folds.Member]:

@@ -13,24 +13,30 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 
 # Every module of merclip_jax and its floor: it imports from lower floors only.
 FLOORS = {
-    0: "data.landmarks errors facs files shapes",
-    1: "convert.rules data.augmix data.batches data.sampling losses metrics "
-    "models.layers optim predictions protocols sharding tokenizer writers checkpoint "
-    "data.faces",
-    2: "card_text convert.apply data.augment data.source figures models.clip_text "
-    "models.emotion_head models.video prompts workdir convert.torchscript "
-    "convert.locate",
-    3: "models.uniformer_v2 begin convert.families convert.read convert.write "
-    "data.store report results text",
-    4: "models.factorized_vit summary",
+    0: "data.landmarks errors facs files shapes weights.adapt weights.families.rules "
+    "weights.formats.torchscript",
+    1: "data.augmix data.batches data.sampling losses metrics models.layers optim "
+    "predictions protocols sharding tokenizer writers checkpoint data.faces "
+    "weights.formats.pickled weights.hub weights.merge weights.problems "
+    "weights.whole",
+    2: "card_text data.augment data.source figures models.clip_text "
+    "models.emotion_head models.video prompts workdir "
+    "weights.families.hugging_face weights.formats.safetensors weights.part",
+    3: "models.uniformer_v2 data.store report results text weights.formats.read "
+    "weights.match weights.provenance",
+    4: "models.factorized_vit summary weights.bundle",
     5: "models.mer_clip",
-    6: "convert.fit train",
-    7: "convert.sources convert.table programs",
-    8: "convert.lineage story",
-    9: "convert.start rounds",
-    10: "convert.convert settings",
-    11: "experiment predict explain",
-    12: "convert.__main__ main",
+    6: "train weights.families.numbers",
+    7: "programs weights.families.clip_text weights.families.family",
+    8: "story weights.families.clip weights.families.uniformer_v2 "
+    "weights.families.viclip",
+    9: "weights.families.mer_clip",
+    10: "rounds weights.families.detect",
+    11: "weights.fitting weights.sources",
+    12: "weights.convert weights.export weights.load weights.table",
+    13: "settings weights.__main__",
+    14: "convert experiment predict explain",
+    15: "main",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
@@ -116,16 +122,16 @@ def test_the_core_takes_values(name):
 ONLY = {
     "orbax": {"checkpoint"},
     "ml_collections": {"experiment", "main", "settings"},
-    "absl": {"convert.__main__", "main"},
+    "absl": {"convert", "weights.__main__", "main"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.source", "data.faces", "predict"},
     "tensorflow_datasets": {"data.source"},
-    "torch": {name for name in OURS if name.startswith("convert.")},
+    "torch": {"weights.formats.pickled"},
     "dlib": {"data.faces"},
     "jaxtyping": {"shapes"},
     "tensorboardX": {"writers"},
-    "huggingface_hub": {"convert.locate"},
-    "safetensors": {"convert.read", "convert.write"},
+    "huggingface_hub": {"weights.hub"},
+    "safetensors": {"weights.formats.safetensors", "weights.export"},
     "tokenizers": {"tokenizer"},
     "ftfy": {"tokenizer"},
 }
@@ -162,7 +168,7 @@ def test_tensorflow_is_never_imported_and_torch_only_to_convert(package):
     for name, path in MODULES[package].items():
         used = top(imports(path))
         assert "tensorflow" not in used, path
-        assert "torch" not in used or name.startswith("convert."), path
+        assert "torch" not in used or name.startswith("weights.formats."), path
 
 
 @pytest.mark.parametrize("package", PACKAGES)

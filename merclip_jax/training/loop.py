@@ -1,6 +1,5 @@
 """Groups of members from start or checkpoint to finished predictions: the loop."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from tqdm import tqdm
 from merclip_jax.data.batches import member_batches, stack_batches
 from merclip_jax.data.folds import Member
 from merclip_jax.systems.system import Context
-from merclip_jax.training.checkpoint import save_weights
 from merclip_jax.training.history import History
 from merclip_jax.training.profile import Profile
 from merclip_jax.training.selection import evaluate, predict
@@ -167,11 +165,8 @@ def _finish(
         )
         if plan.options.keep_weights:
             variables = jax.tree.map(lambda x, m=m: np.asarray(x[m]), state.variables)
-            folder = workdir.weights(member.name)
-            save_weights(folder, variables)
-            origin = {"member": member.name, "lineage": list(plan.lineage)}
-            workdir.write(
-                f"weights/{member.name}/origin.json", json.dumps(origin).encode()
+            workdir.save_weights(
+                member.name, plan.system, variables, lineage=plan.lineage
             )
         if workdir.has_member(member.name):
             workdir.load_member(member.name, result.clip)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax import begin
 from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.systems.system import Batch, Context, Outputs, System
@@ -21,6 +20,7 @@ from merclip_jax.training.step import (
     train_step,
 )
 from merclip_jax.typing import Array
+from merclip_jax.weights.merge import merge_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Stack:
         def init(key):
             return init_state(plan.system, plan.optimiser, key, one)
 
-        return begin.fill(jax.vmap(init)(keys), start)
+        return merge_start(jax.vmap(init)(keys), start)
 
     def _steps(self, held, context, state, member, batches):
         step = jax.vmap(

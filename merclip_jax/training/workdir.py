@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -13,8 +13,10 @@ import numpy as np
 
 from merclip_jax.atomic import write_atomically
 from merclip_jax.errors import UserError
+from merclip_jax.systems.system import System
 from merclip_jax.training.checkpoint import RoundCheckpoint
 from merclip_jax.training.scalars import ScalarWriter
+from merclip_jax.weights import bundle
 
 MANIFEST = "run.json"
 SCHEMA = "merclip_jax.run/2"
@@ -113,10 +115,6 @@ class Workdir:
         """Where a finished member lies."""
         return self.path / "members" / f"{name}.npz"
 
-    def weights(self, name: str) -> Path:
-        """Where the weights of a member lie."""
-        return self.path / "weights" / name
-
     def has_member(self, name: str) -> bool:
         """Whether the member is finished."""
         return self.member(name).exists()
@@ -129,6 +127,26 @@ class Workdir:
         buffer = io.BytesIO()
         np.savez(buffer, clip=np.asarray(result.clip), **arrays)
         self.write(f"members/{name}.npz", buffer.getvalue())
+
+    def save_weights(
+        self,
+        name: str,
+        system: System,
+        variables: Mapping,
+        *,
+        lineage: Sequence[str],
+    ) -> None:
+        """Write a member's weights as a bundle.
+
+        Args:
+            name: the member's.
+            system: what the weights are of.
+            variables: NumPy arrays in Flax's collections.
+            lineage: what the training started from, as the card says it.
+        """
+        if self.writes:
+            folder = self.path / "weights" / name
+            bundle.save(folder, system, variables, name=name, lineage=lineage)
 
     def load_member(self, name: str, clips: np.ndarray) -> MemberResult:
         """Read a finished member; `clips` [n] are the test clips it must hold.

@@ -1,1 +1,1 @@
-"""Weights in and out."""
+"""Official checkpoints to Flax variables and back: rule tables and their use."""

@@ -9,10 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.models import mer_clip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.families.mer_clip import MER_CLIP
+from merclip_jax.weights.families.uniformer_v2 import UNIFORMER_V2
+from merclip_jax.weights.match import to_flax
 
 B16 = mer_clip.MerClipOptions(size="b16")
 
@@ -38,7 +42,7 @@ def published(golden, name):
 
 
 def sizes(variables):
-    return {path: leaf.size for path, leaf in apply.flatten(variables).items()}
+    return {path: leaf.size for path, leaf in flatten_dict(variables, sep="/").items()}
 
 
 def millions(counts):
@@ -75,7 +79,7 @@ def test_every_uniformer_key_has_its_place(golden):
     expected = shapes(model)
     state = published(golden, "keys_uniformer_v2_b16.txt")
     assert len(state) == 547
-    filled = apply.to_flax(state, rules.UNIFORMER_V2_CLASSIFIER, expected)
+    filled = to_flax(state, UNIFORMER_V2, expected)
     assert jax.tree.structure(filled) == jax.tree.structure(expected)
 
     params = sizes(expected["params"])
@@ -102,13 +106,13 @@ def test_every_merclip_key_has_its_place(golden, whole):
     assert len(state) == 729
     video = {k: v for k, v in state.items() if not k.startswith("text_encoder.")}
     text = {k[13:]: v for k, v in state.items() if k.startswith("text_encoder.")}
-    filled = apply.to_flax(video, rules.MER_CLIP, whole)
+    filled = to_flax(video, MER_CLIP, whole)
     assert jax.tree.structure(filled) == jax.tree.structure(whole)
 
     tower = mer_clip.clip_text(mer_clip.SIZES["b16"], vocabulary=49408, context=77)
     ids = jax.ShapeDtypeStruct((1, 77), jnp.int32)
     expected = jax.eval_shape(tower.init, jax.random.key(0), ids)
-    filled = apply.to_flax(text, rules.CLIP_TEXT, expected)
+    filled = to_flax(text, CLIP_TEXT, expected)
     assert jax.tree.structure(filled) == jax.tree.structure(expected)
     assert round(sum(sizes(expected).values()) / 1e6, 2) == 63.43
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.losses import contrastive
 from merclip_jax.losses.classification import focal
 from merclip_jax.losses.progression import progressive_weights
@@ -15,6 +15,12 @@ from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
+from merclip_jax.weights.families import rules
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.families.mer_clip import MER_CLIP
+from merclip_jax.weights.families.uniformer_v2 import UNIFORMER_V2
+from merclip_jax.weights.match import to_flax
+from merclip_jax.weights.problems import ConversionError
 
 
 def paper_weights(epoch):
@@ -31,7 +37,7 @@ def load(model, inputs, state, table):
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), *inputs, **train(model))
     )
-    return jax.tree.map(jnp.asarray, apply.to_flax(state, table, shapes))
+    return jax.tree.map(jnp.asarray, to_flax(state, table, shapes))
 
 
 def train(model):
@@ -76,7 +82,7 @@ def uniformer(golden):
     assert json.loads(str(data["config_json"]))["return_list"] == [2, 3]
     model = UniFormerV2Classifier(encoder(), classes=7)
     clip = jnp.asarray(volume(data["input"]))
-    variables = load(model, [clip], params_of(data), rules.UNIFORMER_V2_CLASSIFIER)
+    variables = load(model, [clip], params_of(data), UNIFORMER_V2)
     logits, state = model.apply(variables, clip, train=False, mutable=["intermediates"])
     return data, model, variables, clip, logits, state["intermediates"]["encoder"]
 
@@ -110,11 +116,11 @@ def test_uniformer_train_mode(uniformer):
     )
     logits, state = model.apply(variables, clip, train=True, mutable=["batch_stats"])
     close(logits, data["train/logits"])
-    ours = apply.flatten(state["batch_stats"])
-    table = [r for r in rules.UNIFORMER_V2_CLASSIFIER if r[1].startswith("batch_stats")]
+    ours = flatten_dict(state["batch_stats"], sep="/")
+    table = [r for r in UNIFORMER_V2 if r[1].startswith("batch_stats")]
     theirs = {k[13:]: data[k] for k in data.files if k.startswith("train/buffer/")}
-    theirs = apply.flatten(
-        apply.to_flax(theirs, table, {"batch_stats": state["batch_stats"]})
+    theirs = flatten_dict(
+        to_flax(theirs, table, {"batch_stats": state["batch_stats"]}), sep="/"
     )
     assert len(theirs) == 16
     for path, value in theirs.items():
@@ -129,10 +135,10 @@ def merclip(golden):
     state = params_of(data)
     video = {k: v for k, v in state.items() if not k.startswith("text_encoder.")}
     text = {k[13:]: v for k, v in state.items() if k.startswith("text_encoder.")}
-    variables = load(model, [clip], video, rules.MER_CLIP)
+    variables = load(model, [clip], video, MER_CLIP)
     tower = ClipText(vocabulary=64, context=20, width=32, layers=2, heads=4, out=32)
     ids = jnp.asarray(data["in/prompt_ids"].astype(np.int32))
-    text_variables = load(tower, [ids], text, rules.CLIP_TEXT)
+    text_variables = load(tower, [ids], text, CLIP_TEXT)
     return data, model, variables, clip, tower, text_variables, ids
 
 
@@ -234,8 +240,8 @@ def test_wrong_checkpoints_are_listed_whole(merclip):
     del state["vision_encoder.ln_pre.bias"]
     state["stray"] = np.zeros(3)
     state["vision_encoder.proj"] = np.zeros((3, 2))
-    with pytest.raises(apply.ConversionError) as error:
-        apply.to_flax(state, rules.MER_CLIP, variables)
+    with pytest.raises(ConversionError) as error:
+        to_flax(state, MER_CLIP, variables)
     text = str(error.value)
     assert "3 problems" in text and "stray: no place" in text
     assert "encoder/ln_pre/bias: missing" in text

@@ -10,14 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.losses import contrastive
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
 from merclip_jax.systems import mer_clip as mer_clip_system
+from merclip_jax.weights.families import rules
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.families.mer_clip import MER_CLIP
+from merclip_jax.weights.families.uniformer_v2 import UNIFORMER_V2
 from tests.models.test_goldens import encoder, lnc, load, nlc, params_of, volume
 
 EPOCHS = (0, 1, 20, 40, 54, 60)
@@ -60,7 +64,7 @@ def wide_encoder():
 
 def ours_under(key, tree, table):
     """Our leaf for an official key, in the official layout."""
-    flat = apply.flatten(tree)
+    flat = flatten_dict(tree, sep="/")
     for pattern, path, layout in table:
         if match := re.fullmatch(pattern, key):
             path = path.format(*match.groups()).removeprefix("params/")
@@ -74,7 +78,7 @@ def uniformer(golden):
         data = np.load(golden / "uniformer_v2_a.npz")
         model = UniFormerV2Classifier(wide_encoder(), classes=7, dropout=0.0)
         clip = wide(volume(data["input"]))
-        table = rules.UNIFORMER_V2_CLASSIFIER
+        table = UNIFORMER_V2
         variables = doubled(model, [clip], params_of(data), table)
         yield data, model, variables, clip
 
@@ -111,7 +115,7 @@ def test_uniformer_train_mode(uniformer):
     data, model, variables, clip = uniformer
     logits, state = model.apply(variables, clip, train=True, mutable=["batch_stats"])
     close(logits, data["train/logits"])
-    table = rules.UNIFORMER_V2_CLASSIFIER
+    table = UNIFORMER_V2
     buffers = [k for k in data.files if k.startswith("train/buffer/")]
     seen = 0
     for key in buffers:
@@ -138,7 +142,7 @@ def test_uniformer_gradients(uniformer, mode):
         return (logits * cotangent).sum()
 
     grads, by_input = jax.jit(jax.grad(total, (0, 1)))(variables["params"], clip)
-    table = rules.UNIFORMER_V2_CLASSIFIER
+    table = UNIFORMER_V2
     prefix = f"grad/{mode}/"
     names = data[prefix + "names"]
     assert len(names) == len(jax.tree.leaves(grads)) == 155
@@ -167,7 +171,7 @@ def merclip(golden):
         state = params_of(data)
         video = {k: v for k, v in state.items() if not k.startswith("text_encoder.")}
         text = {k[13:]: v for k, v in state.items() if k.startswith("text_encoder.")}
-        variables = doubled(model, [clip], video, rules.MER_CLIP)
+        variables = doubled(model, [clip], video, MER_CLIP)
         tower = ClipText(
             vocabulary=64,
             context=20,
@@ -178,7 +182,7 @@ def merclip(golden):
             dtype=jnp.float64,
         )
         ids = jnp.asarray(data["in/prompt_ids"].astype(np.int32))
-        towers = doubled(tower, [ids], text, rules.CLIP_TEXT)
+        towers = doubled(tower, [ids], text, CLIP_TEXT)
         table, state = tower.apply(towers, ids, mutable=["intermediates"])
         rows = data["in/template_choice"] * int(data["in/num_au_sets"])
         rows = rows + data["in/au_labels"]
@@ -295,7 +299,7 @@ def test_merclip_gradients(merclip, mode):
     stored = [k for k in data.files if k.startswith(prefix)]
     assert len(stored) == (23 if training else 24)
     for key in stored:
-        ours = ours_under(key.removeprefix(prefix), grads, rules.MER_CLIP)
+        ours = ours_under(key.removeprefix(prefix), grads, MER_CLIP)
         close(ours, data[key])
     if not training:
         return
@@ -314,4 +318,4 @@ def test_merclip_gradients(merclip, mode):
     assert len(names) == 16
     for name in names:
         stats = {"batch_stats": state["batch_stats"]}
-        close(ours_under(name, stats, rules.MER_CLIP), data[prefix + name])
+        close(ours_under(name, stats, MER_CLIP), data[prefix + name])

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from merclip_jax.convert import apply, rules
 from merclip_jax.models import mer_clip as factory
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
@@ -19,6 +19,10 @@ from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
 from merclip_jax.models.video import linspace_rates
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.families.mer_clip import MER_CLIP
+from merclip_jax.weights.families.uniformer_v2 import UNIFORMER_V2
+from merclip_jax.weights.match import to_flax
 from tests.models import reference
 
 PATCH = 4
@@ -54,7 +58,7 @@ def close(ours, theirs, rtol=1e-10):
 
 
 def close_trees(ours, theirs, rtol=1e-10):
-    ours, theirs = apply.flatten(ours), apply.flatten(theirs)
+    ours, theirs = flatten_dict(ours, sep="/"), flatten_dict(theirs, sep="/")
     assert ours.keys() == theirs.keys()
     for path in theirs:
         close(ours[path], theirs[path], rtol)
@@ -81,8 +85,10 @@ def randomised(shapes, seed):
             return 0.5 * noise
         return noise * np.prod(leaf.shape[:-1]) ** -0.5
 
-    flat = apply.flatten(shapes)
-    tree = apply.unflatten({path: draw(path, leaf) for path, leaf in flat.items()})
+    flat = flatten_dict(shapes, sep="/")
+    tree = unflatten_dict(
+        {path: draw(path, leaf) for path, leaf in flat.items()}, sep="/"
+    )
     assert jax.tree.structure(tree) == jax.tree.structure(shapes)
     return tree
 
@@ -130,11 +136,11 @@ GOLDEN_ENCODER = dict(
 
 def golden_variables(data, model, clip, table, **kwargs):
     state = {k[6:]: data[k] for k in data.files if k.startswith("param/")}
-    if table is rules.CLIP_TEXT:
+    if table is CLIP_TEXT:
         state = {k[13:]: v for k, v in state.items() if k.startswith("text_encoder.")}
     else:
         state = {k: v for k, v in state.items() if not k.startswith("text_encoder.")}
-    tree = apply.to_flax(state, table, shapes_of(model, clip, **kwargs))
+    tree = to_flax(state, table, shapes_of(model, clip, **kwargs))
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
@@ -143,7 +149,7 @@ def test_reference_is_the_official_uniformer(golden):
     assert json.loads(str(data["config_json"]))["return_list"] == [2, 3]
     clip = data["input"].transpose(0, 2, 3, 4, 1)
     model = UniFormerV2Classifier(UniFormerV2(**GOLDEN_ENCODER, patch_size=16), 7)
-    table = rules.UNIFORMER_V2_CLASSIFIER
+    table = UNIFORMER_V2
     variables = golden_variables(data, model, jnp.asarray(clip), table, train=False)
     forward = reference.uniformer_v2_classifier
     clip = clip.astype(np.float64)
@@ -153,7 +159,7 @@ def test_reference_is_the_official_uniformer(golden):
     state = {k[13:]: data[k] for k in data.files if k.startswith("train/buffer/")}
     stats = {"batch_stats": variables["batch_stats"]}
     table = [rule for rule in table if rule[1].startswith("batch_stats")]
-    close_trees({"batch_stats": buffers}, apply.to_flax(state, table, stats))
+    close_trees({"batch_stats": buffers}, to_flax(state, table, stats))
 
 
 def test_reference_is_the_official_mer_clip(golden):
@@ -161,16 +167,14 @@ def test_reference_is_the_official_mer_clip(golden):
     clip = data["in/clip_BNCTHW"][:, 0].transpose(0, 2, 3, 4, 1)
     encoder = UniFormerV2(**GOLDEN_ENCODER, patch_size=16)
     model = MerClip(encoder, classes=7, embed=32, learn_temperature=True)
-    variables = golden_variables(
-        data, model, jnp.asarray(clip), rules.MER_CLIP, train=False
-    )
+    variables = golden_variables(data, model, jnp.asarray(clip), MER_CLIP, train=False)
     options = dict(encoder=GOLDEN_ENCODER, head_blocks=2, head_heads=4)
     video, logits, _ = reference.mer_clip(variables, clip.astype(np.float64), options)
     close(video, data["f64/eval/video_feature_after_projection"], 1e-13)
     close(logits, data["f64/eval/logits"], 1e-13)
     tower = ClipText(vocabulary=64, context=20, width=32, layers=2, heads=4, out=32)
     ids = data["in/prompt_ids"].astype(np.int32)
-    variables = golden_variables(data, tower, jnp.asarray(ids), rules.CLIP_TEXT)
+    variables = golden_variables(data, tower, jnp.asarray(ids), CLIP_TEXT)
     features = reference.clip_text(variables, ids, layers=2, heads=4)
     close(features, data["f64/eval/text_features_all_prompts"], 1e-13)
 

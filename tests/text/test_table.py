@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from merclip_jax import facs
-from merclip_jax.convert import apply, rules
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.text import prompts, table
 from merclip_jax.text.vocabulary import WordVocabulary
+from merclip_jax.weights.families.clip_text import CLIP_TEXT
+from merclip_jax.weights.match import to_flax
 
 CELLS = ("4+7", "L12", "R12+L14", "1+2", "4+7", "", "61")
 
@@ -131,7 +132,7 @@ def test_encoded_table_equals_the_tower_and_the_reference(golden):
     prefix = "param/text_encoder."
     state = {k[len(prefix) :]: data[k] for k in data.files if k.startswith(prefix)}
     shapes = jax.eval_shape(tower.init, jax.random.key(0), jnp.asarray(ids))
-    variables = apply.to_flax(state, rules.CLIP_TEXT, shapes)
+    variables = to_flax(state, CLIP_TEXT, shapes)
     variables = jax.tree.map(jnp.asarray, variables)
 
     made = table.encode_prompts(tower, variables, ids)

@@ -1,1 +1,0 @@
-"""Official checkpoints to Flax variables and back: rule tables and their use."""

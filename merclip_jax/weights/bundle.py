@@ -1,0 +1,261 @@
+"""Folders of weights made here: `system.json` says what they hold, nothing is guessed.
+
+    system.json            schema, modules, system, lineage, checksums
+    video/ text/           Orbax: params, batch_stats
+    vocab.json merges.txt  where there is a tokenizer
+
+Converted files and the members that a training keeps are such folders alike.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from merclip_jax.atomic import write_atomically
+from merclip_jax.errors import UserError
+from merclip_jax.systems import describe
+from merclip_jax.systems.mer_clip import MerClip
+from merclip_jax.systems.system import Context, System
+from merclip_jax.text.tokenizer import CONTEXT, FILES, ClipTokenizer
+from merclip_jax.weights.arrays import holds_weights, load_weights, save_weights
+from merclip_jax.weights.families.mer_clip import modules_of
+from merclip_jax.weights.part import Part, Source
+from merclip_jax.weights.provenance import digest, of_training
+from merclip_jax.weights.whole import write_whole
+
+SCHEMA = "merclip_jax.bundle/1"
+SYSTEM = "system.json"
+SYSTEMS: dict[str, type] = {MerClip.name: MerClip}  # that a folder can be of
+
+
+def write(
+    folder: Path,
+    parts: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    modules: Mapping[str, Mapping],
+    system: Mapping | None,
+    lineage: Mapping,
+    tokenizer: ClipTokenizer | None,
+    replace: bool = False,
+) -> None:
+    """A bundle, whole or not at all.
+
+    Args:
+        folder: the destination.
+        parts: arrays by Flax path of each part.
+        modules: the numbers of each part's module.
+        system: a plain JSON object that the trainer gives, None for converted files.
+        lineage: `provenance.of_source` or `of_training`.
+        tokenizer: the text tower's.
+        replace: whether an older bundle there gives way.
+
+    Raises:
+        UserError: `folder` is there already or cannot be written; nothing is left.
+        ValueError: parts, modules and lineage are not of the same parts.
+    """
+    if not parts.keys() == modules.keys() == lineage["parts"].keys():
+        told = [sorted(m) for m in (parts, modules, lineage["parts"])]
+        raise ValueError(f"parts, modules and lineage differ: {told}")
+    checksums = {kind: digest(arrays) for kind, arrays in parts.items()}
+    # Of its content, whatever files it is read from.
+    checksums["tokenizer"] = tokenizer.sha256 if tokenizer else ""
+    told = {
+        "schema": SCHEMA,
+        "modules": {kind: dict(module) for kind, module in modules.items()},
+        "system": None if system is None else dict(system),
+        "lineage": lineage,
+        "sha256": checksums,
+    }
+    # Before the first file: what is no JSON must not leave half a folder.
+    text = json.dumps(told, indent=1, ensure_ascii=False).encode()
+
+    def fill(half: Path) -> None:
+        half.mkdir(parents=True)
+        for kind, arrays in parts.items():
+            tree = unflatten_dict(dict(arrays), sep="/")
+            save_weights(half / kind, tree)
+        write_atomically(half / SYSTEM, text)
+        if tokenizer:
+            tokenizer.save(half)
+
+    # `system.json` alone would pass for a bundle: the folder appears with all of it.
+    write_whole(folder, fill, folder=True, replace=replace)
+
+
+def read(folder: Path, *, only: str = "") -> Source:
+    """What a bundle holds, its checksums compared.
+
+    Args:
+        folder: which has a `system.json`.
+        only: the one part that is wanted, which spares reading the others.
+
+    Returns:
+        The parts with their provenance, the tokenizer, and `system` as it was given.
+
+    Raises:
+        UserError: it is damaged, was changed, or is of another schema.
+    """
+    source, checksums = _told(folder)
+    parts = {}
+    for kind, part in source.parts.items():
+        if only not in ("", kind):
+            continue
+        arrays = flatten_dict(load_weights(folder / kind), sep="/")
+        # A part that was exchanged or edited would be used under a false provenance.
+        if part.used.keys() != arrays.keys() or checksums[kind] != digest(arrays):
+            raise UserError(f"{folder}: {SYSTEM} and {kind} are not of one making")
+        parts[kind] = dataclasses.replace(part, arrays=arrays)
+    # Other merges would give other ids to the same prompts, and no error anywhere.
+    tokenizer, known = tokenizer_in(folder), checksums["tokenizer"]
+    if known and tokenizer and tokenizer.sha256 != known:
+        raise UserError(f"{folder}: {SYSTEM} and its tokenizer are of two makings")
+    if "text" in parts:
+        parts["text"] = dataclasses.replace(parts["text"], tokenizer=tokenizer)
+    return dataclasses.replace(source, parts=parts, tokenizer=tokenizer)
+
+
+def save(
+    folder: Path,
+    system: System,
+    variables: Mapping,
+    *,
+    name: str,
+    lineage: Sequence[str],
+) -> None:
+    """Write the weights of a trained model, with all that it takes to use them.
+
+    Args:
+        folder: the destination; an older bundle there gives way.
+        system: what was trained.
+        variables: NumPy arrays in Flax's collections.
+        name: of the trained member.
+        lineage: what its training started from, as its card says it.
+
+    Raises:
+        UserError: `folder` cannot be written; nothing is left.
+    """
+    arrays = flatten_dict(dict(variables), sep="/")
+    write(
+        folder,
+        {"video": arrays},
+        modules={"video": _numbers(system)},
+        system=describe.to_json(system),
+        lineage=of_training(name, arrays, earlier=lineage),
+        tokenizer=None,
+        replace=True,  # a group that was stopped while it finished writes it again
+    )
+
+
+def load(folder: Path) -> tuple[System, dict, Context]:
+    """A trained model that `save` wrote.
+
+    The context is empty: what a system reads of it when it predicts would stand there.
+
+    Returns:
+        The system, its variables as NumPy arrays, and the context.
+
+    Raises:
+        UserError: the folder is no whole bundle, or of weights that were converted and
+            not trained here.
+    """
+    if not (folder / SYSTEM).exists():
+        refuse_older(folder)
+        raise UserError(f"{folder}: holds no {SYSTEM}; expected trained weights")
+    source = read(folder, only="video")
+    if source.system is None:
+        raise UserError(
+            f"{folder}: converted weights, which say nothing of task and input; "
+            "expected those of a training here"
+        )
+    try:
+        kind = SYSTEMS[source.system["name"]]
+        system = describe.from_json(kind, source.system)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: {SYSTEM} describes none of {list(SYSTEMS)} ({error!r})"
+        ) from error
+    variables = unflatten_dict(dict(source.parts["video"].arrays), sep="/")
+    return system, variables, Context()
+
+
+def _numbers(system: System) -> dict:
+    """The numbers of the trained module, in the words that converted files have."""
+    if isinstance(system, MerClip):
+        size = system.view.image_size
+        return modules_of(system.module, image_size=size)["video"]
+    return {"family": system.name}
+
+
+def refuse_older(folder: Path) -> None:
+    """UserError for a folder that an earlier version made, with what to do.
+
+    Those said nothing of their structure, or in another schema.
+    """
+    # Whatever schema it says: no reader of it is left.
+    if (folder / "lineage.json").exists():
+        raise UserError(
+            f"{folder}: made by an earlier version (lineage.json in place of "
+            f"{SYSTEM}); convert its source again"
+        )
+    trained = (folder / "origin.json").exists()
+    if not (trained or holds_weights(folder)):
+        return
+    # Bare Orbax is what the parts of today's folders are, too.
+    if (folder.parent / SYSTEM).exists():
+        raise UserError(f"{folder}: a part of {folder.parent}; give that folder")
+    raise UserError(
+        f"{folder}: kept by a training of an earlier version, which wrote no {SYSTEM}; "
+        "train again, or convert what that version's --to=torch makes of it"
+    )
+
+
+def tokenizer_in(folder: Path) -> ClipTokenizer | None:
+    """The tokenizer that lies in a folder, None without one."""
+    lists = sorted(folder.glob("bpe_simple_vocab*.txt*"))
+    # The two files first: they are what `ClipTokenizer.save` writes.
+    if all((folder / name).exists() for name in FILES):
+        return ClipTokenizer.from_folder(folder, CONTEXT)
+    if (folder / "tokenizer.json").exists():
+        return ClipTokenizer.from_folder(folder, CONTEXT)
+    return ClipTokenizer.from_merges(lists[0], CONTEXT) if lists else None
+
+
+def _told(folder: Path) -> tuple[Source, dict[str, str]]:
+    """What `system.json` says: parts but for their arrays, and all checksums."""
+    path = folder / SYSTEM
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        # First of all: another schema may lack any of what follows.
+        if told["schema"] != SCHEMA:
+            raise UserError(
+                f"{path}: schema is {told['schema']!r}, expected {SCHEMA!r}"
+            )
+        lineage = told["lineage"]
+        parts = {
+            kind: Part(
+                kind=kind,
+                name=folder.name,
+                module=dict(told["modules"][kind]),
+                sources=kept["sources"],
+                used={name: tuple(keys) for name, keys in kept["used"].items()},
+                changed=dict(kept["changed"]),
+                initialised=dict(kept["initialised"]),
+                dropped=dict(kept["dropped"]),
+            )
+            for kind, kept in lineage["parts"].items()
+        }
+        checksums = {of: told["sha256"][of] for of in (*parts, "tokenizer")}
+        source = Source(
+            folder.name,
+            parts,
+            files=lineage["sources"],
+            left=dict(lineage["left"]),
+            system=told["system"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not whole ({error!r})") from error
+    return source, checksums

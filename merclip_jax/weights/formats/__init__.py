@@ -1,0 +1,1 @@
+"""File formats that weights come in, read as data alone."""

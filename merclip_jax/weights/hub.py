@@ -1,0 +1,102 @@
+"""Finds weight files on the disk and on the hub, with what must lie beside them."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+from merclip_jax.errors import UserError
+
+HUB = "hf://"
+# What the folders of Hugging Face and open_clip hold, the first that is there.
+IN_FOLDER = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+)
+CONFIGS = ("config.json", "open_clip_config.json")
+BESIDE = ("vocab.json", "merges.txt", "tokenizer.json", *CONFIGS)
+
+
+def locate(source: str) -> Path:
+    """The local path of a source: a path, or a file of the hub that is fetched.
+
+    With a file of the hub come the tokenizer and configuration that lie in its folder.
+    Raises UserError when it does not exist or cannot be fetched.
+    """
+    if not source.startswith(HUB):
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise UserError(f"{source}: there is no such file or folder")
+        return path
+    parts = source.removeprefix(HUB).split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise UserError(f"{source}: expected hf://owner/name/file")
+    repo, name = "/".join(parts[:2]), PurePosixPath(parts[2])
+    try:  # the file itself first: what lies beside it is no use without
+        path = _fetched(repo, str(name), source)
+    except EntryNotFoundError as error:
+        raise UserError(f"{source}: cannot be fetched ({error})") from error
+    for other in BESIDE:
+        try:
+            _fetched(repo, str(name.with_name(other)), source)
+        except EntryNotFoundError:  # few repositories have all of them
+            continue
+    return path
+
+
+def file_of(path: Path) -> Path:
+    """The weight file that a path means: itself, or the one in a model's folder."""
+    if not path.is_dir():
+        return path
+    for name in IN_FOLDER:
+        if (path / name).exists():
+            return path / name
+    raise UserError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
+
+
+def check_activation(path: Path) -> None:
+    """UserError when a file's own configuration names another activation than ours."""
+    # Shapes do not show it: such a tower would load and compute something else.
+    for name in CONFIGS:
+        beside = path.with_name(name)
+        if not beside.exists():
+            continue
+        try:
+            used = _activations(json.loads(beside.read_text("utf-8")))
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise UserError(
+                f"{beside}: not a model's configuration ({error})"
+            ) from error
+        if used - {"quick_gelu"}:
+            raise UserError(
+                f"{path}: {name} beside it says that its towers use "
+                f"{' and '.join(sorted(used - {'quick_gelu'}))}; the towers here use "
+                "quick_gelu, as OpenAI's do, and would compute something else"
+            )
+
+
+def _activations(config: dict) -> set[str]:
+    """What a configuration says of both towers, or of its only one."""
+    towers = [config, *(config.get(f"{t}_config") or {} for t in ("vision", "text"))]
+    used = {tower["hidden_act"] for tower in towers if "hidden_act" in tower}
+    # open_clip says quick_gelu where it is so, and nothing where it is GELU.
+    if "model_cfg" in config and not config["model_cfg"].get("quick_gelu"):
+        used.add("gelu")
+    return used
+
+
+def _fetched(repo: str, name: str, source: str) -> Path:
+    """A file of the hub; EntryNotFoundError when its repository lacks it."""
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, name))
+    except LocalEntryNotFoundError as error:  # no network, and not fetched before
+        if huggingface_hub.try_to_load_from_cache(repo, name) is not None:
+            raise EntryNotFoundError(name) from error  # known to be absent
+        raise UserError(f"{source}: {name} cannot be fetched ({error})") from error
+    except EntryNotFoundError:
+        raise
+    except Exception as error:  # the hub and its HTTP client each raise their own
+        raise UserError(f"{source}: {name} cannot be fetched ({error})") from error
