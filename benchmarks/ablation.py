@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from configs import common
 from merclip_jax import build, experiment
 from merclip_jax.data.clips import Clips
+from merclip_jax.results.card import find_row
 
 ROWS = (
     "none",
@@ -55,14 +56,14 @@ def main(_: list[str]) -> None:
     """Train every row and print the table."""
     values = flags.FLAGS
     logging.set_verbosity(logging.ERROR)
-    clips = build.load(values.config)
+    clips = build.clips(values.config)
     subjects = held_out(clips, values.held_out)
     found = {}
     for row in values.rows:
         config = ablated(values.config, row, subjects=subjects, seeds=values.seeds)
         card = experiment.run_on(clips, config, Path(values.workdir) / row)
         found[row] = {
-            name: np.asarray(list(card["scores"][name]["per_seed"].values()))
+            name: np.asarray(list(find_row(card, name)["per_seed"].values()))
             for name in ("uf1", "uar")
         }
     print(f"\n{'row':<16}   UF1   sd      UAR   sd      UF1 of each seed")
@@ -72,7 +73,7 @@ def main(_: list[str]) -> None:
         )
         each = " ".join(f"{x:.3f}" for x in scores["uf1"])
         print(f"{'full' if row == 'none' else row:<16} {pairs}   {each}")
-    guess = card["chance"]["prior_uf1"]["mean"]
+    guess = find_row(card, "prior", part="chance")["value"]
     print(
         f"guessing by class frequency {guess:.3f}, ceiling {card['ceiling']['uf1']:.3f}"
     )

@@ -20,7 +20,9 @@ from data_builders.synthetic.builder import Synthetic
 from data_builders.synthetic.ceiling import ceilings
 from data_builders.synthetic.oracle import MotionOracle
 from merclip_jax import build, experiment
-from merclip_jax.data.clips import Clips, find
+from merclip_jax.data.clips import Clips
+from merclip_jax.data.records import find
+from merclip_jax.results.card import find_row
 from merclip_jax.scoring import metrics
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -76,15 +78,15 @@ def main(_: list[str]) -> None:
     """Run every control and print the table."""
     logging.set_verbosity(logging.ERROR)
     config, root = CONFIG.value, Path(WORKDIR.value)
-    clips = build.load(config)
+    clips = build.clips(config)
     name, rows = config.name, []
     for control in CONTROLS.value:
         config.name = f"{name}-{control}"
         card = experiment.run_on(
             controlled(clips, control), config, root / control, command=""
         )
-        rows.append((control, card["scores"]["uf1"]))
-    chance, ceiling = card["chance"], card["ceiling"]
+        rows.append((control, find_row(card, "uf1")))
+    chance, ceiling = find_row(card, "prior", part="chance"), card["ceiling"]
     oracle = oracle_scores(
         config.data.dataset, config.data.data_dir, len(clips.classes)
     )
@@ -95,9 +97,8 @@ def main(_: list[str]) -> None:
         )
     print(f"{'oracle':<12}{oracle.uf1:>7.3f}   reads the true AU intensities")
     print(f"{'ceiling':<12}{ceiling['uf1']:>7.3f}   of the dataset")
-    guess = chance["prior_uf1"]
-    between = f"{guess['low']:.3f} - {guess['high']:.3f}"
-    print(f"{'chance':<12}{guess['mean']:>7.3f}   {between} for 95 % of guessers")
+    between = f"{chance['low']:.3f} - {chance['high']:.3f}"
+    print(f"{'chance':<12}{chance['value']:>7.3f}   {between} for 95 % of guessers")
 
 
 if __name__ == "__main__":

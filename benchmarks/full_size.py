@@ -29,33 +29,40 @@ def jax_case(case: str):
     import jax.numpy as jnp
 
     from merclip_jax.augment.clips import Augmentation
-    from merclip_jax.models import mer_clip
-    from merclip_jax.training import optim, step
+    from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
+    from merclip_jax.systems.system import Context
+    from merclip_jax.training.optim import AdamWOptions, adamw
+    from merclip_jax.training.step import (
+        StepMember,
+        init_state,
+        predict_step,
+        train_step,
+    )
 
-    model = mer_clip.mer_clip(mer_clip.SIZES["b16"], classes=7)
+    share = 1.0 if "augmented" in case else 0.0
+    parts = ("augmix", "flip", "colour_jitter", "static_mix")
+    system = MerClip(
+        classes=tuple("abcdefg"),
+        epochs=55,
+        augmentation=Augmentation(**dict.fromkeys(parts, share)),
+    )
+    optimiser = adamw(AdamWOptions(), epochs=55)
     rng = np.random.default_rng(0)
     clips = jnp.asarray(rng.integers(0, 256, SHAPE, dtype=np.uint8))
-    tx = optim.adamw()
-    state = jax.jit(lambda key: step.init_state(model, tx, key, SHAPE[1:]))(
+    one = jnp.zeros(1, jnp.int32)
+    batch = {"frames": clips, "label": one, "au_combination": one}
+    state = jax.jit(lambda key: init_state(system, optimiser, key, batch))(
         jax.random.key(0)
     )
+    features = jax.random.normal(jax.random.key(1), (7, 1, 512))
+    context = Context(run=PromptFeatures(features, one, jnp.ones((1, 1))))
     if case == "jax forward":
-        run = jax.jit(lambda state, clips: step.predict_step(model, state, clips))
-        compiled = run.lower(state, clips).compile()
-        return lambda: jax.block_until_ready(compiled(state, clips)), flops(compiled)
-    off = Augmentation(augmix=0, flip=0, colour_jitter=0, static_mix=0)
-    always = Augmentation(augmix=1, flip=1, colour_jitter=1, static_mix=1)
-    hyper = step.Hyper(augmentation=always if "augmented" in case else off)
-    one = jnp.zeros(1, jnp.int32)
-    prompts = step.Prompts(
-        jax.random.normal(jax.random.key(1), (7, 1, 512)), one, jnp.ones((1, 1))
-    )
-    member = step.Member(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
-    batch = step.Batch(clips, one, one)
+        run = jax.jit(lambda s, b: predict_step(system, context, s, b))
+        compiled = run.lower(state, batch).compile()
+        return lambda: jax.block_until_ready(compiled(state, batch)), flops(compiled)
+    member = StepMember(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
     step = jax.jit(
-        lambda state, batch: step.train_step(
-            model, tx, hyper, prompts, state, member, batch
-        )[0],
+        lambda s, b: train_step(system, optimiser, context, s, member, b)[0],
         donate_argnums=0,
     )
     compiled = step.lower(state, batch).compile()

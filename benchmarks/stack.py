@@ -15,39 +15,55 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from merclip_jax import build
-from merclip_jax.training import optim, step
+from merclip_jax.augment.clips import Augmentation
+from merclip_jax.data.view import View
+from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.systems.mer_clip import LossOptions, MerClip, PromptFeatures
+from merclip_jax.systems.system import Context
+from merclip_jax.training.optim import AdamWOptions, adamw
+from merclip_jax.training.step import StepMember, init_state, train_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Whose model and batch.")
 STACKS = flags.DEFINE_list("stacks", ["1", "4", "10"], "Stack sizes to compare.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed dispatches of each size.")
-SETS = 64  # AU sets in the prompt table, which costs nothing
+PROMPTS = 64  # in the table, which costs nothing
 
 
-def program(config, stack: int):
-    """A compiled dispatch of `scan_steps` steps: () -> seconds it took."""
-    data, training = config.data, config.train
-    shape = (data.frames, data.image_size, data.image_size, 3)
-    model, tx = build.model_of(config, classes=3), optim.adamw()
-    hyper = build.hyper_of(config)._replace(epochs=1000)
-    keys = jnp.stack([jax.random.key(i) for i in range(stack)])
-    state = jax.jit(step.stack_init(model, tx, shape))(keys)
-    per_epoch = jnp.full((stack,), 100, jnp.int32)
-    member = step.Member(keys, per_epoch, per_epoch * hyper.epochs)
-    prompts = step.Prompts(
-        jax.random.normal(jax.random.key(0), (1, SETS, model.embed)),
-        jnp.arange(SETS, dtype=jnp.int32),
-        jnp.eye(SETS),
+def system_of(config) -> MerClip:
+    """The config's system with three classes and a training that never ends."""
+    return MerClip(
+        classes=("a", "b", "c"),
+        epochs=1000,
+        view=build.options(View, config, "data"),
+        model=build.options(MerClipOptions, config, "model"),
+        weights=build.options(LossOptions, config, "loss"),
+        augmentation=build.options(Augmentation, config, "augment"),
     )
+
+
+def program(config, size: int):
+    """A compiled dispatch of `scan_steps` steps: () -> seconds it took, and clips."""
+    system, training = system_of(config), config.train
+    optimiser = adamw(build.options(AdamWOptions, config, "optim"), epochs=1000)
+    shape, embed = system.view.shape, SIZES[system.model.size].embed
+    keys = jnp.stack([jax.random.key(i) for i in range(size)])
+    one = {"frames": jnp.zeros((1, *shape), jnp.float32)}
+    state = jax.jit(jax.vmap(lambda key: init_state(system, optimiser, key, one)))(keys)
+    per_epoch = jnp.full((size,), 100, jnp.int32)
+    member = StepMember(keys, per_epoch, per_epoch * 1000)
+    features = jax.random.normal(jax.random.key(0), (1, PROMPTS, embed))
+    mirror = jnp.arange(PROMPTS, dtype=jnp.int32)
+    context = Context(run=PromptFeatures(features, mirror, jnp.eye(PROMPTS)))
     rng = np.random.default_rng(0)
-    lead = (training.scan_steps, stack, training.batch_size)
-    batches = step.Batch(
-        jnp.asarray(rng.integers(0, 256, (*lead, *shape), dtype=np.uint8)),
-        jnp.asarray(rng.integers(0, 3, lead), jnp.int32),
-        jnp.asarray(rng.integers(0, SETS, lead), jnp.int32),
-    )
-    step = step.stack_train(model, tx, hyper)
+    lead = (training.scan_steps, size, training.batch_size)
+    batches = {
+        "frames": jnp.asarray(rng.integers(0, 256, (*lead, *shape), dtype=np.uint8)),
+        "label": jnp.asarray(rng.integers(0, 3, lead), jnp.int32),
+        "au_combination": jnp.asarray(rng.integers(0, PROMPTS, lead), jnp.int32),
+    }
+    step = jax.vmap(lambda s, m, x: train_step(system, optimiser, context, s, m, x))
     run = jax.jit(
-        lambda s, b: jax.lax.scan(lambda s, x: step(prompts, s, member, x), s, b)[0],
+        lambda s, b: jax.lax.scan(lambda s, x: step(s, member, x), s, b)[0],
         donate_argnums=0,
     )
     held = [jax.block_until_ready(run(state, batches))]

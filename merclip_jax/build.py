@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from merclip_jax import facs
 from merclip_jax.augment.clips import Augmentation
-from merclip_jax.data.clips import Clips, DataOptions, load_clips
+from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions

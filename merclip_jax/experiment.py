@@ -134,13 +134,7 @@ def plan_of(job: Job) -> Plan:
         context=Context(run=job.system.run_context(job.clips)),
         balanced=job.data.balanced,
         selection=job.protocol.selection,
-        # A text tower is frozen and serves the run's context; members start as video.
-        start={
-            p: a
-            for part in job.start
-            if part.kind == "video"
-            for p, a in part.arrays.items()
-        },
+        start=video[0] if video else {},
         lineage=provenance.lineage_lines(job.start),
     )
 

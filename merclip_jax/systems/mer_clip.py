@@ -224,7 +224,9 @@ class MerClip:
         mine = int(self.columns(clips)["au_combination"][index])
         similarity = table.similarities(context.run.features, outputs["video"])
         best = np.argsort(-similarity, kind="stable")[:3]
-        rows = [(float(similarity[i]), made.descriptions[i], i == mine) for i in best]
+        rows = [
+            (float(similarity[i]), made.descriptions[i], int(i) == mine) for i in best
+        ]
         if mine not in best:
             text = made.descriptions[mine] if mine >= 0 else "no AU annotated"
             rows.append((None, text, True))

@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -156,7 +158,7 @@ def load(folder: Path) -> tuple[System, dict, Context]:
     The context is empty: what a system reads of it when it predicts would stand there.
 
     Returns:
-        The system, its variables as NumPy arrays, and the context.
+        The system, its variables on the device, and the context.
 
     Raises:
         UserError: the folder is no whole bundle, or of weights that were converted and
@@ -178,8 +180,8 @@ def load(folder: Path) -> tuple[System, dict, Context]:
         raise UserError(
             f"{folder}: {SYSTEM} describes none of {list(SYSTEMS)} ({error!r})"
         ) from error
-    variables = unflatten_dict(dict(source.parts["video"].arrays), sep="/")
-    return system, variables, Context()
+    arrays = unflatten_dict(dict(source.parts["video"].arrays), sep="/")
+    return system, jax.tree.map(jnp.asarray, arrays), Context()
 
 
 def _numbers(system: System) -> dict:

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from merclip_jax.weights.families import clip_text, numbers, uniformer_v2
@@ -144,10 +145,10 @@ def fit_into(part: Part, encoder: str) -> Part:
             f"--into={encoder} takes CLIP's image towers of the sizes "
             f"{', '.join(mer_clip.SIZES)}; {part.name} is {describe(module)}"
         )
-    size = mer_clip.SIZES[module["size"]]
-    model = mer_clip.mer_clip(size, classes=1, video=encoder)
+    options = mer_clip.MerClipOptions(size=module["size"], video=encoder)
     # Only the factorised encoder has a table over time, which starts anew anyway.
-    frames = model.encoder.frames if encoder == "factorized_vit" else 1
+    frames = View.frames
+    model = mer_clip.mer_clip(options, classes=1, frames=frames)
     shapes = numbers.shapes_of(model, module["image_size"], frames=frames)
     own = {path: shape for path, shape in shapes.items() if "/encoder/" in path}
     return dataclasses.replace(

@@ -5,6 +5,7 @@ import pytest
 from benchmarks import ablation
 from configs import common
 from merclip_jax import build, experiment
+from merclip_jax.results.card import find_row
 from tests import mini
 
 
@@ -28,8 +29,8 @@ def test_unknown_rows_are_named(mini_data):
 
 def test_a_row_runs_to_scores_of_every_seed(mini_data, tmp_path):
     config = mini.config(mini_data, {"train.epochs": 1})
-    clips = build.load(config)
+    clips = build.clips(config)
     subjects = ablation.held_out(clips, 1)
     made = ablation.ablated(config, "no_head", subjects=subjects, seeds=2)
     card = experiment.run_on(clips, made, tmp_path)
-    assert len(card["scores"]["uf1"]["per_seed"]) == 2
+    assert len(find_row(card, "uf1")["per_seed"]) == 2

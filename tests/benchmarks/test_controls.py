@@ -14,7 +14,9 @@ from benchmarks import controls
 from data_builders import build
 from data_builders.synthetic.clip import make_all
 from data_builders.synthetic.config import GROUPS, TINY
-from merclip_jax.data.clips import load_clips
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.records import load_clips
+from merclip_jax.data.view import View
 from merclip_jax.scoring import metrics
 
 CLASSES = tuple(
@@ -31,9 +33,8 @@ CLASSES = tuple(
 def mini(tmp_path_factory):
     data = tmp_path_factory.mktemp("data")
     build.build("synthetic/mini", data_dir=data)
-    clips = load_clips(
-        "synthetic/mini", data_dir=str(data), classes=CLASSES, frames=8, image_size=32
-    )
+    options = DataOptions(dataset="synthetic/mini", data_dir=str(data), classes=CLASSES)
+    clips = load_clips(options, View(frames=8, image_size=32))
     return data, clips
 
 

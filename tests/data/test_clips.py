@@ -12,8 +12,9 @@ import tensorflow_datasets as tfds
 from configs import synthetic
 from data_builders.annotations import clip_example, clip_features, fingerprint
 from merclip_jax.data import sampling
-from merclip_jax.data.clips import DataOptions, find, load_clips
+from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame
+from merclip_jax.data.records import find, load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from tests import mini

@@ -10,7 +10,8 @@ from jax.sharding import SingleDeviceSharding
 from configs import synthetic
 from merclip_jax.data import store
 from merclip_jax.data.batches import member_batches, stack_batches
-from merclip_jax.data.clips import Clips, DataOptions, load_clips
+from merclip_jax.data.clips import Clips, DataOptions
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from tests import mini

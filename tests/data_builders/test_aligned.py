@@ -8,7 +8,7 @@ import pytest
 from skimage import data
 
 from data_builders import build, write
-from merclip_jax.data.clips import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.faces import align as faces
 from tests.fixtures.samm import write_samm
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from merclip_jax import experiment
-from merclip_jax.data.clips import Clips, DataOptions, load_clips
+from merclip_jax.data.clips import Clips, DataOptions
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row, read_card
@@ -78,7 +79,7 @@ def test_its_report_shows_its_own_names(run):
 
 
 def test_its_members_hold_its_outputs_and_a_length_in_steps(run):
-    """25 steps are 12 passes of two steps and half a pass, or 8 of three and a third."""
+    """25 steps: 12 passes of two steps and half a pass, or 8 of three and a third."""
     with np.load(run[0] / "members" / "s00-seed0.npz") as data:
         arrays = dict(data)
     assert {"aus", "energy", "best_aus"} < set(arrays)

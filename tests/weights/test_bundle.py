@@ -3,18 +3,24 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
+from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
+from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.systems import describe
+from merclip_jax.systems.mer_clip import LossOptions, MerClip
 from merclip_jax.text.tokenizer import ClipTokenizer
 from merclip_jax.weights import arrays as checkpoint
 from merclip_jax.weights import bundle, convert, export, load, sources
 from merclip_jax.weights.families import clip_text, numbers
 from merclip_jax.weights.families.mer_clip import FAMILY, modules_of
+from merclip_jax.weights.options import InitOptions
 from merclip_jax.weights.provenance import of_training
 from tests import mini
 from tests.weights import made
@@ -29,6 +35,10 @@ def model(size=TINY, *, encoder=None, **options):
         size, classes=3, frames=4, temporal_layers=1, **{"head_blocks": 1} | options
     )
     return found.clone(encoder=found.encoder.clone(**encoder)) if encoder else found
+
+
+def start(**init):
+    return load.load_start(model(), (4, SIDE, SIDE, 3), InitOptions(**init))
 
 
 IN_FILES = [
@@ -117,7 +127,7 @@ def test_nothing_is_guessed(parts, tmp_path, monkeypatch):
         sources.open_source(clip)
     for name in ("clip", "m"):
         assert not convert.convert([str(tmp_path / name)]).problems
-    begun = load.load_start(model(), (4, SIDE), merclip=str(tmp_path / "m"))
+    begun = start(merclip=str(tmp_path / "m"))
     assert begun.arrays.keys() == parts["video"].keys()
     assert export.write_torch(str(tmp_path / "m"), tmp_path / "m.safetensors")
 
@@ -182,8 +192,8 @@ def uses(path):
     """Every way to a folder of weights."""
     return [
         lambda: convert.convert([str(path)]),
-        lambda: load.load_start(model(), (4, SIDE), vision=str(path)),
-        lambda: load.load_start(model(), (4, SIDE), merclip=str(path)),
+        lambda: start(vision=str(path)),
+        lambda: start(merclip=str(path)),
         lambda: load.load_tower(TINY, merclip=str(path)),
         lambda: load.load_text(str(path), TINY),
         lambda: export.write_torch(str(path), path.with_name("back.safetensors")),
@@ -237,3 +247,55 @@ def test_a_folder_keeps_the_whole_provenance(tmp_path):
     assert set(part["dropped"].values()) == {"a counter that nothing reads"}
     fields = {field.name for field in dataclasses.fields(first.parts["video"])}
     assert {"changed", "dropped", "used", "initialised"} <= fields & part.keys()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weights": LossOptions(contrastive="sigmoid")},
+        {"model": MerClipOptions(size="tiny", video="factorized_vit", head_blocks=1)},
+        {"view": View(frames=8, image_size=32, sampling="uniform")},
+    ],
+)
+def test_a_trained_system_comes_back_and_predicts_the_same(tmp_path, options):
+    """Structure, view and loss stand in `system.json`; nothing else is needed."""
+    tiny = {"model": MerClipOptions(size="tiny"), "view": View(4, 32)}
+    system = MerClip(classes=("a", "b"), epochs=3, **tiny | options)
+    shape = system.view.shape
+    batch = {"frames": jnp.zeros((1, *shape), jnp.uint8)}
+    variables = jax.jit(system.init)(jax.random.key(3), batch)
+    variables = jax.tree.map(np.asarray, variables)
+    folder = tmp_path / "m"
+    bundle.save(folder, system, variables, name="s1-seed0", lineage=["a start"])
+    found, loaded, context = bundle.load(folder)
+    assert found == system and hash(found) == hash(system)
+    assert jax.tree.structure(loaded) == jax.tree.structure(variables)
+    noise = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
+    ours, theirs = (
+        one.predict(v, context, {"frames": jnp.asarray(noise)})
+        for one, v in ((found, loaded), (system, variables))
+    )
+    for name in ("logits", "video"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_what_cannot_be_loaded_as_a_system_is_told(parts, tmp_path):
+    clip = made.save(tmp_path / "c.safetensors", made.states()["clip"])
+    convert.write_folder(convert.convert([clip]), tmp_path / "clip")
+    with pytest.raises(UserError, match="converted weights, which say nothing of task"):
+        bundle.load(tmp_path / "clip")
+    written(tmp_path / "m", parts)  # its system is none that exists
+    with pytest.raises(UserError, match=r"describes none of \['mer_clip'\]"):
+        bundle.load(tmp_path / "m")
+    with pytest.raises(UserError, match="holds no system.json"):
+        bundle.load(tmp_path)
+
+
+def test_a_system_of_another_version_is_not_read_with_todays_defaults():
+    told = describe.to_json(MerClip(classes=("a", "b"), epochs=3))
+    del told["weights"]["focal_gamma"]
+    told["view"]["stride"] = 2
+    with pytest.raises(
+        ValueError, match=r"LossOptions: lacks \['focal_gamma'\]|View: "
+    ):
+        describe.from_json(MerClip, told)

@@ -29,6 +29,7 @@ from merclip_jax.weights import (
 )
 from merclip_jax.weights.families import clip_text, detect, numbers
 from merclip_jax.weights.families.clip import DROPPED
+from merclip_jax.weights.options import InitOptions
 from tests import mini
 from tests.models.test_goldens import close, encoder, params_of, volume
 from tests.weights import made
@@ -352,8 +353,10 @@ def test_new_head_leaves_the_last_layer_out(tmp_path):
         export.write_torch(str(out), tmp_path / "back.safetensors")
     model = mini.model(made.TINY, classes=3)
     with pytest.raises(UserError, match="made with --new_head .*init.new_head=True"):
-        load.load_start(model, (2, 48), merclip=str(out))
-    begun = load.load_start(model, (2, 48), merclip=str(out), new_head=True)
+        load.load_start(model, (2, 48, 48, 3), InitOptions(merclip=str(out)))
+    begun = load.load_start(
+        model, (2, 48, 48, 3), InitOptions(merclip=str(out), new_head=True)
+    )
     assert "params/head/norm/scale" in begun.arrays
 
 
@@ -366,11 +369,11 @@ def test_new_head_where_there_is_none(tmp_path):
     model = mini.model(made.TINY, classes=3)
     for given in ({}, {"vision": clip}):
         with pytest.raises(UserError, match="goes with config.init.merclip"):
-            load.load_start(model, (2, 48), new_head=True, **given)
+            load.load_start(model, (2, 48, 48, 3), InitOptions(new_head=True, **given))
     encoder = {k: v for k, v in STATES["mer_clip"].items() if "cls_head" not in k}
     encoder = made.save(tmp_path / "e.safetensors", encoder)
     with pytest.raises(UserError, match="no emotion head; give it as init.vision"):
-        load.load_start(model, (2, 48), merclip=encoder)
+        load.load_start(model, (2, 48, 48, 3), InitOptions(merclip=encoder))
 
 
 def test_lineage_tells_the_file(tmp_path):

@@ -14,6 +14,7 @@ from merclip_jax.errors import UserError
 from merclip_jax.weights import arrays as checkpoint
 from merclip_jax.weights import bundle, convert, export, hub, load, sources
 from merclip_jax.weights.families import numbers
+from merclip_jax.weights.options import InitOptions
 from tests import mini
 from tests.weights import made
 from tests.weights.made import TINY
@@ -184,7 +185,7 @@ def test_frozen_files_are_told(tmp_path):
     assert not convert.convert([source]).problems
     model = mini.model(TINY, classes=3)
     with pytest.raises(UserError, match="frozen variant, which has no `balance`"):
-        load.load_start(model, (2, 48), vision=source)
+        load.load_start(model, (2, 48, 48, 3), InitOptions(vision=source))
 
 
 def test_q_without_k_and_v(tmp_path):

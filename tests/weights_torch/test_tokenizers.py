@@ -1,9 +1,9 @@
 """transformers' CLIP tokenizer gives the same ids."""
 
 import pytest
-from merclip_jax.text.table.tokenizer import ClipTokenizer
 from transformers import CLIPTokenizer
 
+from merclip_jax.text.tokenizer import ClipTokenizer
 from tests.test_tokenizer import PUBLISHED, needs_vocabulary
 from tests.text import bpe
 

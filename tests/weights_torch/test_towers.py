@@ -18,6 +18,7 @@ from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
 from merclip_jax.weights import convert, fitting, load
 from merclip_jax.weights.families import numbers
+from merclip_jax.weights.options import InitOptions
 from merclip_jax.weights.sources import open_source
 from tests import mini
 from tests.weights_torch.torch_mer_clip import Kinetics
@@ -107,7 +108,7 @@ def test_image_tower_in_uniformer(theirs, folder):
     clip[0, 1::2] = 9.0  # the zero taps see the odd frames
     encoder = mer_clip.uniformer_v2(SIZE)
     model = mini.model(SIZE, classes=3)
-    found = load.load_start(model, (4, 224), vision=str(folder))
+    found = load.load_start(model, (4, 224, 224, 3), InitOptions(vision=str(folder)))
     shape = jax.ShapeDtypeStruct(clip.shape, jnp.float32)
     init = functools.partial(encoder.init, jax.random.key(0), train=False)
     flat = flatten_dict(jax.eval_shape(init, shape), sep="/")

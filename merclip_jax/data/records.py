@@ -1,0 +1,130 @@
+"""Built TFDS datasets: where they are, and the clips in them that a task keeps."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record
+from merclip_jax.data.view import View
+from merclip_jax.errors import UserError
+
+_VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
+
+
+class _Encoded(tfds.decode.SkipDecoding):
+    """Leaves frames encoded, so that only the sampled ones are ever decoded."""
+
+    def decode_batch_example_np(self, batch):
+        """Called by TFDS for the frames of one record."""
+        return batch
+
+
+def load_clips(options: DataOptions, view: View) -> Clips:
+    """The clips of a built dataset that the task's classes keep.
+
+    Raises UserError when the dataset is not built or damaged, or when it has an emotion
+    that the task neither maps to a class nor drops.
+    """
+    dataset = options.dataset
+    folder = find(dataset, options.data_dir, options.access)
+    try:
+        builder = tfds.builder_from_directory(folder)
+        splits = builder.as_data_source(decoders={"frames": _Encoded()})
+        source = _Chained([splits[name] for name in sorted(splits)])
+        split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
+    except Exception as error:  # TFDS and array_record each raise their own
+        raise UserError(damaged(folder, dataset, error)) from error
+
+    label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
+    rows, unknown = [], {}
+    for i in range(len(source)):
+        record = read_record(source, i, dataset)
+        emotion = record["emotion"].decode()
+        if record["clip"].decode() in options.excluded:
+            continue
+        if emotion in label_of:
+            row = _row(record, i, label_of[emotion], view)
+            rows.append(row | {"split": split[i]})
+        elif emotion not in options.dropped:
+            unknown.setdefault(emotion, record["clip"].decode())
+    if unknown:
+        listing = ", ".join(f"{e!r} (clip {c})" for e, c in sorted(unknown.items()))
+        raise UserError(
+            f"{dataset}: emotions that the task neither maps to a class nor drops: "
+            f"{listing}; see config.data.classes and config.data.dropped"
+        )
+    if not rows:
+        raise UserError(f"{dataset}: no clip has an emotion of the task")
+    columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    metadata = dict(builder.info.metadata or {})
+    return Clips(
+        dataset=dataset,
+        fingerprint=str(metadata.get("fingerprint", "")),
+        metadata=metadata,
+        classes=tuple(name for name, _ in options.classes),
+        source=source,
+        view=view,
+        **columns,
+    )
+
+
+def find(dataset: str, data_dir: str, access: str = "") -> Path:
+    """Folder of a built dataset, of several versions the newest.
+
+    UserError with what to type when there is none, or the configs of several.
+    """
+    root = Path(data_dir).expanduser()
+    found = [f.parent for f in (root / dataset).glob("**/dataset_info.json")]
+    found = [folder for folder in found if _VERSION.fullmatch(folder.name)]
+    if len({folder.parent for folder in found}) == 1:
+        return max(found, key=lambda folder: tuple(map(int, folder.name.split("."))))
+    if len(found) > 1:
+        names = sorted(str(folder.relative_to(root)) for folder in found)
+        raise UserError(f"{dataset}: several builds in {root}: {names}; name one")
+    manual = " --manual_dir=FOLDER_OF_ITS_FILES" if access else ""
+    lines = [f"dataset {dataset!r} is not built in {root.resolve()}."]
+    if access:
+        lines.append(f"How to get it: {access}")
+    lines += [
+        "Then type:" if access else "Type:",
+        f"  python -m data_builders.build --dataset={dataset}{manual} "
+        f"--data_dir={data_dir}",
+        "or point --config.data.data_dir to the folder where it is built.",
+    ]
+    raise UserError("\n".join(lines))
+
+
+class _Chained(Sequence):
+    """Several splits' records as one sequence."""
+
+    def __init__(self, parts: Sequence[Sequence]):
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, index: int):
+        for part in self.parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError(index)
+
+
+def _row(record, index, label, view: View) -> dict:
+    onset, apex, offset = (int(record[k]) for k in ("onset", "apex", "offset"))
+    positions = view.positions(onset, apex, offset)
+    return {
+        "clip": record["clip"].decode(),
+        "subject": record["subject"].decode(),
+        "emotion": record["emotion"].decode(),
+        "au_cell": record["au_cell"].decode(),
+        "label": np.int32(label),
+        "positions": positions,
+        "apex": int(np.abs(positions - apex).argmin()),
+        "spans": (onset, offset),
+        "records": index,
+    }
