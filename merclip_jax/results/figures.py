@@ -167,10 +167,15 @@ def png(image: np.ndarray, *, height: int = 144) -> str:
 
 
 def contact_sheet(frames: np.ndarray, *, columns: int = 4) -> bytes:
-    """A PNG file with a row for each clip of frames [n, t, h, w, c] uint8."""
+    """A PNG file with a row for each clip of frames [n, t, h, w, c] uint8.
+
+    Small frames are enlarged by a whole number, so that their pixels stay what they are.
+    """
     n, t, h, w, c = frames.shape
     shown = frames[:, np.linspace(0, t - 1, min(columns, t)).round().astype(int)]
     sheet = shown.transpose(0, 2, 1, 3, 4).reshape(n * h, -1, c)
+    times = max(1, -(-96 // h))
+    sheet = sheet.repeat(times, 0).repeat(times, 1)
     picture = Image.fromarray(np.ascontiguousarray(sheet.squeeze()))
     data = io.BytesIO()
     picture.save(data, format="PNG", optimize=True)

@@ -124,8 +124,8 @@ def _paragraphs(card: Mapping) -> list[str]:
     folds = "1 fold" if protocol["folds"] == 1 else f"{protocol['folds']} folds"
     repeats = "once" if seeds == 1 else f"with {seeds} seeds, whose scores are averaged"
     done = [
-        f"{task['clips']} clips of {task['subjects']} subjects of {task['dataset']} "
-        f"were asked for {len(task['classes'])} answers: {', '.join(task['classes'])}.",
+        f"The model was asked to tell {', '.join(task['classes'])} in {task['clips']} "
+        f"clips of {task['subjects']} subjects of {task['dataset']}.",
         _PROTOCOLS[protocol["name"]],
         f"The answers of {folds} were pooled before they were scored; the whole was "
         f"run {repeats}.",

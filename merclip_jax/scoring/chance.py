@@ -56,9 +56,9 @@ def selection_ceiling(
     """Pooled UF1 a guesser reaches if each fold keeps its best epoch on its own test.
 
     fold_labels: the test labels of each fold. Every epoch is a fresh guess by prior
-    and the fold keeps the epoch with most test clips right. Epochs of a real training
-    are alike, so this is the worst case; with epochs=1 it is honest chance. It says
-    how much of a best-on-test score can be selection alone.
+    and the fold keeps the epoch with the highest UF1 on its test clips. Epochs of a
+    real training are alike, so this is the worst case; with epochs=1 it is honest
+    chance. It says how much of a best-on-test score can be selection alone.
     """
     if epochs < 1 or not fold_labels:
         raise ValueError(
@@ -74,8 +74,9 @@ def selection_ceiling(
     pooled = np.zeros((draws, classes, classes))
     for support in supports:
         guesses = _guesses(rng, support, total / total.sum(), (draws, epochs))
-        right = np.trace(guesses, axis1=2, axis2=3)
-        pooled += guesses[np.arange(draws), right.argmax(1)]
+        # By the fold's own UF1, as a selection of this program would choose.
+        best = uf1_uar_acc(guesses)[0].argmax(1)
+        pooled += guesses[np.arange(draws), best]
     return float(uf1_uar_acc(pooled)[0].mean())
 
 

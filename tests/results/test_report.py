@@ -349,9 +349,9 @@ def test_a_contact_sheet_is_a_png_of_all_clips():
     frames = np.stack([_frames(i) for i in range(3)])
     for shown in (frames, frames[..., :1]):
         picture = np.asarray(Image.open(io.BytesIO(figures.contact_sheet(shown))))
-        assert picture.shape[:2] == (3 * 48, 4 * 48)
+        assert picture.shape[:2] == (3 * 96, 4 * 96)  # 48 pixels, twice as large
         np.testing.assert_array_equal(
-            picture[:48, :48], shown[0, 0].squeeze(), err_msg="the first onset"
+            picture[:96:2, :96:2], shown[0, 0].squeeze(), err_msg="the first onset"
         )
 
 
