@@ -11,14 +11,15 @@ import json
 import sys
 from pathlib import Path
 
-from data_builders import write
-from data_builders.annotations import fingerprint, full_name
 from data_builders.base import ClipBuilder
-from data_builders.build import WORKERS, find, folder_of_owners, known
-from data_builders.examples import Crop, inspect
-from data_builders.options import add_face_flags, crop_of, positive
-from data_builders.release import DatasetError, Release
-from data_builders.summary import describe, lines
+from data_builders.datasets import find, folder_of_owners
+from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.release import Release
+from data_builders.records.encode import Crop, inspect
+from data_builders.records.features import fingerprint, full_name
+from data_builders.records.jobs import Job, in_order, progress
+from data_builders.records.report import describe, lines
 from merclip_jax.files import write_atomically
 
 
@@ -27,10 +28,9 @@ def main(argv: list[str] | None = None) -> int:
 
     1 also where a task's counts differ from the published ones unaccounted for.
     """
-    parser = _parser()
-    flags = parser.parse_args(argv)
+    flags = _parser().parse_args(argv)
     if flags.json and not flags.json.expanduser().parent.is_dir():
-        parser.error(f"--json={flags.json}: its folder does not exist")
+        _parser().error(f"--json={flags.json}: its folder does not exist")
     try:
         cls, config = find(flags.dataset)
         given = folder_of_owners(cls, flags.manual_dir)
@@ -66,7 +66,7 @@ def examine(
     """
     release = cls.read(manual_dir, config)
     jobs = [
-        write.Job(
+        Job(
             clip.row.split,
             full_name(cls.name, clip.row),
             functools.partial(inspect, cls.name, clip, crop),
@@ -74,8 +74,8 @@ def examine(
         for clip in release.clips
     ]
     hashes, odd = {}, []
-    with write.progress(len(jobs), f"{cls.name}/{config}") as bar:
-        for job, (source, findings) in write.in_order(jobs, workers):
+    with progress(len(jobs), f"{cls.name}/{config}") as bar:
+        for job, (source, findings) in in_order(jobs, workers):
             bar.update()
             odd += findings
             if not any(finding.stops for finding in findings):
@@ -125,25 +125,10 @@ def show(found: dict[str, object], *, everything: bool = False) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_builders.doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        epilog=f"datasets: {', '.join(known())}",
-    )
-    parser.add_argument("--dataset", required=True, help="name or name/config")
-    parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
-    parser.add_argument("--json", type=Path, help="also write the report to this file")
-    parser.add_argument("--all", action="store_true", help="list every finding")
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=WORKERS,
-        help="threads (default: one per core)",
-    )
-    add_face_flags(parser)
-    return parser
+    made = parser("data_builders.doctor", __doc__)
+    made.add_argument("--json", type=Path, help="also write the report to this file")
+    made.add_argument("--all", action="store_true", help="list every finding")
+    return made
 
 
 if __name__ == "__main__":

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import openpyxl
 
-from data_builders.release import Finding, Row
-from data_builders.smic.tree import (
-    CODES,
-    EMOTIONS,
-    SUBJECT,
-    Folder,
-    Key,
-    clip_key,
-    row,
-)
-from data_builders.tables import (
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Row
+from data_builders.readers.table import (
     Sheet,
     cell_findings,
     emotion_label,
@@ -29,6 +21,15 @@ from data_builders.tables import (
     is_empty,
     read_sheet,
     text,
+)
+from data_builders.smic.tree import (
+    CODES,
+    EMOTIONS,
+    SUBJECT,
+    Folder,
+    Key,
+    clip_key,
+    row,
 )
 
 SHEET = "HS"

@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_builders.files import subfolders
-from data_builders.release import Finding, Row
-from data_builders.trees import emotion_folders, named_folders, place, span
+from data_builders.readers.findings import Finding
+from data_builders.readers.folders import subfolders
+from data_builders.readers.release import Row
+from data_builders.readers.trees import emotion_folders, named_folders, place, span
 
 FPS = 100.0
 EMOTIONS = {"negative": 70, "positive": 51, "surprise": 43}  # published clips

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.annotations import clip_example, clip_features
+from data_builders.records.features import clip_example, clip_features
 from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
 from data_builders.synthetic.clip import clip_truth, make_clip
 from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig

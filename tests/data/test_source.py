@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from configs import synthetic
-from data_builders.annotations import clip_example, clip_features, fingerprint
+from data_builders.records.features import clip_example, clip_features, fingerprint
 from merclip_jax.data import sampling, source
 from merclip_jax.errors import UserError
 from tests import mini

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.annotations import fingerprint
 from data_builders.build import build
+from data_builders.records.features import fingerprint
 from data_builders.synthetic.builder import describe
 from data_builders.synthetic.ceiling import (
     best_uf1,

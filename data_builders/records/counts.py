@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from data_builders.release import KINDS, Release
+from data_builders.readers.findings import KINDS
+from data_builders.readers.release import Release
 from data_builders.tasks import SUB24, Task, tasks_of
 
 ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion

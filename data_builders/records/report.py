@@ -5,9 +5,11 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders import counts, write
-from data_builders.examples import Crop
-from data_builders.release import KINDS, Finding, Release
+from data_builders.readers.findings import KINDS, Finding
+from data_builders.readers.release import Release
+from data_builders.records import counts
+from data_builders.records.contents import Contents
+from data_builders.records.encode import Crop
 
 _SHOWN = 3  # findings of a kind that are printed; JSON files hold all
 
@@ -56,7 +58,7 @@ def lines(found: Mapping[str, object], *, everything: bool = False) -> list[str]
     return shown
 
 
-def print_summary(folder: Path, found: write.Contents) -> None:
+def print_summary(folder: Path, found: Contents) -> None:
     """Say what a built dataset holds."""
     emotions = ", ".join(f"{name} {n}" for name, n in found.emotions.items())
     print(f"clips        {found.clips}")

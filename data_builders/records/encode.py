@@ -4,6 +4,7 @@ One similarity transform per clip, from its onset frame, is applied to all its f
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
@@ -11,9 +12,9 @@ from typing import NamedTuple, NoReturn, Protocol
 import cv2
 import numpy as np
 
-from data_builders.annotations import clip_example, full_name, source_hash
-from data_builders.files import key_indices
-from data_builders.release import Clip, Finding
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Clip
+from data_builders.records.features import clip_example, full_name, source_hash
 from merclip_jax.data import faces
 
 # Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
@@ -107,6 +108,22 @@ def inspect(
         except ClipError as error:
             findings.append(error.finding)
     return source_hash(hashes, _facts(dataset, clip)), findings + _sizes(clip, sizes)
+
+
+def key_indices(
+    numbers: Sequence[int], onset: int, apex: int | None, offset: int
+) -> tuple[int, bool]:
+    """(index of the apex among the frame `numbers`, whether the table gave it).
+
+    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
+    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
+    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
+    itself is not on disk, the nearest one stands for it.
+    """
+    valid = apex is not None and onset < apex <= offset
+    target = apex if valid else (onset + offset) / 2
+    distance = np.abs(np.asarray(numbers, np.float64) - target)
+    return int(distance.argmin()), valid
 
 
 def is_whole(data: bytes) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.release import DatasetError, Row
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.release import Row
 from merclip_jax.facs import AUSet, parse_cell
 
 
