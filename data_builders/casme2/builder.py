@@ -68,16 +68,16 @@ TABLE = Table(
 _tree = partial(Tree, inside="sub01/", clips=partial(by_subject, subject=subject_of))
 TREES = {
     "cropped": _tree(
-        names=("Cropped",),
+        folder="Cropped",
         description="Cropped/: aligned face crops, onset to offset",
         cropped=True,
     ),
     "selected": _tree(
-        names=("CASME2_RAW_selected",),
+        folder="CASME2_RAW_selected",
         description="CASME2_RAW_selected/: camera frames, onset to offset, 640x480",
     ),
     "raw": _tree(
-        names=("CASME2-RAW",),
+        folder="CASME2-RAW",
         description="CASME2-RAW/: whole recordings, 640x480",
         whole=True,
     ),

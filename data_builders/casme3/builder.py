@@ -95,7 +95,7 @@ def take(row: Row, top: Path, folders: Folders) -> tuple[Path | None, str]:
 
 TREES = {
     "clips": Tree(
-        names=("Part_A_ME_clip/frame",),
+        folder="Part_A_ME_clip/frame",
         inside="spNO.1_a_355/",
         description="Part_A_ME_clip/frame/: camera frames, onset to offset, 1280x720",
         find=trees.find_clips,
@@ -103,7 +103,7 @@ TREES = {
         take=take,
     ),
     "videos": Tree(
-        names=("part_A/data/part_A",),
+        folder="part_A/data/part_A",
         inside="spNO.1/a/color/",
         description="part_A/: whole videos, 1280x720",
         whole=True,

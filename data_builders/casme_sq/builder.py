@@ -15,18 +15,18 @@ from data_builders.readers.release import Release, gather
 
 TREES = {
     "cropped": Tree(
-        names=("cropped",),
+        folder="cropped",
         inside="s15/",
         description="cropped/: the owners' face crops",
         cropped=True,
     ),
     "selected": Tree(
-        names=("selectedpic",),
+        folder="selectedpic",
         inside="s15/",
         description="selectedpic/: camera frames of the expressions",
     ),
     "raw": Tree(
-        names=("rawpic",),
+        folder="rawpic",
         inside="s15/",
         description="rawpic/: camera frames of whole recordings",
         whole=True,

@@ -14,17 +14,18 @@ from data_builders.readers.release import Release
 
 TREES = {
     "ccac": Tree(
-        names=("train_data",),
+        folder="train_data",
         description="publicly available part (CCAC2024): splits train, test_a, test_b; "
         "camera frames",
     ),
     "full": Tree(
-        names=("micro",),
+        folder="micro",
         description="full release, parts A to D: camera frames",
     ),
     "full_cropped": Tree(
-        # The owners' spelling, and what somebody may have made of it.
-        names=("micro_static_aligned_croped", "micro_static_aligned_cropped"),
+        # The owners' spelling, then what somebody may have made of it.
+        folder="micro_static_aligned_croped",
+        also=("micro_static_aligned_cropped",),
         description="full release, parts A to D: aligned face crops",
         cropped=True,
     ),

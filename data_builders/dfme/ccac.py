@@ -92,7 +92,7 @@ def _table(split: str, file: str, stem: str) -> Table:
 
 
 def _tree(folder: str) -> Tree:
-    return Tree(names=(folder,), inside="clips", description="", clips=clips)
+    return Tree(folder=folder, inside="clips", description="", clips=clips)
 
 
 # In the order in which `gather` looks at the splits: a clip twice is its first.

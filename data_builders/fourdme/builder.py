@@ -88,13 +88,13 @@ TABLE = Table(
 )
 TREES = {
     "crop": Tree(
-        names=("gray_micro_crop",),
+        folder="gray_micro_crop",
         inside="SUB/FOLD/",
         description="gray_micro_crop/: grey face crops",
         cropped=True,
     ),
     "gray": Tree(
-        names=("gray_micro",),
+        folder="gray_micro",
         inside="SUB/FOLD/",
         description="gray_micro/: grey camera frames",
     ),

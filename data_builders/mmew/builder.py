@@ -124,7 +124,7 @@ TABLE = Table(
 )
 TREES = {
     "cropped": Tree(
-        names=("Micro_Expression",),
+        folder="Micro_Expression",
         inside="anger/",
         description="Micro_Expression/: aligned face crops, onset to offset",
         cropped=True,

@@ -170,7 +170,8 @@ class Tree:
 
     Attributes:
         description: What they are.
-        names: What the tree's folder may be called, as its owners do first.
+        folder: The tree as its owners have it, such as "Part_A_ME_clip/frame".
+        also: What else its last folder may be called.
         inside: What is in it, for the message that there is none.
         hint: What else that message says.
         cropped: Whether the pictures are face crops already.
@@ -183,7 +184,8 @@ class Tree:
     """
 
     description: str
-    names: tuple[str, ...]
+    folder: str
+    also: tuple[str, ...] = ()
     inside: str = ""
     hint: str = ""
     cropped: bool = False
@@ -193,3 +195,8 @@ class Tree:
     find: Callable[["Tree", Path], Path | None] = by_name
     clips: Callable[[Path], Iterable[tuple[str, Path]]] = by_subject
     take: Callable[[Row, Path, Folders], tuple[Path | None, str]] = own_folder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the tree's own folder may be called, as its owners do first."""
+        return self.folder.rpartition("/")[2], *self.also

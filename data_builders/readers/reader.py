@@ -153,7 +153,7 @@ def expect_tree(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Path
     if top is None:
         hint = f"; {tree.hint}" if tree.hint else ""
         raise DatasetError(
-            f"{manual_dir}: expected a folder {tree.names[0]}/ with {tree.inside} and "
+            f"{manual_dir}: expected a folder {tree.folder}/ with {tree.inside} and "
             f"so on inside ({dataset}/{config}{hint})"
         )
     return top

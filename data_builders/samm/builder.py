@@ -116,11 +116,11 @@ _tree = partial(
 )
 TREES = {
     "raw": _tree(
-        names=("SAMM",),
+        folder="SAMM",
         description="SAMM/: camera frames as released, grey, 960x650",
     ),
     "cropped": _tree(
-        names=("SAMM_CROP",),
+        folder="SAMM_CROP",
         description="SAMM_CROP/: the later edition of face crops",
         cropped=True,
     ),

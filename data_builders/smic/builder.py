@@ -28,27 +28,27 @@ from data_builders.smic.tree import (
 
 def find_hs(tree: Tree, manual_dir: Path) -> Path | None:
     """Finds the folder HS/, the high-speed camera's, in a tree of three cameras."""
-    outer, inner = tree.names[0].split("/")
+    outer, inner = tree.folder.split("/")
     top = find_tree(manual_dir, [outer])
     return find_tree(top, [inner], depth=1) if top else None
 
 
 TREES = {
     "cropped": Tree(
-        names=("SMIC_all_cropped/HS",),
+        folder="SMIC_all_cropped/HS",
         inside="s01/micro/negative/",
         description="SMIC_all_cropped/HS/: aligned face crops",
         cropped=True,
         find=find_hs,
     ),
     "raw": Tree(
-        names=("SMIC_all_raw/HS",),
+        folder="SMIC_all_raw/HS",
         inside="s01/micro/negative/",
         description="SMIC_all_raw/HS/: camera frames, 640x480",
         find=find_hs,
     ),
     "long": Tree(
-        names=("SMIC-HS-E",),
+        folder="SMIC-E_raw image/HS_long/SMIC-HS-E",
         inside="s01/s1_ne_01/",
         description="SMIC-HS-E/: camera frames of longer recordings (SMIC-E)",
         depth=4,
