@@ -11,7 +11,10 @@ from itertools import combinations
 Classes = tuple[tuple[str, tuple[str, ...]], ...]
 
 _SEVEN = ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")
-_NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
+_PROTOTYPES = (
+    *("anger", "contempt", "disgust", "fear"),
+    *("happiness", "sadness", "surprise"),
+)
 
 
 def _each(*names: str) -> Classes:
@@ -41,6 +44,11 @@ class Task:
     clips: Mapping[str, int] = field(default_factory=dict)
     subjects: Mapping[str, int] = field(default_factory=dict)
     configs: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+        return tuple(name for name, _ in self.classes)
 
     @property
     def emotions(self) -> dict[str, str]:
@@ -165,10 +173,7 @@ TASKS: dict[str, Task] = {
     ),
     "dfme_7class": Task(
         dataset="dfme",
-        classes=_each(
-            *("anger", "contempt", "disgust", "fear"),
-            *("happiness", "sadness", "surprise"),
-        ),
+        classes=_each(*_PROTOTYPES),
         dropped=("", "others"),
         clips={"train": 1856, "test_a": 474, "test_b": 299},
         subjects={"train": 176, "test_a": 42, "test_b": 41},
@@ -199,6 +204,26 @@ TASKS: dict[str, Task] = {
             for names in combinations(_FOURDME, size)
         ),
     ),
+    # No counts: how many clips of a class there are is a setting of each config.
+    "synthetic_3class": _one_split(
+        "synthetic",
+        _three("anger", "contempt", "disgust", "fear", "sadness"),
+        (),
+        None,
+    ),
+    "synthetic_5class": _one_split(
+        "synthetic",
+        (
+            ("anger", ("anger",)),
+            ("disgust", ("contempt", "disgust")),
+            ("happiness", ("happiness",)),
+            ("sadness", ("fear", "sadness")),
+            ("surprise", ("surprise",)),
+        ),
+        (),
+        None,
+    ),
+    "synthetic_7class": _one_split("synthetic", _each(*_PROTOTYPES), (), None),
 }
 
 

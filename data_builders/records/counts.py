@@ -50,9 +50,8 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
             lines.append(f"{split}\t{clip}\t{name}\n")
         elif emotion not in classes and emotion not in task.dropped:
             unknown.add(emotion)
-    names = [name for name, _ in task.classes]
     return Tally(
-        {split: {n: counts[split][n] for n in names} for split in sorted(counts)},
+        {split: {n: counts[split][n] for n in task.names} for split in sorted(counts)},
         {split: len(subjects[split]) for split in sorted(subjects)},
         hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
         tuple(sorted(unknown)),
@@ -62,11 +61,10 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
 def differences(task: Task, found: Tally) -> list[str]:
     """Where a tally differs from the published counts, one line per split."""
     lines = []
-    names = [name for name, _ in task.classes]
     for split, total in task.clips.items():
         have = found.counts.get(split, {})
         pairs = [("clips", sum(have.values()), total)]
-        for name, count in zip(names, task.counts.get(split, ()), strict=False):
+        for name, count in zip(task.names, task.counts.get(split, ()), strict=False):
             pairs.append((name, have.get(name, 0), count))
         if split in task.subjects:
             pairs.append(
@@ -106,11 +104,10 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
         explained += [f"{name}: not there" for name in task.clips if name not in there]
         clips = {split: n for split, n in task.clips.items() if split in there}
         accounted = not differences(replace(task, clips=clips), tally(task, facts))
-    names = [name for name, _ in task.classes]
     return {
-        "classes": names,
+        "classes": list(task.names),
         "published": {
-            split: dict(zip(names, counts, strict=True))
+            split: dict(zip(task.names, counts, strict=True))
             for split, counts in task.counts.items()
         },
         "published_clips": dict(task.clips),

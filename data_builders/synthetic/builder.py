@@ -28,7 +28,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     Scores on this set say nothing about people.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: notes and ceiling in the metadata
     BUILDER_CONFIGS = [
         SyntheticConfig(name="tiny", description="48 px, for two cores", clips=TINY),
         SyntheticConfig(name="full", description="224 px, 1-3 px motion", clips=FULL),
@@ -88,25 +88,41 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
 
 
 def describe(config: ClipConfig) -> dict[str, object]:
-    """What is known about a dataset beforehand, as plain JSON values.
+    """Returns what is known about a dataset beforehand, as plain JSON values.
 
-    tasks["3"|"5"|"7"]: classes, class of each emotion, priors, ceiling (ACC, UAR, UF1
-    of an ideal observer), shuffled (the same, but not knowing the order of the key
+    notes: what a reader of a score should know. ceiling: task -> UF1, UAR and ACC of an
+    ideal observer. tasks["3"|"5"|"7"]: classes, class of each emotion, priors, the same
+    ceiling, shuffled (that of an observer who does not know the order of the key
     frames) and chance (UF1 of guessing).
     """
     ordered, blind = ceilings(config), ceilings(config, shuffled=True)
+    low, high = config.amplitude_px
     tasks = {
-        str(task): {
-            "classes": list(classes),
-            "class_of": dict(class_of),
-            "priors": [round(float(p), 6) for p in ordered[task].priors],
-            "ceiling": _scores(ordered[task]),
-            "shuffled": _scores(blind[task]),
-            "chance": _chance(ordered[task]),
+        str(classes): {
+            "classes": list(task.names),
+            "class_of": task.emotions,
+            "priors": [round(float(p), 6) for p in ordered[classes].priors],
+            "ceiling": _scores(ordered[classes]),
+            "shuffled": _scores(blind[classes]),
+            "chance": _chance(ordered[classes]),
         }
-        for task, (classes, class_of) in TASKS.items()
+        for classes, task in TASKS.items()
     }
     facts = {
+        "notes": [
+            f"The clips are procedural, every pixel of them computed: {config.clips} "
+            f"clips of {config.subjects} subjects at {config.size}x{config.size} "
+            f"pixels, with {low:g}-{high:g} pixels of motion at the apex; faces differ "
+            f"{config.variety:g} times as much as they can. Such scores show that the "
+            "program learns what is there to learn; they say nothing about people."
+        ],
+        "ceiling": {
+            f"synthetic_{classes}class": {
+                "name": "Bayes ceiling of the dataset",
+                **{name.lower(): score for name, score in _scores(best).items()},
+            }
+            for classes, best in ordered.items()
+        },
         "config": dataclasses.asdict(config),
         "au_columns": list(CELLS),
         "au_sets": AU_SETS,

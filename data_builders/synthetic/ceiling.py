@@ -77,8 +77,8 @@ def order_blind(
 
 def class_matrix(task: int) -> np.ndarray:
     """1 where an emotion (row) is of a class of the task (column), float [7, K]."""
-    classes, of_emotion = TASKS[task]
-    return np.array([[float(of_emotion[e] == c) for c in classes] for e in EMOTIONS])
+    names, of_emotion = TASKS[task].names, TASKS[task].emotions
+    return np.array([[float(of_emotion[e] == c) for c in names] for e in EMOTIONS])
 
 
 def _scores(joint, choice) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +141,7 @@ def ceilings(config: ClipConfig, *, shuffled: bool = False) -> dict[int, Ceiling
     if shuffled:
         table = order_blind(table)
     joint = np.stack(list(table.values()))
-    return {k: ceiling_of(joint @ class_matrix(k), TASKS[k][0]) for k in TASKS}
+    return {k: ceiling_of(joint @ class_matrix(k), TASKS[k].names) for k in TASKS}
 
 
 def chance(priors: np.ndarray) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 import dataclasses
 
-LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
-GROUPS = ("negative", "positive", "surprise")
+from data_builders.readers.findings import LONGEST
+from data_builders.tasks import TASKS
+
+GROUPS = TASKS["synthetic_3class"].names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

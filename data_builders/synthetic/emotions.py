@@ -11,29 +11,27 @@ import numpy as np
 
 from data_builders.synthetic.config import GROUPS, ClipConfig
 from data_builders.synthetic.fields import cells_of
+from data_builders.tasks import tasks_of
 from merclip_jax import facs
 
-EMOTIONS = (
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "sadness",
-    "surprise",
-)
+# Number of classes -> task.
+TASKS = {len(task.classes): task for task in tasks_of("synthetic").values()}
+# A clip's random numbers depend on this order and on that of the groups.
+EMOTIONS = TASKS[7].names
 
 # Share of each emotion within its group.
+_SHARE = {
+    "anger": 0.22,
+    "contempt": 0.14,
+    "disgust": 0.28,
+    "fear": 0.16,
+    "sadness": 0.20,
+    "happiness": 1.0,
+    "surprise": 1.0,
+}
 WITHIN_GROUP = {
-    "negative": {
-        "anger": 0.22,
-        "contempt": 0.14,
-        "disgust": 0.28,
-        "fear": 0.16,
-        "sadness": 0.20,
-    },
-    "positive": {"happiness": 1.0},
-    "surprise": {"surprise": 1.0},
+    group: {emotion: _SHARE[emotion] for emotion in emotions}
+    for group, emotions in TASKS[3].classes
 }
 
 # P(AU set | emotion), in percent.
@@ -68,20 +66,10 @@ AU_SETS = {
     },
 }  # fmt: skip
 
-# Task: class names in label order, and the class of each emotion.
-TASKS = {
-    3: (GROUPS, {e: g for g, inside in WITHIN_GROUP.items() for e in inside}),
-    5: (
-        ("anger", "disgust", "happiness", "sadness", "surprise"),
-        {e: e for e in EMOTIONS} | {"contempt": "disgust", "fear": "sadness"},
-    ),
-    7: (EMOTIONS, {e: e for e in EMOTIONS}),
-}
-
 
 def group_of(emotion: str) -> str:
     """The 3-class group of an emotion; KeyError names the known ones."""
-    groups = TASKS[3][1]
+    groups = TASKS[3].emotions
     if emotion not in groups:
         raise KeyError(f"emotion {emotion!r}: expected one of {list(groups)}")
     return groups[emotion]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import synthetic
 from data_builders.records.features import clip_example, clip_features, fingerprint
+from data_builders.tasks import TASKS
 from merclip_jax.data import sampling, source
 from merclip_jax.errors import UserError
 from tests import mini
 
-TASK = synthetic.CLASSES[3]
+TASK = TASKS["synthetic_3class"].classes
 
 
 def load(data_dir, **changes):

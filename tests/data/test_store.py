@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import synthetic
+from data_builders.tasks import TASKS
 from merclip_jax.data import source, store
 from merclip_jax.data.batches import member_batches, stack_batches
 from merclip_jax.errors import UserError
@@ -20,7 +20,7 @@ def clips(mini_data):
     return source.load_clips(
         mini.DATASET,
         data_dir=str(mini_data),
-        classes=synthetic.CLASSES[3],
+        classes=TASKS["synthetic_3class"].classes,
         frames=4,
         image_size=32,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_builders import tasks
 from data_builders.build import build
 from data_builders.records.features import fingerprint
 from data_builders.synthetic.builder import describe
@@ -166,8 +167,10 @@ def test_tables_are_probabilities_over_all_aus_of_table_ii():
     numbers = {n for e in EMOTIONS for cell in AU_SETS[e] for n, _ in au_set(cell)}
     assert numbers == set(AUS)
     assert sum(emotion_priors(TINY).values()) == pytest.approx(1.0)
-    for classes, class_of in TASKS.values():
-        assert set(class_of) == set(EMOTIONS) and set(class_of.values()) == set(classes)
+    for classes, task in TASKS.items():
+        assert set(task.emotions) == set(EMOTIONS)
+        assert set(task.emotions.values()) == set(task.names)
+        assert len(task.names) == classes
     with pytest.raises(KeyError, match="expected one of"):
         group_of("joy")
 
@@ -300,13 +303,13 @@ def test_oracle_recovers_the_sets_and_scores_near_the_ceiling():
     posteriors = [
         oracle.posterior(c.au_intensity, *t) for c, t in zip(clips, times, strict=True)
     ]
-    for task, (classes, class_of) in TASKS.items():
-        truth = np.array([classes.index(class_of[c.emotion]) for c in clips])
-        guess = np.array([oracle.label(p, task, found[task]) for p in posteriors])
-        table = np.zeros((len(classes), len(classes)))
+    for k, task in TASKS.items():
+        truth = np.array([task.names.index(task.emotions[c.emotion]) for c in clips])
+        guess = np.array([oracle.label(p, k, found[k]) for p in posteriors])
+        table = np.zeros((k, k))
         np.add.at(table, (truth, guess), 1)
         f1 = 2 * table.diagonal() / (table.sum(0) + table.sum(1))
-        assert f1.mean() == pytest.approx(found[task].uf1, abs=0.03)
+        assert f1.mean() == pytest.approx(found[k].uf1, abs=0.03)
 
 
 def test_oracle_refuses_curves_the_config_cannot_give():
@@ -346,6 +349,21 @@ def test_builder_round_trip(tmp_path):
     assert task["shuffled"]["ACC"] == pytest.approx(max(MINI.priors))
     assert task["shuffled"]["UAR"] == pytest.approx(1 / 3, abs=1e-6)
     assert task["chance"]["prior"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_metadata_say_what_the_card_prints():
+    stored = describe(TINY)
+    (note,) = stored["notes"]
+    assert (
+        "1900 clips of 10 subjects at 32x32 pixels, with 1-2 pixels" in note
+    )
+    assert "say nothing about people" in note
+    assert list(stored["ceiling"]) == list(tasks.tasks_of("synthetic"))
+    for classes in (3, 5, 7):
+        ceiling = dict(stored["ceiling"][f"synthetic_{classes}class"])
+        assert ceiling.pop("name") == "Bayes ceiling of the dataset"
+        scores = stored["tasks"][str(classes)]["ceiling"]
+        assert ceiling == {name.lower(): score for name, score in scores.items()}
 
 
 def test_contact_sheet_shows_something():
