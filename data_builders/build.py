@@ -50,7 +50,10 @@ class Built:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 built or there, 1 not built, 2 wrong usage, 130 stopped."""
+    """Returns the exit status: 0 built or there, 1 not built, 130 stopped.
+
+    argparse exits with 2 for wrong usage.
+    """
     flags = _parser().parse_args(argv)
     try:
         cls, config = find(flags.dataset)
@@ -86,17 +89,27 @@ def build(
     skip_bad: bool = False,
     crop: Crop | None = None,
 ) -> Built:
-    """Build `dataset` ("name" or "name/config"), or check the one that is there.
+    """Builds a dataset, or checks the one that is there.
 
-    `crop`: how faces are cut out, None for pictures as they are. A dataset that is
-    there already is kept, unless `overwrite`; then it is replaced only once the new
-    one is complete. `skip_bad` leaves out clips that cannot be built, and says so in
-    the metadata. Raises DatasetError with what to do.
+    Args:
+        dataset: "name" or "name/config".
+        manual_dir: The owners' folder, None for a dataset without owners.
+        data_dir: Where datasets are built.
+        overwrite: Whether one that is there is built again; it is replaced only once
+            the new one is complete.
+        workers: How many threads.
+        skip_bad: Whether clips that cannot be built are left out, which the metadata
+            then say.
+        crop: How faces are cut out, None for pictures as they are.
+
+    Raises:
+        DatasetError: If it cannot be built; says what to do.
     """
     cls, config = find(dataset)
     data_dir = data_dir.expanduser()
     folder = data_dir / cls.name / config / str(cls.VERSION)
     if folder.exists() and not overwrite:
+        # Read back all the same: what was whole once may be damaged by now.
         print(f"{dataset} is built already (--overwrite builds it again)")
         built = Built(folder, check(folder))
         _same_crop(folder, crop)
@@ -140,6 +153,7 @@ def _write_release(
     """Read what the owners handed out, write its clips and what is known of them."""
     config = builder.builder_config.name
     release = builder.read(given, config)
+    # Before a picture is opened: tables and folders are read in seconds, pictures not.
     if not skip_bad or not release.clips:
         refuse(builder.name, release.findings)
         _some(release, given)
@@ -188,10 +202,12 @@ def _drawn(builder: Synthetic, index: int) -> tuple[dict, list[Finding]]:
 def _identity(release: Release, crop: Crop | None) -> str:
     """SHA-256 of all that the records depend on; of files their size and time."""
     digest = hashlib.sha256((crop.name if crop else "").encode())
+    # Hashing the files' bytes would mean to read all of them twice.
     for clip in release.clips:
         digest.update(f"{clip.row} {clip.position}".encode())
         for number, path in clip.files.items():
             stat = path.stat()
+            # os.fsencode: names of files need not be UTF-8.
             line = f"{number} {path} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(os.fsencode(line))
     return digest.hexdigest()
@@ -233,6 +249,7 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
     except OSError as error:
         raise DatasetError(f"--data_dir={data_dir}: {error.strerror}") from error
     with file as lock:
+        # The system lets go of it when the process ends, however it ends.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

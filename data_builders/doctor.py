@@ -24,9 +24,10 @@ from merclip_jax.files import write_atomically
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 it can be built, 1 it cannot, 2 wrong usage, 130 stopped.
+    """Returns the exit status: 0 it can be built, 1 it cannot, 130 stopped.
 
     1 also where a task's counts differ from the published ones unaccounted for.
+    argparse exits with 2 for wrong usage.
     """
     flags = _parser().parse_args(argv)
     if flags.json and not flags.json.expanduser().parent.is_dir():
@@ -60,9 +61,18 @@ def examine(
     *,
     workers: int = WORKERS,
 ) -> tuple[Release, str]:
-    """The release with all that is odd in it, its pictures decoded one by one.
+    """Reads a release and decodes its pictures one by one.
 
-    Also the fingerprint that a build of its sound clips would have.
+    Args:
+        cls: The dataset's builder.
+        manual_dir: The owners' folder.
+        config: The config's name.
+        crop: How faces would be cut out, None for pictures as they are.
+        workers: How many threads.
+
+    Returns:
+        The release with all that is odd in it, and the fingerprint that a build of its
+        sound clips would have.
     """
     release = cls.read(manual_dir, config)
     jobs = [
@@ -85,10 +95,16 @@ def examine(
 
 
 def report(release: Release, config: str, crop: Crop | None) -> dict[str, object]:
-    """Everything the doctor knows, as plain JSON values: `describe` and sums.
+    """Sums up what the doctor knows.
 
-    `sound`: nothing stops a build, and every task counts what is published or the
-    difference is accounted for.
+    Args:
+        release: What was found.
+        config: The config's name.
+        crop: How faces would be cut out.
+
+    Returns:
+        `describe` and sums, as plain JSON values. `sound`: nothing stops a build, and
+        every task counts what is published or the difference is accounted for.
     """
     found = describe(release, config, crop)
     accounted = all(task["accounted"] for task in found["tasks"].values())
@@ -104,7 +120,12 @@ def report(release: Release, config: str, crop: Crop | None) -> dict[str, object
 
 
 def show(found: dict[str, object], *, everything: bool = False) -> str:
-    """The report as text; of each kind of finding a few, or `everything`."""
+    """Returns the report as text.
+
+    Args:
+        found: What `report` found.
+        everything: Whether all findings are shown, not a few of each kind.
+    """
     verdict = "sound: it can be built as published"
     if not all(task["equal"] for task in found["tasks"].values()):
         verdict = "sound: it can be built, but is not all that is published"

@@ -30,10 +30,15 @@ def _three(*negative: str) -> Classes:
 class Task:
     """A named task: which emotions make a class, and which clips are left out.
 
-    `classes`: (class, its emotions) in label order; `dropped`: emotions left out;
-    `excluded`: clips left out though their emotion belongs; `counts`: published clips
-    per class, by split, where they are known; `clips` and `subjects`: of each split;
-    `configs`: the dataset's configs that these are of, () for all.
+    Attributes:
+        dataset: Its name.
+        classes: (class, its emotions), in label order.
+        dropped: Emotions left out.
+        excluded: Clips left out though their emotion belongs.
+        counts: Split -> published clips per class, where they are known.
+        clips: Split -> published clips.
+        subjects: Split -> published subjects.
+        configs: The dataset's configs that these are of, () for all.
     """
 
     dataset: str
@@ -171,10 +176,12 @@ TASKS: dict[str, Task] = {
         88,
         dropped=("others",),
     ),
+    # No counts per class of DFME and 4DME are known, nor how many subjects of CAS(ME)^2
+    # and 4DME have micro-expressions.
     "dfme_7class": Task(
         dataset="dfme",
         classes=_each(*_PROTOTYPES),
-        dropped=("", "others"),
+        dropped=("", "others"),  # no label; the full release alone has "others"
         clips={"train": 1856, "test_a": 474, "test_b": 299},
         subjects={"train": 176, "test_a": 42, "test_b": 41},
         configs=("ccac",),
@@ -198,6 +205,7 @@ TASKS: dict[str, Task] = {
         _each(*_FOURDME),
         (),
         None,
+        # Clips with several emotions are of no class: all combinations that there are.
         dropped=tuple(
             "+".join(sorted(names))
             for size in range(2, len(_FOURDME) + 1)
@@ -228,5 +236,5 @@ TASKS: dict[str, Task] = {
 
 
 def tasks_of(dataset: str) -> dict[str, Task]:
-    """The tasks of a dataset, by name."""
+    """Returns the tasks of a dataset, by name."""
     return {name: task for name, task in TASKS.items() if task.dataset == dataset}

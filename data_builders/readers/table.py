@@ -32,7 +32,7 @@ class Sheet:
     rows: tuple[tuple[int, dict[str, object]], ...]
 
     def where(self, number: int) -> str:
-        """Such as "labels.xlsx, row 12"."""
+        """Returns the place of a row, such as "labels.xlsx, row 12"."""
         return f"{self.path.name}, row {number}"
 
 
@@ -298,7 +298,7 @@ def wrong_cell(
 
 
 def at(where: str, clip: str, column: str) -> str:
-    """Returns the place of a cell: file and row, clip, column."""
+    """Returns the place of a cell: `where` (file and row), clip, column."""
     return f"{where}, clip {clip!r}, column {column!r}"
 
 

@@ -37,7 +37,12 @@ _OTHER_TABLE = {
 
 
 def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
-    """Count `task` on (split, subject, clip, emotion) of clips."""
+    """Counts a task.
+
+    Args:
+        task: Which.
+        clips: (split, subject, clip's full name, emotion) of each.
+    """
     classes = task.emotions
     counts: dict[str, Counter] = {}
     subjects: dict[str, set] = {}
@@ -59,7 +64,15 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
 
 
 def differences(task: Task, found: Tally) -> list[str]:
-    """Where a tally differs from the published counts, one line per split."""
+    """Compares a tally with the published counts.
+
+    Args:
+        task: Which was counted.
+        found: What was counted.
+
+    Returns:
+        A line for each split that differs, and for each emotion without a class.
+    """
     lines = []
     for split, total in task.clips.items():
         have = found.counts.get(split, {})
@@ -77,11 +90,17 @@ def differences(task: Task, found: Tally) -> list[str]:
 
 
 def report(release: Release, config: str) -> dict[str, dict]:
-    """Every task of the release's dataset, counted, as plain JSON values.
+    """Counts every task of the release's dataset.
 
-    classes, published counts, what was counted (`Tally`), `differences`, and
-    `explained`: the clips that account for these, each with its reason; `equal` and
-    `accounted` say whether there is a difference, and whether it is accounted for.
+    Args:
+        release: What was found.
+        config: The config's name.
+
+    Returns:
+        Task -> classes, published counts, what was counted (`Tally`), `differences`,
+        and `explained`: the clips that account for these, each with its reason; `equal`
+        and `accounted` say whether there is a difference, and whether it is accounted
+        for. Plain JSON values.
     """
     return {
         name: _report(task, release, config)
@@ -122,7 +141,9 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
 
 
 def table(tasks: Mapping[str, Mapping]) -> list[str]:
-    """Lines of a table of what `report` counted: "found/published" where they differ.
+    """Returns lines of a table of what `report` counted.
+
+    A cell is "found/published" where they differ.
 
     The verdict is "as published", "accounted for" (the clips follow, each with its
     reason), "DIFFERS", or "-" without published counts.

@@ -99,7 +99,7 @@ class _Shards:
         return {clip for shard in shards for clip in shard["clips"]}
 
     def add(self, split: str, example: dict[str, object]) -> None:
-        """Write an example; with enough of them a shard is whole."""
+        """Writes an example; with enough of them a shard is whole."""
         if split not in self.half:
             path = _path(self.info, split, len(self.whole[split]))
             # Pictures are compressed already. A group of one: clips are read one by
@@ -114,7 +114,7 @@ class _Shards:
             self._close(split)
 
     def close(self) -> None:
-        """End all shards, and tell TFDS of them; splits without a clip are not made."""
+        """Ends all shards and tells TFDS of them; splits without a clip are not made."""
         for split in list(self.half):
             self._close(split)
         made = [

@@ -44,21 +44,28 @@ _REFERENCE = re.compile(r"=\s*'?([^'!]+)'?!\$?([A-Z]+)\$?([0-9]+)", re.IGNORECAS
 
 
 def find(manual_dir: Path) -> Path | None:
-    """The annotation in `manual_dir` or a folder of it, None where there is none."""
+    """Returns the annotation in `manual_dir` or a folder of it, None for none."""
     return find_table(manual_dir, [r"SMIC-HS-E_annotation.*[.]xlsx"], depth=4)
 
 
 def read(
     path: Path, folders: Mapping[Key, Folder]
 ) -> tuple[list[Row], int, list[Finding]]:
-    """Rows, number of lines in the table, and what is odd; one row per expression.
+    """Reads the table.
 
-    The first of a line bears the clip's name, a second and third end in _2 and _3.
+    Args:
+        path: The workbook.
+        folders: Key of a clip -> its folder.
+
+    Returns:
+        A row per expression (the first of a line bears the clip's name, a second and
+        third end in _2 and _3), the number of lines in the table, and what is odd.
     """
     more = [column for pair in MORE for column in pair]
     sheet = read_sheet(path, COLUMNS, optional=more, sheet=SHEET)
     formulas = _formulas(path, (*COLUMNS, *more))
     records = dict(sheet.rows)
+    # A line of formulas alone, never calculated, looks like a blank one.
     for number in {number for number, _ in formulas} - set(records):
         records[number] = dict.fromkeys((*COLUMNS, *more))
     rows: list[Row] = []

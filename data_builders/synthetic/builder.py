@@ -60,12 +60,12 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             yield index, self.example(index)
 
     def clip_names(self) -> list[str]:
-        """Names of all clips, in order."""
+        """Returns the names of all clips, in order."""
         config = self.builder_config.clips
         return [clip_truth(config, index).clip for index in range(config.clips)]
 
     def example(self, index: int) -> dict[str, object]:
-        """The features of one clip."""
+        """Returns the features of one clip."""
         clip = make_clip(self.builder_config.clips, index)
         made = clip_example(
             frames=clip.encoded,

@@ -72,7 +72,7 @@ def _rng(config: ClipConfig, stream: int, index: int) -> np.random.Generator:
 
 @functools.lru_cache(maxsize=4)
 def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
-    """(subject number, emotion) of every clip, by subject.
+    """Returns (subject number, emotion) of every clip, by subject.
 
     Emotions keep the config's proportions and are dealt to subjects at random.
     """
@@ -84,9 +84,15 @@ def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
 
 
 def profile(onset: int, apex: int, offset: int) -> np.ndarray:
-    """Intensity of a micro-expression: 0 at onset, 1 at apex, 0 at offset, float [n].
+    """Draws a micro-expression over time: a quick eased rise, a decay that slows down.
 
-    A quick eased rise and a decay that starts faster than it ends.
+    Args:
+        onset: Its first frame.
+        apex: Its strongest frame.
+        offset: Its last frame.
+
+    Returns:
+        Intensity: 0 at onset, 1 at apex, 0 at offset, float [n].
     """
     t = np.arange(onset, offset + 1, dtype=np.float64)
     rise = np.clip((t - onset) / (apex - onset), 0.0, 1.0)
@@ -97,10 +103,19 @@ def profile(onset: int, apex: int, offset: int) -> np.ndarray:
 
 
 def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """The values of `smooth` at the inner key frames in random order, float [n].
+    """Puts a clip's intensities into random order.
 
-    Zero at the first and last key frame, straight lines between key frames.
+    Args:
+        rng: Source of the order.
+        smooth: Intensity by frame, float [n].
+        keys: The key frames.
+
+    Returns:
+        The values of `smooth` at the inner key frames, shuffled; 0 at the first and
+        the last, straight lines in between, float [n].
     """
+    # The ends stay where they are: both are 0, so they tell nothing, and every set
+    # begins and ends neutral.
     values = smooth[keys].copy()
     values[1:-1] = rng.permutation(values[1:-1])
     return np.interp(np.arange(len(smooth)), keys, values)
@@ -108,7 +123,7 @@ def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
     """Onset, apex, offset with as many distinct frames as there are key frames."""
-    shortest = config.key_frames + 4
+    shortest = config.key_frames + 4  # else rounding could take a frame twice
     length = round(rng.uniform(*config.seconds) * config.fps)
     length = max(length, shortest)
     apex = int(np.clip(round(rng.uniform(*config.apex_at) * length), 2, length - 2))
@@ -118,6 +133,7 @@ def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
 def _draw_sets(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
     """AU cell per group: the emotion's own set, and decoys drawn independently."""
     rng = _rng(config, _SET, index)
+    # For every group, also the clip's own: no choice moves another's numbers.
     others = {group: draw_group_set(rng, group) for group in GROUPS}
     own = group_of(emotion)
     sets = {own: draw_set(rng, emotion)}
@@ -143,9 +159,19 @@ def _intensity(config, index, times, sets, own) -> np.ndarray:
 def clip_truth(
     config: ClipConfig, index: int, *, emotion: str | None = None
 ) -> ClipTruth:
-    """Who, what and when of clip `index`; `emotion` replaces the one dealt to it.
+    """Decides who, what and when of a clip.
 
-    Raises IndexError outside 0..clips-1 and KeyError for an unknown emotion.
+    Args:
+        config: The dataset's settings.
+        index: Which clip.
+        emotion: Replaces the one that is dealt to it.
+
+    Returns:
+        All that is known before it is drawn.
+
+    Raises:
+        IndexError: If `index` is outside 0..clips-1.
+        KeyError: If the emotion is unknown.
     """
     if not 0 <= index < config.clips:
         raise IndexError(f"synthetic clip {index}: expected 0..{config.clips - 1}")
@@ -174,9 +200,14 @@ def clip_truth(
 def make_clip(
     config: ClipConfig, index: int, *, emotion: str | None = None
 ) -> SyntheticClip:
-    """Draw clip `index` of a dataset; arguments and errors as `clip_truth`.
+    """Draws a clip; errors as of `clip_truth`.
 
     Forcing the emotion leaves subject, times, nuisance and noise as they are.
+
+    Args:
+        config: The dataset's settings.
+        index: Which clip.
+        emotion: Replaces the one that is dealt to it.
     """
     truth = clip_truth(config, index, emotion=emotion)
     rng = _rng(config, _NUISANCE, index)
@@ -189,7 +220,7 @@ def make_clip(
 
 
 def make_all(config: ClipConfig) -> dict[str, np.ndarray]:
-    """Every clip at its key frames, stacked, for quick experiments.
+    """Returns every clip at its key frames, stacked, for quick experiments.
 
     frames uint8 [clips, k, h, w, 3]; au_intensity float32 [clips, k, 36]; keys [clips,
     k]; emotion, group, subject, clip, au_cell str [clips].

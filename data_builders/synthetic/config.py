@@ -50,6 +50,7 @@ class ClipConfig:
         if not 1 <= self.subjects <= self.clips:
             wrong.append(f"subjects={self.subjects}: from 1 to clips={self.clips}")
         if self.key_frames < 4:
+            # Two ends, and two inner ones: else there is no order to shuffle.
             wrong.append(f"key_frames={self.key_frames}: at least 4")
         for name in ("seconds", "apex_at", "amplitude_px", "jpeg_quality"):
             low, high = getattr(self, name)
@@ -115,9 +116,15 @@ MINI = ClipConfig(
 
 
 def apportion(total: int, weights, *, least: int = 0) -> list[int]:
-    """Split `total` into whole parts in proportion to `weights` (largest remainder).
+    """Splits a number into whole parts (method of the largest remainder).
 
-    Every part gets at least `least`. Raises ValueError when that is impossible.
+    Args:
+        total: What is split.
+        weights: The parts are in proportion to them.
+        least: What every part gets.
+
+    Raises:
+        ValueError: If `total` is too small for that.
     """
     weights = [float(w) for w in weights]
     spare = total - least * len(weights)
@@ -125,6 +132,7 @@ def apportion(total: int, weights, *, least: int = 0) -> list[int]:
         raise ValueError(f"{total} cannot give {least} to each of {len(weights)}")
     exact = [spare * w / sum(weights) for w in weights]
     parts = [int(x) for x in exact]
+    # Ties go to the earlier part, so that the result is one and the same.
     order = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
     for i in order[: spare - sum(parts)]:
         parts[i] += 1
@@ -132,7 +140,7 @@ def apportion(total: int, weights, *, least: int = 0) -> list[int]:
 
 
 def clips_per_subject(config: ClipConfig) -> list[int]:
-    """Clips of each subject, many to few: the imbalance of real sets (Table III)."""
+    """Returns the clips of each subject, many to few: the imbalance of real sets."""
     weights = [(s + 1) ** -config.subject_skew for s in range(config.subjects)]
     least = min(2, config.clips // config.subjects)
     return apportion(config.clips, weights, least=least)

@@ -68,7 +68,11 @@ AU_SETS = {
 
 
 def group_of(emotion: str) -> str:
-    """The 3-class group of an emotion; KeyError names the known ones."""
+    """Returns the 3-class group of an emotion.
+
+    Raises:
+        KeyError: If the emotion is unknown; names the known ones.
+    """
     groups = TASKS[3].emotions
     if emotion not in groups:
         raise KeyError(f"emotion {emotion!r}: expected one of {list(groups)}")
@@ -77,24 +81,24 @@ def group_of(emotion: str) -> str:
 
 @functools.cache
 def au_set(cell: str) -> tuple[tuple[int, str], ...]:
-    """AUs (number, side) of an annotation cell, in the cell's order."""
+    """Returns the AUs (number, side) of an annotation cell, in the cell's order."""
     return tuple((au.number, au.side) for au in facs.parse_cell(cell).aus)
 
 
 @functools.cache
 def rows_of(cell: str) -> tuple[int, ...]:
-    """The AU-sides (rows of `fields.CELLS`) a cell switches on."""
+    """Returns the AU-sides (rows of `fields.CELLS`) that a cell switches on."""
     return cells_of(au_set(cell))
 
 
 def set_probabilities(emotion: str) -> dict[str, float]:
-    """P(AU cell | emotion); sums to 1."""
+    """Returns P(AU cell | emotion); sums to 1."""
     total = sum(AU_SETS[emotion].values())
     return {cell: share / total for cell, share in AU_SETS[emotion].items()}
 
 
 def emotion_priors(config: ClipConfig) -> dict[str, float]:
-    """P(emotion), in the order of `EMOTIONS`: group prior times share in the group."""
+    """Returns P(emotion), in the order of `EMOTIONS`: group prior times share in it."""
     return {
         e: config.priors[GROUPS.index(group_of(e))] * WITHIN_GROUP[group_of(e)][e]
         for e in EMOTIONS
@@ -102,13 +106,23 @@ def emotion_priors(config: ClipConfig) -> dict[str, float]:
 
 
 def draw_set(rng: np.random.Generator, emotion: str) -> str:
-    """One AU cell of an emotion."""
+    """Draws an AU cell.
+
+    Args:
+        rng: Source of the draw.
+        emotion: What it expresses.
+    """
     table = set_probabilities(emotion)
     return list(table)[rng.choice(len(table), p=list(table.values()))]
 
 
 def draw_group_set(rng: np.random.Generator, group: str) -> str:
-    """One AU cell of a group: emotion by its share, then a set of that emotion."""
+    """Draws an AU cell of a group: an emotion by its share, then a set of it.
+
+    Args:
+        rng: Source of the draws.
+        group: A class of the 3-class task.
+    """
     inside = WITHIN_GROUP[group]
     emotion = list(inside)[rng.choice(len(inside), p=list(inside.values()))]
     return draw_set(rng, emotion)

@@ -354,9 +354,7 @@ def test_builder_round_trip(tmp_path):
 def test_metadata_say_what_the_card_prints():
     stored = describe(TINY)
     (note,) = stored["notes"]
-    assert (
-        "1900 clips of 10 subjects at 32x32 pixels, with 1-2 pixels" in note
-    )
+    assert "1900 clips of 10 subjects at 32x32 pixels, with 1-2 pixels" in note
     assert "say nothing about people" in note
     assert list(stored["ceiling"]) == list(tasks.tasks_of("synthetic"))
     for classes in (3, 5, 7):
