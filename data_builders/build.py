@@ -142,6 +142,8 @@ def build(
                 f"{data_dir}: the disk is full ({free:.2f} GiB free). Make room and "
                 "type the same command: it goes on; or give another --data_dir"
             ) from error
+        # Two renames within one file system: there is no moment without a whole dataset
+        # that cannot be put right from `replaced`.
         shards.publish(Path(builder.data_path), folder, staging / "replaced")
         shutil.rmtree(staging)
     return Built(folder, found)
@@ -214,6 +216,7 @@ def _identity(release: Release, crop: Crop | None) -> str:
 
 
 def _same_crop(folder: Path, crop: Crop | None) -> None:
+    # The folder's name does not say how faces were cut out.
     metadata = tfds.builder_from_directory(folder).info.metadata or {}
     built, asked = metadata.get("crop", ""), crop.name if crop else ""
     if built != asked:

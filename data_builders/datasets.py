@@ -18,6 +18,7 @@ Builder = type[ClipBuilder] | type[Synthetic]
 BUILDERS: dict[str, Builder] = {
     builder.name: builder
     for builder in (
+        # In this order they are listed; the demo's first.
         *(Synthetic, Casme2, Samm, Casme3, Dfme),
         *(Smic, CasmeSq, Mmew, Fourdme),
     )

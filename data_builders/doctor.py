@@ -83,6 +83,7 @@ def examine(
         )
         for clip in release.clips
     ]
+    # No hash of clips that a build would leave out: the fingerprint is that of a build.
     hashes, odd = {}, []
     with progress(len(jobs), f"{cls.name}/{config}") as bar:
         for job, (source, findings) in in_order(jobs, workers):

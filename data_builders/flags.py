@@ -88,6 +88,7 @@ def _landmarks(
 
     Raises DatasetError for flags that do not go together, or a missing library or file.
     """
+    # Face crops are aligned already, by their owners; a second warp only blurs them.
     source = flags.faces
     if source == "auto":
         source = "none" if cls.TREES[config].cropped else "dlib"
@@ -126,6 +127,7 @@ def crop_of(
     landmarks = _landmarks(flags, cls, config)
     if landmarks is None:
         return None
+    # Below 16 pixels nothing is left of a face; above 2048 a typing error is likelier.
     size = cls.SIZE if flags.size is None else flags.size
     if not (16 <= size <= 2048 and 0 < flags.margin <= 100):  # false of NaN too
         raise DatasetError("--size must be 16..2048, --margin above 0, up to 100")

@@ -21,6 +21,7 @@ def find_clips(tree: Tree, manual_dir: Path) -> Path | None:
     del tree
     found = folders_holding(manual_dir, CLIP, depth=4)
     found = [top for top in found if top.name.lower() != "depth"]
+    # Parts B and C have clips too, and depth pictures lie in a tree of the same form.
     found.sort(key=lambda top: (top.name.lower() != "frame", _other_part(top)))
     return next(iter(found), None)
 

@@ -26,6 +26,7 @@ FRAMES = ("onset", "apex", "offset")
 KIND = "macro or micro"
 # A ninth column, the self-report, is not read.
 TITLES = ("participant", "expression", *FRAMES, "AUs", "estimated emotion", KIND)
+# With and without the hyphen, in either letter case.
 TYPE = re.compile("(micro|macro)-?expression")
 SHEETS = {
     "codes": "cas[fm]ecode.*",
@@ -61,6 +62,7 @@ def name(cells: Cells, *, subjects: dict[int, str], codes: dict[str, str]) -> Na
         The name, and what was expected where a naming rule has no such line.
     """
     expression, wrong = cells["expression"], {}
+    # The table counts participants from 1; folders are named for subjects, s15 on.
     subject = subjects.get(integer(cells["participant"]) or 0, "")
     if not subject:
         wrong["participant"] = "a participant of sheet naming rule1"
@@ -124,6 +126,7 @@ def read(path: Path, edition: Edition) -> Coding:
     for number, record in _records(path, _sheet(path, sheets, "codes")):
         where = f"{path.name}, row {number}"
         label = TYPE.fullmatch(_lower(record[KIND]))
+        # Counted, so that one sees that the whole table was read.
         if label and label[1] == "macro":
             macro += 1
             continue

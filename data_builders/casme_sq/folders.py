@@ -35,6 +35,7 @@ def clip_folders(
     folders, shared = {}, False
     for row in coding.rows:
         number, name = int(row.subject[1:]), row.clip.split("/")[1].lower()
+        # A folder of the clip's own holds that clip alone, so it says more.
         own = subjects.get(number, {}).get(name)
         recording = (number, coding.codes[name.split("_")[0]])
         if own:

@@ -146,6 +146,7 @@ def read(dataset: str, manual_dir: Path) -> Release:
         rows += part.rows
         folders = part.folders | folders
         findings += part.findings
+        # Once a table, not once a clip.
         if part.rows and all(is_empty(row.au_cell) for row in part.rows):
             text = "expected a column AU with action units, found none; "
             text += "clips have no AUs"

@@ -119,6 +119,7 @@ def _find_parts(tree: Tree, manual_dir: Path) -> tuple[list[Part], list[Finding]
             f"{manual_dir}: expected folders such as USTC_MEv4_partA_sub0001_sub0015/ "
             f"with {tree.names[0]}/anger/ and so on inside"
         )
+    # The parts are archives of their own: some may lack, so that is told and no error.
     findings = []
     for letter, fps in PARTS:
         if not any(

@@ -33,6 +33,7 @@ class Edition:
 
     def said(self, rows: int) -> str:
         """Returns the version as the metadata say it, of a table with `rows` rows."""
+        # How much of the dataset a copy holds is all that tells it from another.
         whole = self.rows or sum(self.emotions.values())
         return self.version or f"{rows} of {whole} rows"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_builders.readers.findings import DatasetError, OutsideError
 
+# What the datasets are known to hold; SMIC's crops are bmp, DFME's frames png.
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 # A folder with more entries is a recording's; no tree or table is looked for in it.
 MOST = 200
@@ -148,11 +149,14 @@ def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 3) -> Path
     layer, empty = [manual_dir], None
     for _ in range(depth + 1):
         inner = {folder: folders_in(folder, MOST) for folder in layer}
+        # Layer by layer, and in it name by name: a copy lies deeper than the tree.
         for name in wanted:
             for folder in layer:
                 if _plain(folder.name) == name and inner[folder]:
+                    # An archive often unpacks to Cropped/Cropped/.
                     same = [p for p in inner[folder] if _plain(p.name) == name]
                     return same[0] if same else folder
+                # Kept for last: an empty tree is told clip by clip, none at all once.
                 if _plain(folder.name) == name:
                     empty = empty or folder
         layer = [path for paths in inner.values() for path in paths]

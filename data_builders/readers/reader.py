@@ -180,6 +180,7 @@ def join(table: Table, edition: Edition, sheet: Sheet, tree: Tree, top: Path) ->
     taken: dict[str, Path] = {}
     for row in rows:
         folder, told = tree.take(row, top, folders)
+        # A clip that is listed twice is told by `gather`, and keeps its first folder.
         if folder:
             taken.setdefault(row.clip.lower(), folder)
         if told:
@@ -265,6 +266,7 @@ def read_row(
     changes = table.repairs.get((clip, integer(record[onset])), {})
     record, repaired = repair(where, clip, record, changes)
     told += repaired
+    # Before the cells are looked at, for a rule may be what makes them right.
     mended: Mended | None = None
     if table.mend:
         mended = table.mend(record, folders.get(clip.lower(), ()))

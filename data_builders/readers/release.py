@@ -125,6 +125,7 @@ def gather(
     Returns:
         The release. A clip with a finding that stops it is among its rows alone.
     """
+    # The order of the records, whatever the order of a table that was sorted again.
     rows = sorted(rows, key=lambda row: (row.split, row.clip))
     findings = list(findings)
     clips: list[Clip] = []
@@ -154,6 +155,7 @@ def gather(
         if not found:
             found = _frame_findings(row, folder, files, inside, whole)
         found += row_findings(row)
+        # A clip that something stops is not built, but its row still counts.
         if not any(finding.stops for finding in found):
             position = list(files).index(next(iter(inside)))
             clips.append(Clip(row, inside, position))

@@ -17,7 +17,9 @@ from data_builders.readers.folders import MOST, check_inside, entries_of
 from merclip_jax.facs import AUCellError, parse_cell
 
 HEADER_WITHIN = 40  # rows: SAMM's header stands below 13 lines of notes
+# Editions of one table write both.
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
+# CASME II writes "/", CAS(ME)^2 "NULL"; spreadsheet programs leave "nan" and "-".
 _EMPTY = {"", "/", "-", "nan", "null", "none", "n/a"}
 
 Record = Mapping[str, object]  # a row's cells by column, as the file has them
@@ -144,6 +146,7 @@ def read_sheet(
         DatasetError: If there is no such sheet or header; names the columns that are
             missing and those found.
     """
+    # Of all sheets, for which holds the table is known of few datasets.
     sheets = read_cells(path)
     if sheet is not None:
         if sheet not in sheets:
@@ -166,6 +169,7 @@ def read_sheet(
             rows = tuple(_rows(cells[at + 1 :], places, first=at + 2))
             if rows:
                 return Sheet(path, name, rows)
+            # A template may be a sheet of its own; the rows are then in another.
             empty = empty or Sheet(path, name, ())
     if empty:
         return empty
@@ -209,6 +213,7 @@ def is_empty(cell: object) -> bool:
 
 def text(cell: object) -> str:
     """Returns a cell as text; a number that a program keeps as 12.0 is "12"."""
+    # "12.0" is AU 12 or frame 12 in a column that once held a blank cell; "4.05" stays.
     written = "" if cell is None else str(cell)
     return re.sub(r"^(\s*[0-9]+)[.]0(\s*)$", r"\1\2", written)
 
@@ -267,6 +272,7 @@ def cell_findings(
     Returns:
         A finding for each wrong cell, which names row, clip, column and cell.
     """
+    # The apex is not looked at: without a good one the midpoint is taken.
     wrong = [(c, "a whole number") for c in span if integer(record[c]) is None]
     onset, offset = (integer(record[column]) for column in span)
     if not wrong and offset < onset:

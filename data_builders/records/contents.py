@@ -55,6 +55,7 @@ def contents(folder: Path, crop: str = "") -> Contents:
     hashes, subjects, frames = [], set(), 0
     emotions: collections.Counter = collections.Counter()
     pictures = hashlib.sha256()
+    # From what is on disk, not from what was meant to be written.
     for record in read_back(folder):
         hashes.append((record["clip"].decode(), record["source_hash"].decode()))
         subjects.add(record["subject"].decode())
@@ -96,6 +97,7 @@ def check(folder: Path) -> Contents:
     Raises:
         DatasetError: If that is not what was written.
     """
+    # The pictures' hash finds a changed byte; the fingerprint a changed annotation.
     try:
         metadata = tfds.builder_from_directory(folder).info.metadata
         found = contents(folder, str(metadata.get("crop", "")))

@@ -47,6 +47,8 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
     counts: dict[str, Counter] = {}
     subjects: dict[str, set] = {}
     lines, unknown = [], set()
+    # An emotion that a task neither maps nor drops is a mistake of the task or of the
+    # table: it is told, and never left out without a word.
     for split, subject, clip, emotion in clips:
         if emotion in classes and clip not in task.excluded:
             name = classes[emotion]
@@ -109,6 +111,8 @@ def report(release: Release, config: str) -> dict[str, dict]:
 
 
 def _report(task: Task, release: Release, config: str) -> dict[str, object]:
+    # Other configs, such as SMIC's long recordings, hold other clips, of which nothing
+    # is published.
     if task.configs and config not in task.configs:
         task = replace(task, counts={}, clips={}, subjects={})
     built = {clip.row.clip for clip in release.clips}
@@ -202,6 +206,7 @@ def _explain(
     task: Task, release: Release, built: set[str]
 ) -> tuple[list[str], list[ClipFacts]]:
     """Reasons clip by clip, and the facts as they would be without them."""
+    # The first reason is enough: what else is odd in a clip is among the findings.
     reasons: dict[str, str] = {}
     for finding in release.findings:
         if finding.stops and finding.clip not in built:
@@ -216,6 +221,8 @@ def _explain(
         if clip and clip not in listed  # a row that cannot be read: no emotion to count
     ]
     facts = []
+    # A difference is accounted for if the counts are as published once the missing
+    # clips are taken as built and the relabelled ones as labelled in the other table.
     for split, subject, full, label in _facts(release):
         clip = full.removeprefix(f"{release.dataset}/")
         relabelled = emotion if full in clips else label

@@ -94,6 +94,8 @@ def make(
     """
     frames, hashes, sizes = [], [], set()
     onset = None
+    # All are decoded, though a picture that is not cut is stored as it came: an
+    # unreadable one must not be found in training.
     for number in clip.files:  # one at a time: a clip's files may be large
         data, image = _picture(clip, number)
         hashes.append(hashlib.sha256(data).digest())
@@ -132,6 +134,7 @@ def inspect(
             data, image = _picture(clip, number)
             hashes.append(hashlib.sha256(data).digest())
             sizes.add(image.shape[:2])
+            # The first frame decides; see `make`.
             if index == 0 and crop:
                 findings += _align(clip, image, crop).findings
         except ClipError as error:

@@ -28,6 +28,7 @@ def clip_features(
     Raises:
         ValueError: If `extra` would replace one.
     """
+    # Sequence(Image()) takes encoded bytes; tfds's Video would need TensorFlow.
     text, integer = tfds.features.Text(), tfds.features.Scalar(np.int32)
     features = {
         "frames": tfds.features.Sequence(tfds.features.Image()),
@@ -113,6 +114,7 @@ def clip_example(
         "emotion": emotion,
         "au_cell": au_cell,
     }
+    # The owners' files, not what is stored: a crop differs between versions of OpenCV.
     if files is None:
         files = [hashlib.sha256(frame).digest() for frame in frames]
     if landmarks is None:

@@ -76,6 +76,7 @@ def print_summary(folder: Path, found: Contents) -> None:
         folder: Where it is.
         found: Its contents.
     """
+    # First what is in the records, then what the owners' files were like.
     emotions = ", ".join(f"{name} {n}" for name, n in found.emotions.items())
     print(f"clips        {found.clips}")
     print(f"subjects     {found.subjects}")

@@ -114,7 +114,7 @@ class _Shards:
             self._close(split)
 
     def close(self) -> None:
-        """Ends all shards and tells TFDS of them; splits without a clip are not made."""
+        """Ends all shards and tells TFDS of them; no split is made without a clip."""
         for split in list(self.half):
             self._close(split)
         made = [

@@ -114,6 +114,7 @@ def _long(name: str, top: Path, manual_dir: Path) -> Release:
             "from its first frame to its last"
         )
         findings += [*found, Finding("absent", str(manual_dir), text)]
+        # Far too long for micro-expressions, but still the clips' own frames.
         lines, source = 0, FOLDER_NAMES
     else:
         rows, lines, found = table.read(path, folders)

@@ -40,6 +40,7 @@ MORE = (("Onset2F", "Offset2F"), ("Onset3F", "Offset3F"))
 ABSENT: frozenset[Key] = frozenset(
     {(3, "ne", 3), (3, "ne", 20), (4, "ne", 5), (4, "ne", 6), (9, "sur", 2)}
 )
+# Such as =VIS!P3 or ='VIS'!$P$3; anything more would need a program that calculates.
 _REFERENCE = re.compile(r"=\s*'?([^'!]+)'?!\$?([A-Z]+)\$?([0-9]+)", re.IGNORECASE)
 
 
@@ -129,6 +130,7 @@ def _rows(
     if key is None:
         said = f"expected a clip's name such as s1_ne_01, found {record['Filename']!r}"
         return [], [Finding("table", f"{where}, column 'Filename'", said, name)]
+    # By key: the table writes s03_ne_03 for the folder s3_ne_03.
     folder = folders.get(key)
     if folder is None and key in ABSENT:
         said = "is absent from HS-E, as known; passed over"
@@ -150,6 +152,7 @@ def _rows(
             nth = 1 + (FIRST, *MORE).index(pair)
             called = folder.clip if nth == 1 else f"{folder.clip}_{nth}"
             rows.append(row(folder, where, onset, offset, name=called))
+    # A line is read as a whole: half of its expressions would be a wrong count.
     stopped = any(finding.stops for finding in findings)
     return ([] if stopped else rows), findings
 

@@ -14,6 +14,7 @@ from data_builders.readers.trees import emotion_folders, named_folders, place, s
 
 FPS = 100.0
 EMOTIONS = {"negative": 70, "positive": 51, "surprise": 43}  # published clips
+# What a clip's name says of its emotion.
 CODES = {"ne": "negative", "po": "positive", "sur": "surprise"}
 SUBJECT = "s0*([1-9][0-9]?)"
 CLIP = f"{SUBJECT}_(ne|po|sur)_0*([1-9][0-9]*)"
@@ -142,5 +143,6 @@ def _clips(
             where = f"{place(path, manual_dir)}, clip {name}"
             findings.append(Finding("table", where, " and ".join(wrong), name))
         else:
+            # The folder's own spelling, for a record must lead back to it.
             clips.append(Folder(name, f"s{subject:02d}", spoken, path))
     return clips, findings

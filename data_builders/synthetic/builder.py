@@ -73,7 +73,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             onset=clip.onset,
             apex=clip.apex,
             offset=clip.offset,
-            apex_valid=True,
+            apex_valid=True,  # it is known, not estimated
             subject=clip.subject,
             clip=clip.clip,
             fps=clip.fps,

@@ -156,6 +156,7 @@ def ceilings(config: ClipConfig, *, shuffled: bool = False) -> dict[int, Ceiling
     table = joint_probabilities(config)
     if shuffled:
         table = order_blind(table)
+    # All tasks from one table: a class is a sum of emotions.
     joint = np.stack(list(table.values()))
     return {k: ceiling_of(joint @ class_matrix(k), TASKS[k].names) for k in TASKS}
 

@@ -127,7 +127,7 @@ def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
     length = round(rng.uniform(*config.seconds) * config.fps)
     length = max(length, shortest)
     apex = int(np.clip(round(rng.uniform(*config.apex_at) * length), 2, length - 2))
-    return 0, apex, length
+    return 0, apex, length  # a clip begins with its onset
 
 
 def _draw_sets(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
@@ -176,6 +176,7 @@ def clip_truth(
     if not 0 <= index < config.clips:
         raise IndexError(f"synthetic clip {index}: expected 0..{config.clips - 1}")
     subject, dealt = assignments(config)[index]
+    # Tests ask for a clip with another emotion, all else being equal.
     emotion = dealt if emotion is None else emotion
     own = group_of(emotion)
     rng = _rng(config, _TIME, index)

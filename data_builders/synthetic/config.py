@@ -66,6 +66,7 @@ class ClipConfig:
             wrong.append(f"seconds={self.seconds}: at most {LONGEST}")
         if self.encoding not in ("png", "jpeg"):
             wrong.append(f"encoding={self.encoding!r}: 'png' or 'jpeg'")
+        # Else two key frames are one, and shuffling them is not what it is said to be.
         if self.seconds[1] * self.fps < self.key_frames + 4:
             wrong.append(
                 f"seconds={self.seconds} at fps={self.fps}: too short for "
@@ -94,6 +95,8 @@ TINY = ClipConfig(
     flicker=0.004,
     noise=1.0,
 )
+# CAS(ME)^3's number of clips at the model's own size, with unequal classes; less
+# supersampling, for larger pictures need less of it.
 FULL = ClipConfig(
     size=224, subjects=36, clips=860, encoding="jpeg", supersample=2, blink_px=4.0
 )

@@ -34,7 +34,8 @@ WITHIN_GROUP = {
     for group, emotions in TASKS[3].classes
 }
 
-# P(AU set | emotion), in percent.
+# P(AU set | emotion), in percent. Shared on purpose: "1+2" is surprise, fear, sadness
+# or happiness, "14" contempt, happiness or sadness, "4" anger, disgust or sadness.
 AU_SETS = {
     "anger": {
         "4+7": 20, "4": 18, "4+5+7": 9, "4+23": 9, "4+24": 8, "7+24": 6, "7+23": 6,

@@ -59,6 +59,7 @@ def draw_nuisance(
     lids = rng.permutation(np.arange(1, count - 1))[: max(1, count // 8)]
     blink[lids] = rng.uniform(0.3, 1.0, len(lids)) * config.blink_px
     blink *= rng.random() < config.blink_rate
+    # Of the whole picture, as a lamp flickers.
     exposure = 1.0 + config.flicker * rng.standard_normal(count)
     columns = [np.interp(time, keys, x) for x in (*pose.T, blink, exposure)]
     return np.stack(columns[:3], -1), columns[3], columns[4]
@@ -112,9 +113,10 @@ def render(
             (scale * (sx + 0.5) - 0.5 + half).astype(np.float32),
             (scale * (sy + 0.5) - 0.5 + half).astype(np.float32),
             cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+            borderMode=cv2.BORDER_REFLECT_101,  # no black edge that tells the pose
         )
         image *= shade[t, ..., None]
+        # In float32 and after the warp, as a sensor adds it.
         noise = rng.standard_normal(image.shape, np.float32)
         image += np.float32(config.noise) * noise
         frames[t] = np.clip(np.rint(image), 0, 255)
