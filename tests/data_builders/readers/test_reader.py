@@ -1,9 +1,13 @@
 """The one reader, on a dataset of one's own: what docs/datasets.md declares."""
 
 import dataclasses
+import pathlib
+import re
 
 import pytest
+import tensorflow_datasets as tfds
 
+from data_builders.base import ClipBuilder, configs_of
 from data_builders.readers import reader
 from data_builders.readers.declaration import (
     Columns,
@@ -165,3 +169,29 @@ def test_emotions_that_combine_or_lack(tmp_path):
     both = dataclasses.replace(combined, unlabelled=True)
     rows, findings = listed(both, tmp_path / "t.xlsx")
     assert [row.emotion for row in rows] == ["anger+joy", ""] and not findings
+
+
+DOCS = pathlib.Path(__file__).parents[3] / "docs" / "datasets.md"
+
+
+def test_the_example_of_the_docs_reads_a_dataset(tmp_path):
+    (code,) = re.findall("```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    scope = {"tfds": tfds, "ClipBuilder": ClipBuilder, "configs_of": configs_of}
+    scope |= {c.__name__: c for c in (Columns, Edition, Named, Table, Tree)}
+    exec(code, scope)
+    header = ("Subject", "Clip", "Onset", "Apex", "Offset", "Emotion", "AU")
+    rows = [(7, "clip03", 5, 12, 30, "anger", "4"), ("x", "clip04", 5, 6, 7, "", "")]
+    write_workbook(tmp_path / "labels.xlsx", {"Sheet": [header, *rows]})
+    folder = tmp_path / "crops" / "s07" / "clip03"
+    folder.mkdir(parents=True)
+    for number in range(5, 31):
+        (folder / f"{number}.jpg").touch()
+    mine = scope["Mine"]
+    assert list(mine.builder_configs) == ["frames", "crops"]
+    release = mine.read(tmp_path, "crops")
+    (clip,) = release.clips
+    assert clip.row.clip == "s07/clip03" and len(clip.files) == 26
+    assert release.version == "1 of 100 rows"
+    assert "expected a number such as 7, found 'x'" in str(release.findings[0])
+    with pytest.raises(DatasetError, match=r"a folder frames/ with s07/clip03/ and"):
+        mine.read(tmp_path, "frames")
