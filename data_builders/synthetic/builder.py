@@ -11,7 +11,7 @@ from data_builders.records.features import clip_example, clip_features
 from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
 from data_builders.synthetic.clip import clip_truth, make_clip
 from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig
-from data_builders.synthetic.emotions import AU_SETS, TASKS, emotion_priors
+from data_builders.synthetic.emotions import AU_COMBINATIONS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
 
 
@@ -125,7 +125,7 @@ def describe(config: ClipConfig) -> dict[str, object]:
         },
         "config": dataclasses.asdict(config),
         "au_columns": list(CELLS),
-        "au_sets": AU_SETS,
+        "au_combinations": AU_COMBINATIONS,
         "emotion_priors": emotion_priors(config),
         "tasks": tasks,
     }

@@ -1,7 +1,7 @@
 """The best score anyone can reach: exact posteriors of an ideal observer.
 
-The observer sees which AU set is the smooth one and what the two decoy sets are, but
-not which group each decoy stands for. Every such observation is listed with its exact
+The observer sees which AU combination is the smooth one and what the two decoys are,
+but not which group each decoy stands for. Every such observation is listed with its exact
 probability, so ceilings are sums, not samples.
 """
 
@@ -17,11 +17,11 @@ from data_builders.synthetic.emotions import (
     WITHIN_GROUP,
     emotion_priors,
     group_of,
+    probabilities,
     rows_of,
-    set_probabilities,
 )
 
-# (AU-sides of the smooth set, AU-sides of the decoy sets in sorted order)
+# (AU-sides of the smooth one, AU-sides of the decoys in sorted order)
 Observation = tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]
 
 
@@ -41,10 +41,10 @@ class Ceiling:
     cost: np.ndarray
 
 
-def _group_sets(group: str) -> dict[tuple[int, ...], float]:
+def _of_group(group: str) -> dict[tuple[int, ...], float]:
     total = {}
     for emotion, share in WITHIN_GROUP[group].items():
-        for cell, p in set_probabilities(emotion).items():
+        for cell, p in probabilities(emotion).items():
             total[rows_of(cell)] = total.get(rows_of(cell), 0.0) + share * p
     return total
 
@@ -52,12 +52,12 @@ def _group_sets(group: str) -> dict[tuple[int, ...], float]:
 def joint_probabilities(config: ClipConfig) -> dict[Observation, np.ndarray]:
     """Returns P(observation, emotion), float [7], of all that can be observed."""
     table = {}
-    by_group = {group: _group_sets(group) for group in GROUPS}
+    by_group = {group: _of_group(group) for group in GROUPS}
     for row, (emotion, prior) in enumerate(emotion_priors(config).items()):
         # The decoys are drawn without a look at the emotion or at each other.
         others = [by_group[g].items() for g in GROUPS if g != group_of(emotion)]
         pairs = list(itertools.product(*others)) if config.decoys else [()]
-        for cell, p in set_probabilities(emotion).items():
+        for cell, p in probabilities(emotion).items():
             for pair in pairs:
                 seen = (rows_of(cell), tuple(sorted(rows for rows, _ in pair)))
                 weight = prior * p * np.prod([q for _, q in pair])
@@ -68,7 +68,7 @@ def joint_probabilities(config: ClipConfig) -> dict[Observation, np.ndarray]:
 def order_blind(
     joint: dict[Observation, np.ndarray],
 ) -> dict[tuple, np.ndarray]:
-    """Returns the same for an observer who cannot tell which set is smooth."""
+    """Returns the same for an observer who cannot tell which one is smooth."""
     table = {}
     for (smooth, decoys), p in joint.items():
         seen = tuple(sorted((smooth, *decoys)))

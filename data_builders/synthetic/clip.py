@@ -1,7 +1,7 @@
 """One clip: who, what, when, and how it looks. A pure function of (config, index).
 
-A clip holds one AU set per 3-class group. The set of the clip's own group follows the
-micro-expression's profile; the other two ("decoys") go through the very same values in
+A clip holds one AU combination per 3-class group. That of the clip's own group follows
+the micro-expression's profile; the other two ("decoys") go through the very same values in
 a random order. What moves is thus the same in every class: only the order tells.
 """
 
@@ -18,8 +18,8 @@ from data_builders.synthetic.config import (
 )
 from data_builders.synthetic.emotions import (
     EMOTIONS,
-    draw_group_set,
-    draw_set,
+    draw_cell,
+    draw_of_group,
     emotion_priors,
     group_of,
     rows_of,
@@ -37,7 +37,7 @@ _ORDER, _SET, _TIME, _DECOY, _NUISANCE = range(1, 6)
 class ClipTruth:
     """All that is known about a clip before it is drawn.
 
-    au_intensity: float32 [n, 36], summed over the three sets, 1 = apex, columns as
+    au_intensity: float32 [n, 36], summed over the three, 1 = apex, columns as
     `fields.CELLS`; decoy_cells: the decoys' AU cells in the order of their groups.
     """
 
@@ -114,7 +114,7 @@ def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
         The values of `smooth` at the inner key frames, shuffled; 0 at the first and
         the last, straight lines in between, float [n].
     """
-    # The ends stay where they are: both are 0, so they tell nothing, and every set
+    # The ends stay where they are: both are 0, so they tell nothing, and everything
     # begins and ends neutral.
     values = smooth[keys].copy()
     values[1:-1] = rng.permutation(values[1:-1])
@@ -130,19 +130,19 @@ def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
     return 0, apex, length  # a clip begins with its onset
 
 
-def _draw_sets(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
-    """AU cell per group: the emotion's own set, and decoys drawn independently."""
+def _draw_cells(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
+    """AU cell per group: the emotion's own, and decoys drawn independently."""
     rng = _rng(config, _SET, index)
     # For every group, also the clip's own: no choice moves another's numbers.
-    others = {group: draw_group_set(rng, group) for group in GROUPS}
+    others = {group: draw_of_group(rng, group) for group in GROUPS}
     own = group_of(emotion)
-    sets = {own: draw_set(rng, emotion)}
+    cells = {own: draw_cell(rng, emotion)}
     if config.decoys:
-        sets |= {group: others[group] for group in GROUPS if group != own}
-    return sets
+        cells |= {group: others[group] for group in GROUPS if group != own}
+    return cells
 
 
-def _intensity(config, index, times, sets, own) -> np.ndarray:
+def _intensity(config, index, times, cells, own) -> np.ndarray:
     """Intensity of every AU-side in every frame, float32 [n, 36]."""
     rng = _rng(config, _DECOY, index)
     smooth = profile(*times)
@@ -150,9 +150,9 @@ def _intensity(config, index, times, sets, own) -> np.ndarray:
     curves = np.zeros((len(smooth), len(CELLS)))
     for group in GROUPS:  # always three draws: no choice moves another's numbers
         shuffled = twitch(rng, smooth, keys)
-        if group in sets:
+        if group in cells:
             curve = smooth if group == own else shuffled
-            curves[:, list(rows_of(sets[group]))] += curve[:, None]
+            curves[:, list(rows_of(cells[group]))] += curve[:, None]
     return curves.astype(np.float32)
 
 
@@ -182,19 +182,19 @@ def clip_truth(
     rng = _rng(config, _TIME, index)
     times = _draw_times(config, rng)
     amplitude = float(rng.uniform(*config.amplitude_px))
-    sets = _draw_sets(config, index, emotion)
+    cells = _draw_cells(config, index, emotion)
     return ClipTruth(
         clip=f"synthetic/s{subject:02d}/c{index:04d}",
         subject=f"synthetic/s{subject:02d}",
         emotion=emotion,
-        au_cell=sets[own],
-        decoy_cells=tuple(sets[g] for g in GROUPS if g != own and g in sets),
+        au_cell=cells[own],
+        decoy_cells=tuple(cells[g] for g in GROUPS if g != own and g in cells),
         onset=times[0],
         apex=times[1],
         offset=times[2],
         fps=config.fps,
         amplitude_px=amplitude,
-        au_intensity=_intensity(config, index, times, sets, own),
+        au_intensity=_intensity(config, index, times, cells, own),
     )
 
 

@@ -1,8 +1,8 @@
-"""Emotion -> AU sets as explicit probabilities, and the 3-, 5- and 7-class tasks.
+"""Emotion -> AU combinations as explicit probabilities, and the tasks by class.
 
 The table is invented for this dataset in the spirit of FACS: the usual prototypes,
-one-sided and weak variants, and smiles held back by AU14 or AU24. Emotions share AU
-sets on purpose, so that no observer can be always right and the best score is known.
+one-sided and weak variants, and smiles held back by AU14 or AU24. Emotions share
+combinations on purpose, so that no observer can be always right and the best score is known.
 """
 
 import functools
@@ -34,9 +34,10 @@ WITHIN_GROUP = {
     for group, emotions in TASKS[3].classes
 }
 
-# P(AU set | emotion), in percent. Shared on purpose: "1+2" is surprise, fear, sadness
-# or happiness, "14" contempt, happiness or sadness, "4" anger, disgust or sadness.
-AU_SETS = {
+# P(AU combination | emotion), in percent. Shared on purpose: "1+2" is surprise, fear,
+# sadness or happiness, "14" contempt, happiness or sadness, "4" anger, disgust or
+# sadness.
+AU_COMBINATIONS = {
     "anger": {
         "4+7": 20, "4": 18, "4+5+7": 9, "4+23": 9, "4+24": 8, "7+24": 6, "7+23": 6,
         "4+17+24": 6, "5": 5, "9": 4, "L4": 3, "R4": 3, "9+16": 3,
@@ -81,7 +82,7 @@ def group_of(emotion: str) -> str:
 
 
 @functools.cache
-def au_set(cell: str) -> tuple[tuple[int, str], ...]:
+def aus_of(cell: str) -> tuple[tuple[int, str], ...]:
     """Returns the AUs (number, side) of an annotation cell, in the cell's order."""
     return tuple((au.number, au.side) for au in facs.parse_cell(cell).aus)
 
@@ -89,13 +90,13 @@ def au_set(cell: str) -> tuple[tuple[int, str], ...]:
 @functools.cache
 def rows_of(cell: str) -> tuple[int, ...]:
     """Returns the AU-sides (rows of `fields.CELLS`) that a cell switches on."""
-    return cells_of(au_set(cell))
+    return cells_of(aus_of(cell))
 
 
-def set_probabilities(emotion: str) -> dict[str, float]:
+def probabilities(emotion: str) -> dict[str, float]:
     """Returns P(AU cell | emotion); sums to 1."""
-    total = sum(AU_SETS[emotion].values())
-    return {cell: share / total for cell, share in AU_SETS[emotion].items()}
+    total = sum(AU_COMBINATIONS[emotion].values())
+    return {cell: share / total for cell, share in AU_COMBINATIONS[emotion].items()}
 
 
 def emotion_priors(config: ClipConfig) -> dict[str, float]:
@@ -106,19 +107,19 @@ def emotion_priors(config: ClipConfig) -> dict[str, float]:
     }
 
 
-def draw_set(rng: np.random.Generator, emotion: str) -> str:
+def draw_cell(rng: np.random.Generator, emotion: str) -> str:
     """Draws an AU cell.
 
     Args:
         rng: Source of the draw.
         emotion: What it expresses.
     """
-    table = set_probabilities(emotion)
+    table = probabilities(emotion)
     return list(table)[rng.choice(len(table), p=list(table.values()))]
 
 
-def draw_group_set(rng: np.random.Generator, group: str) -> str:
-    """Draws an AU cell of a group: an emotion by its share, then a set of it.
+def draw_of_group(rng: np.random.Generator, group: str) -> str:
+    """Draws an AU cell of a group: an emotion by its share, then a cell of it.
 
     Args:
         rng: Source of the draws.
@@ -126,4 +127,4 @@ def draw_group_set(rng: np.random.Generator, group: str) -> str:
     """
     inside = WITHIN_GROUP[group]
     emotion = list(inside)[rng.choice(len(inside), p=list(inside.values()))]
-    return draw_set(rng, emotion)
+    return draw_cell(rng, emotion)

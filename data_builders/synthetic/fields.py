@@ -182,7 +182,7 @@ def au_fields(landmarks: dict[str, tuple[float, float]], size: int) -> AUFields:
 
 
 def cells_of(aus: tuple[tuple[int, str], ...]) -> tuple[int, ...]:
-    """Returns the rows of `CELLS` that an AU set (number, side) switches on."""
+    """Returns the rows of `CELLS` that an AU combination (number, side) switches on."""
     rows = []
     for number, side in aus:
         rows.extend(CELLS.index(f"{s}{number}") for s in ([side] if side else SIDES))

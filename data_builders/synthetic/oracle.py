@@ -18,14 +18,14 @@ from data_builders.synthetic.emotions import EMOTIONS
 from merclip_jax.data.sampling import key_frames
 
 
-def read_sets(
+def read_combinations(
     au_intensity: np.ndarray, onset: int, apex: int, offset: int, *, count: int
 ) -> Observation:
-    """Finds the smooth AU set and the decoy sets behind a clip's AU curves.
+    """Finds the smooth AU combination and the decoys behind a clip's AU curves.
 
     Each curve is a sum of the profile and of shuffled copies of it. Its mean says how
     many; the profile is among them if what remains without it is zero or again a
-    shuffled copy. Works for any three sets, also where they share AUs.
+    shuffled copy. Works for any three, also where they share AUs.
 
     Args:
         au_intensity: Float [n, 36].
@@ -85,11 +85,11 @@ class MotionOracle:
         Raises:
             ValueError: If the config cannot produce such AU curves.
         """
-        seen = read_sets(
+        seen = read_combinations(
             au_intensity, onset, apex, offset, count=self.config.key_frames
         )
         if seen not in self.joint:
-            raise ValueError(f"AU sets {seen} do not occur with {self.config}")
+            raise ValueError(f"AU combinations {seen} do not occur with {self.config}")
         return self.joint[seen] / self.joint[seen].sum()
 
     def label(self, posterior: np.ndarray, task: int, ceiling: Ceiling) -> int:

@@ -34,17 +34,17 @@ from data_builders.synthetic.config import (
 )
 from data_builders.synthetic.contact_sheet import contact_sheet
 from data_builders.synthetic.emotions import (
-    AU_SETS,
+    AU_COMBINATIONS,
     EMOTIONS,
     TASKS,
-    au_set,
+    aus_of,
     emotion_priors,
     group_of,
+    probabilities,
     rows_of,
-    set_probabilities,
 )
 from data_builders.synthetic.fields import AUS, CELLS
-from data_builders.synthetic.oracle import MotionOracle, read_sets
+from data_builders.synthetic.oracle import MotionOracle, read_combinations
 from data_builders.synthetic.render import subject_face
 from merclip_jax.data.sampling import key_frames
 
@@ -162,9 +162,11 @@ def test_rendered_motion_has_the_stated_amplitude():
 
 def test_tables_are_probabilities_over_all_aus_of_table_ii():
     for emotion in EMOTIONS:
-        assert sum(set_probabilities(emotion).values()) == pytest.approx(1.0)
-        assert sum(AU_SETS[emotion].values()) == 100
-    numbers = {n for e in EMOTIONS for cell in AU_SETS[e] for n, _ in au_set(cell)}
+        assert sum(probabilities(emotion).values()) == pytest.approx(1.0)
+        assert sum(AU_COMBINATIONS[emotion].values()) == 100
+    numbers = {
+        n for e in EMOTIONS for cell in AU_COMBINATIONS[e] for n, _ in aus_of(cell)
+    }
     assert numbers == set(AUS)
     assert sum(emotion_priors(TINY).values()) == pytest.approx(1.0)
     for classes, task in TASKS.items():
@@ -297,7 +299,7 @@ def test_oracle_recovers_the_sets_and_scores_near_the_ceiling():
     clips = [clip_truth(config, i) for i in range(config.clips)]
     times = [(c.onset, c.apex, c.offset) for c in clips]
     for clip, when in zip(clips[::10], times[::10], strict=True):
-        seen = read_sets(clip.au_intensity, *when, count=config.key_frames)
+        seen = read_combinations(clip.au_intensity, *when, count=config.key_frames)
         decoys = tuple(sorted(rows_of(cell) for cell in clip.decoy_cells))
         assert seen == (rows_of(clip.au_cell), decoys)
     posteriors = [
@@ -339,7 +341,7 @@ def test_builder_round_trip(tmp_path):
         for name in ("onset", "apex", "offset"):
             assert row[name] == getattr(clip, name)
         pairs = zip(row["aus"]["number"], row["aus"]["side"], strict=True)
-        assert tuple((int(n), s.decode()) for n, s in pairs) == au_set(clip.au_cell)
+        assert tuple((int(n), s.decode()) for n, s in pairs) == aus_of(clip.au_cell)
     stored = dict(back.info.metadata)
     hashes = [(r["clip"].decode(), r["source_hash"].decode()) for r in rows]
     assert stored.pop("fingerprint") == fingerprint(hashes)
