@@ -1,8 +1,8 @@
 """The best score anyone can reach: exact posteriors of an ideal observer.
 
 The observer sees which AU combination is the smooth one and what the two decoys are,
-but not which group each decoy stands for. Every such observation is listed with its exact
-probability, so ceilings are sums, not samples.
+but not which group each decoy stands for. Every such observation is listed with its
+exact probability, so ceilings are sums, not samples.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """One clip: who, what, when, and how it looks. A pure function of (config, index).
 
 A clip holds one AU combination per 3-class group. That of the clip's own group follows
-the micro-expression's profile; the other two ("decoys") go through the very same values in
-a random order. What moves is thus the same in every class: only the order tells.
+the micro-expression's profile; the other two ("decoys") go through the very same values
+in a random order. What moves is thus the same in every class: only the order tells.
 """
 
 import dataclasses

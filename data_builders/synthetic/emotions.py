@@ -2,7 +2,8 @@
 
 The table is invented for this dataset in the spirit of FACS: the usual prototypes,
 one-sided and weak variants, and smiles held back by AU14 or AU24. Emotions share
-combinations on purpose, so that no observer can be always right and the best score is known.
+combinations on purpose, so that no observer can be always right and the best score is
+known.
 """
 
 import functools
