@@ -12,6 +12,7 @@ from merclip_jax.build import Job
 from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
+from merclip_jax.errors import UserError
 from merclip_jax.results import card as cards
 from merclip_jax.results import collect, figures, report
 from merclip_jax.systems.system import Context
@@ -125,13 +126,18 @@ def plan_of(job: Job) -> Plan:
     """What training needs of a job: its constants encoded, its clips in a store."""
     # A text tower is frozen and went into the context; members start from the video's.
     video = [part.arrays for part in job.start if part.kind == "video"]
+    try:
+        columns = job.system.columns(job.clips)
+        context = Context(run=job.system.run_context(job.clips))
+    except ValueError as error:  # such as an AU that FACS does not have
+        raise UserError(f"{job.name}: {error}") from error
     return Plan(
         system=job.system,
         optimiser=job.optimiser,
         options=job.options,
         store=ClipStore(job.clips, residency=job.data.residency),
-        columns=job.system.columns(job.clips),
-        context=Context(run=job.system.run_context(job.clips)),
+        columns=columns,
+        context=context,
         balanced=job.data.balanced,
         selection=job.protocol.selection,
         start=video[0] if video else {},

@@ -93,7 +93,7 @@ def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cac
         ({"model.size": "b32"}, r"config.model.size='b32': expected one of \['tiny'"),
         ({"text.supervision": "au+emotion"}, r"config.text.supervision='au\+emotion'"),
         ({"text.order": "random"}, "config.text.order is one of .*, not 'random'"),
-        ({"text.templates": 11}, "templates must be 1..10, got 11"),
+        ({"text.templates": 11}, "config.text.templates must be 1..10, got 11"),
         ({"data.resize": 16}, "config.data.resize=16: cannot crop 32 pixels"),
         ({"data.sampling": "all"}, "config.data.sampling='all': expected one of"),
         (

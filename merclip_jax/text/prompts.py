@@ -30,6 +30,7 @@ class PromptOptions:
                 f"supervision={self.supervision!r}: expected one of "
                 f"{list(SUPERVISIONS)}"
             )
+        chosen(self.templates)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,7 +57,7 @@ class History:
             running = step < self.steps
             bad = np.flatnonzero(running & ~np.isfinite(row[:, 0]))
             if bad.size:
-                self._refuse(int(bad[0]), row[bad[0], 0], step, index[k])
+                self._refuse(int(bad[0]), float(row[bad[0], 0]), step, index[k])
             epoch = step // self.per_epoch
             rows = np.flatnonzero(running)
             self.arrays["sums"][rows, epoch[rows]] += row[rows]

@@ -17,7 +17,7 @@ from data_builders.synthetic.config import GROUPS, TINY
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
-from merclip_jax.scoring import metrics
+from merclip_jax.scoring import chance, metrics
 
 CLASSES = tuple(
     (name, emotions)
@@ -87,7 +87,7 @@ def probe(frames, label, subject):
 
 def test_only_ordered_frames_score_above_chance(tiny):
     frames, label, subject = tiny
-    chance = metrics.guess_by_prior(label, classes=3)
+    guess = chance.guess_by_prior(label, classes=3)
     rng = np.random.default_rng(0)
     order = rng.permuted(np.tile(np.arange(16), (len(label), 1)), axis=1)
     shuffled = np.take_along_axis(frames, order[..., None, None], 1)

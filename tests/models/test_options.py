@@ -640,7 +640,7 @@ def test_dropout_draws_only_in_training():
 
 
 def test_default_rates_are_the_published_ones():
-    model = factory.mer_clip(factory.SIZES["b16"], classes=7)
+    model = factory.mer_clip(factory.MerClipOptions(), classes=7, frames=16)
     encoder = model.encoder
     assert (encoder.drop_path, encoder.global_drop_path) == (0.2, 0.4)
     assert (encoder.global_mlp_dropout, model.head_dropout) == (0.5, 0.1)
@@ -753,16 +753,22 @@ def test_batch_norm_groups_must_divide():
         shapes_of(small(bn_group_size=2), clip, train=True)
 
 
-def test_wrong_names():
-    size = factory.SIZES["tiny"]
-    message = (
-        r"video encoder 'resnet': expected one of \['uniformer_v2', 'factorized_vit'\]"
-    )
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"video": "resnet"},
+            r"video='resnet': expected one of \['uniformer_v2', 'fac",
+        ),
+        ({"structure": "ucf"}, r"structure='ucf': expected one of \['ssv2', 'kinetics"),
+        ({"size": "b32"}, r"size='b32': expected one of \['tiny', 'b16', 'l14'"),
+        ({"attention": "flash"}, r"attention='flash': expected one of \['xla', 'cudnn"),
+        ({"dtype": "float16"}, r"dtype='float16': expected one of \['auto', 'float32'"),
+    ],
+)
+def test_wrong_names(options, message):
     with pytest.raises(ValueError, match=message):
-        factory.mer_clip(size, classes=3, video="resnet")
-    message = r"structure 'ucf': expected one of \['ssv2', 'kinetics'\]"
-    with pytest.raises(ValueError, match=message):
-        factory.mer_clip(size, classes=3, structure="ucf")
+        factory.MerClipOptions(**options)
 
 
 def test_long_prompts():

@@ -20,7 +20,7 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row
-from merclip_jax.training import loop
+from merclip_jax.training import loop, workdir
 from merclip_jax.training.checkpoint import RoundCheckpoint
 from merclip_jax.training.history import History
 from merclip_jax.training.optim import Epochs
@@ -247,10 +247,10 @@ def kept(monkeypatch):
     """The trained variables that `keep_weights` would write, the newest last."""
     found = []
 
-    def write(folder, parts, **_):
-        found.append(parts)
+    def save(folder, system, variables, **_):
+        found.append(variables)
 
-    monkeypatch.setattr(loop.bundle, "write", write)
+    monkeypatch.setattr(workdir.bundle, "save", save)
     return found
 
 

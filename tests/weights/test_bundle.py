@@ -273,7 +273,7 @@ def test_a_trained_system_comes_back_and_predicts_the_same(tmp_path, options):
     noise = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
     ours, theirs = (
         one.predict(v, context, {"frames": jnp.asarray(noise)})
-        for one, v in ((found, loaded), (system, variables))
+        for one, v in ((found, loaded), (system, jax.tree.map(jnp.asarray, variables)))
     )
     for name in ("logits", "video"):
         np.testing.assert_array_equal(ours[name], theirs[name])
