@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from data_builders.readers.cells import Record, integer, text
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -18,9 +19,9 @@ from data_builders.readers.declaration import (
     Table,
 )
 from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.reader import read_row
 from data_builders.readers.release import Row
-from data_builders.readers.table import Record, integer, read_cells, text
+from data_builders.readers.rows import read_row
+from data_builders.readers.table import read_cells
 
 FRAMES = ("onset", "apex", "offset")
 KIND = "macro or micro"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_builders.readers.cells import emotion_label, integer, is_empty
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -18,9 +19,9 @@ from data_builders.readers.declaration import (
 )
 from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.folders import folders_in
-from data_builders.readers.reader import join, locate_table, sheet_of
+from data_builders.readers.reader import join, locate_table
 from data_builders.readers.release import Release, Row, gather
-from data_builders.readers.table import emotion_label, integer, is_empty
+from data_builders.readers.rows import sheet_of
 from data_builders.readers.trees import place
 
 # In order of EmotionId; this part of DFME has no others.

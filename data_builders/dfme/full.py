@@ -11,21 +11,20 @@ from functools import partial
 from pathlib import Path
 
 from data_builders.dfme.ccac import EMOTIONS
-from data_builders.readers.declaration import Tree
-from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.folders import find_tree, subfolders
-from data_builders.readers.release import Release, Row, gather
-from data_builders.readers.table import (
+from data_builders.readers.cells import (
     Record,
     cell_findings,
     emotion_label,
     integer,
     is_empty,
-    read_cells,
-    read_sheet,
     text,
     wrong_cell,
 )
+from data_builders.readers.declaration import Tree
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.folders import find_tree, subfolders
+from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.table import read_cells, read_sheet
 from data_builders.readers.trees import (
     FOLDER_NAMES,
     emotion_folders,

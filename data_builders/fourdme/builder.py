@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder, configs_of
+from data_builders.readers.cells import Record, integer
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -20,7 +21,6 @@ from data_builders.readers.declaration import (
 )
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.folders import frame_files
-from data_builders.readers.table import Record, integer
 
 FRAMES = ("Onset", "Apex", "Offset")
 

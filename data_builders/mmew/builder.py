@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder, configs_of
+from data_builders.readers.cells import Record, emotion_label, integer, is_empty
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -23,7 +24,6 @@ from data_builders.readers.declaration import (
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.folders import folders_in, frame_files
 from data_builders.readers.release import Row
-from data_builders.readers.table import Record, emotion_label, integer, is_empty
 
 # One public reader looks for the clips of "others" in a folder of this name.
 OTHERS = "repression"

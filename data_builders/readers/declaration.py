@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_builders.readers.cells import Record
 from data_builders.readers.folders import find_tree, folders_in
 from data_builders.readers.release import Row
-from data_builders.readers.table import Record
 
 Cells = Mapping[str, str]  # a row's cells as stripped texts
 Folders = Mapping[str, Sequence[Path]]  # clip in lower case -> its folders

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Sized
 from pathlib import Path
 
+from data_builders.readers.cells import emotion_label
 from data_builders.readers.findings import DatasetError, Finding, refuse, unreadable
 from data_builders.readers.folders import frame_files
-from data_builders.readers.table import emotion_label
 
 FOLDER_NAMES = "folder names"  # what stands for the table where there is none
 

@@ -10,18 +10,16 @@ from pathlib import Path
 
 import openpyxl
 
-from data_builders.readers.findings import Finding
-from data_builders.readers.release import Row
-from data_builders.readers.table import (
-    Sheet,
+from data_builders.readers.cells import (
     cell_findings,
     emotion_label,
-    find_table,
     integer,
     is_empty,
-    read_sheet,
     text,
 )
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Row
+from data_builders.readers.table import Sheet, find_table, read_sheet
 from data_builders.smic.tree import (
     CODES,
     EMOTIONS,

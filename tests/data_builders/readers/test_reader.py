@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder, configs_of
 from data_builders.readers import reader
+from data_builders.readers.cells import integer
 from data_builders.readers.declaration import (
     Columns,
     Edition,
@@ -19,7 +20,6 @@ from data_builders.readers.declaration import (
     Tree,
 )
 from data_builders.readers.findings import DatasetError
-from data_builders.readers.table import integer
 from tests.fixtures.findings import found, one
 from tests.fixtures.workbook import listed, write_workbook
 

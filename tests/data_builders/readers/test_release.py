@@ -9,7 +9,7 @@ from openpyxl.styles import Font
 
 from data_builders import tasks
 from data_builders.casme2.builder import Casme2
-from data_builders.readers import table
+from data_builders.readers import cells, table
 from data_builders.readers.findings import DatasetError, OutsideError
 from data_builders.readers.release import Row, gather
 from data_builders.records import counts
@@ -104,10 +104,10 @@ def test_the_table_itself_is_preferred_to_copies_and_locks(tmp_path):
 
 
 def test_numbers_as_text(tmp_path):
-    assert table.integer("46.0") == table.integer(" 46 ") == table.integer(46.0) == 46
-    assert table.integer("46.5") is table.integer("1e3") is table.integer(None) is None
-    assert table.text("12.0") == table.text(12.0) == "12"
-    assert table.text("4.05") == "4.05"
+    assert cells.integer("46.0") == cells.integer(" 46 ") == cells.integer(46.0) == 46
+    assert cells.integer("46.5") is cells.integer("1e3") is cells.integer(None) is None
+    assert cells.text("12.0") == cells.text(12.0) == "12"
+    assert cells.text("4.05") == "4.05"
     write_casme2(tmp_path, subjects=1, clips_per_subject=1)
     edit_table(tmp_path / TABLE, 2, "Subject", "1.0")
     edit_table(tmp_path / TABLE, 2, "Action Units", "12.0")

@@ -1,0 +1,131 @@
+"""Cells of a table: what is in them, and findings where they cannot be read."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from data_builders.readers.findings import Finding
+from merclip_jax.facs import AUCellError, parse_cell
+
+# Editions of one table write both.
+_SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
+# CASME II writes "/", CAS(ME)^2 "NULL"; spreadsheet programs leave "nan" and "-".
+_EMPTY = {"", "/", "-", "nan", "null", "none", "n/a"}
+
+Record = Mapping[str, object]  # a row's cells by column, as the file has them
+
+
+def integer(cell: object) -> int | None:
+    """Returns a whole number held as text, int or float; None for anything else."""
+    digits = text(cell).strip()
+    return int(digits) if re.fullmatch("[0-9]+", digits) else None
+
+
+def is_empty(cell: object) -> bool:
+    """Whether a cell says that there is nothing: blank, '/', 'NULL', NaN."""
+    return str(cell if cell is not None else "").strip().lower() in _EMPTY
+
+
+def text(cell: object) -> str:
+    """Returns a cell as text; a number that a program keeps as 12.0 is "12"."""
+    # "12.0" is AU 12 or frame 12 in a column that once held a blank cell; "4.05" stays.
+    written = "" if cell is None else str(cell)
+    return re.sub(r"^(\s*[0-9]+)[.]0(\s*)$", r"\1\2", written)
+
+
+def emotion_label(cell: object) -> str:
+    """Returns an emotion in lower case; happy, sad and other under one name."""
+    label = text(cell).strip().lower()
+    return _SYNONYMS.get(label, label)
+
+
+def repair(
+    where: str, clip: str, record: Record, changes: Mapping[str, tuple[int, int]]
+) -> tuple[dict[str, object], list[Finding]]:
+    """Puts right the numbers of a row that are known to be wrong.
+
+    A cell that holds another number stays: copies of a table are around in which
+    somebody has put it right.
+
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        changes: Column -> (wrong, right).
+
+    Returns:
+        The cells as they are to be read, and a finding for each that is changed.
+    """
+    record, findings = dict(record), []
+    for column, (wrong, right) in changes.items():
+        if integer(record[column]) == wrong:
+            words = f"{wrong} in the table, read as {right}"
+            findings.append(Finding("repaired", at(where, clip, column), words, clip))
+            record[column] = right
+    return record, findings
+
+
+def cell_findings(
+    where: str,
+    clip: str,
+    record: Record,
+    *,
+    span: tuple[str, str],
+    one_of: Mapping[str, Sequence[str]] | None = None,
+    aus: str = "",
+) -> list[Finding]:
+    """Sees what keeps a row from being read.
+
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        span: The columns of onset and offset, whole numbers in this order.
+        one_of: Column -> the emotions known there.
+        aus: The column of AU cells, "" for none.
+
+    Returns:
+        A finding for each wrong cell, which names row, clip, column and cell.
+    """
+    # The apex is not looked at: without a good one the midpoint is taken.
+    wrong = [(c, "a whole number") for c in span if integer(record[c]) is None]
+    onset, offset = (integer(record[column]) for column in span)
+    if not wrong and offset < onset:
+        wrong.append((span[1], f"a frame number from {onset} on"))
+    for column, known in (one_of or {}).items():
+        if emotion_label(record[column]) not in known:
+            wrong.append((column, f"one of {', '.join(known)}"))
+    if aus and (problem := _au_problem(text(record[aus]))):
+        wrong.append((aus, f"an AU cell ({problem})"))
+    return [
+        wrong_cell(where, clip, record, column, expected) for column, expected in wrong
+    ]
+
+
+def wrong_cell(
+    where: str, clip: str, record: Record, column: str, expected: str
+) -> Finding:
+    """Returns the finding that a cell cannot be read.
+
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        column: Which of them.
+        expected: What should stand there.
+    """
+    found = f"expected {expected}, found {record[column]!r}"
+    return Finding("table", at(where, clip, column), found, clip)
+
+
+def at(where: str, clip: str, column: str) -> str:
+    """Returns the place of a cell: `where` (file and row), clip, column."""
+    return f"{where}, clip {clip!r}, column {column!r}"
+
+
+def _au_problem(cell: str) -> str:
+    """What is wrong with an AU cell, "" for one that can be read."""
+    try:
+        parse_cell(cell)
+    except AUCellError as error:
+        return str(error)
+    return ""
