@@ -14,10 +14,6 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "casme3_4class"
     config.data.dataset = "casme3"
-    config.data.access = (
-        "http://casme.psych.ac.cn/casme/e4 hands it out for a licence agreement "
-        "signed by staff of an institution"
-    )
     return common.finish(
         config,
         arg,

@@ -14,8 +14,4 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "casme_sq_4class"
     config.data.dataset = "casme_sq"
-    config.data.access = (
-        "http://casme.psych.ac.cn/casme hands it out for a licence agreement signed by "
-        "staff of an institution"
-    )
     return common.finish(config, arg)

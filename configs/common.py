@@ -9,7 +9,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from data_builders.tasks import TASKS, tasks_of
+from data_builders.tasks import ACCESS, TASKS, tasks_of
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -135,7 +135,9 @@ def finish(
 
 def _set_task(config: ConfigDict, name: str) -> None:
     """Put a task of the class-map table into the config, which takes its name."""
-    known = tasks_of(config.data.dataset.partition("/")[0])
+    dataset = config.data.dataset.partition("/")[0]
+    config.data.access = ACCESS.get(dataset, "")
+    known = tasks_of(dataset)
     if name not in known:
         raise ValueError(f"task={name!r}: expected one of {list(known)}")
     config.name = config.data.task = name

@@ -16,10 +16,6 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "dfme_7class"
     config.data.dataset = "dfme/ccac"
-    config.data.access = (
-        "https://mea-lab-421.github.io hands it out for a licence signed by a "
-        "supervisor; academic use only"
-    )
     config.protocol.name = "holdout"
     config.protocol.train_splits = ("train",)
     config.protocol.test_splits = ("test_a", "test_b")

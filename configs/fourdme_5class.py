@@ -15,7 +15,4 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "fourdme_5class"
     config.data.dataset = "fourdme"
-    config.data.access = (
-        "the University of Oulu (CMVS) hands it out for a signed licence agreement"
-    )
     return common.finish(config, arg)

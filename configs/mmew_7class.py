@@ -14,7 +14,4 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "mmew_7class"
     config.data.dataset = "mmew"
-    config.data.access = (
-        "http://www.dpailab.com/database.html hands it out for a signed agreement"
-    )
     return common.finish(config, arg)

@@ -14,10 +14,6 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "samm_3class"
     config.data.dataset = "samm"
-    config.data.access = (
-        "Manchester Metropolitan University (M. H. Yap) hands it out for a signed "
-        "release agreement"
-    )
     return common.finish(
         config,
         arg,

@@ -15,9 +15,6 @@ def get_config(arg: str | None = None):
     config = common.base()
     config.data.task = "smic_3class"
     config.data.dataset = "smic"
-    config.data.access = (
-        "the University of Oulu (CMVS) hands it out for a signed licence agreement"
-    )
     config.data.sampling = "uniform"
     config.text.supervision = "emotion"
     return common.finish(config, arg)

@@ -104,6 +104,24 @@ _CASME3_FOUR = (
 )
 _FOURDME = ("negative", "positive", "surprise", "repression", "others")
 
+# How a dataset is to be had: what a run says when it is not built.
+ACCESS: dict[str, str] = {
+    "casme2": "http://casme.psych.ac.cn/casme/e2 hands it out for a licence "
+    "agreement signed by staff of an institution",
+    "casme3": "http://casme.psych.ac.cn/casme/e4 hands it out for a licence "
+    "agreement signed by staff of an institution",
+    "casme_sq": "http://casme.psych.ac.cn/casme hands it out for a licence agreement "
+    "signed by staff of an institution",
+    "dfme": "https://mea-lab-421.github.io hands it out for a licence signed by a"
+    " supervisor; academic use only",
+    "fourdme": "the University of Oulu (CMVS) hands it out for a signed licence "
+    "agreement",
+    "mmew": "http://www.dpailab.com/database.html hands it out for a signed agreement",
+    "samm": "Manchester Metropolitan University (M. H. Yap) hands it out for a "
+    "signed release agreement",
+    "smic": "the University of Oulu (CMVS) hands it out for a signed licence agreement",
+}
+
 TASKS: dict[str, Task] = {
     "casme2_5class": _one_split(
         "casme2",

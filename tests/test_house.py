@@ -142,7 +142,7 @@ ONLY = {
     "absl": {"weights.__main__", "convert", "main"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.decode", "faces.align", "faces.detectors"},
-    "tensorflow_datasets": {"data.records"},
+    "tensorflow_datasets": {"data.records", "data.encoded"},
     "torch": {"weights.formats.pickled"},
     "dlib": {"faces.align", "faces.detectors"},
     "jaxtyping": {"typing"},
@@ -176,10 +176,10 @@ def test_configs_import_the_class_map_and_dataclasses_of_numbers():
     assert top(imports(MODULES["data_builders"]["tasks"])) <= standard
 
 
-def test_builders_import_facs_faces_and_sampling_only():
+def test_builders_import_facs_faces_sampling_and_the_decoder_only():
     for path in MODULES["data_builders"].values():
         used = {name for name in own(path) if room(name) != "faces"}
-        assert used <= {"facs", "atomic", "data.sampling"}, path
+        assert used <= {"facs", "atomic", "data.sampling", "data.encoded"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 
 

@@ -10,13 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.readers.findings import DatasetError
 from data_builders.records.features import fingerprint
-
-
-class Encoded(tfds.decode.SkipDecoding):
-    """Leaves the frames encoded; in a sequence tfds asks for this method too."""
-
-    def decode_batch_example_np(self, batch: object) -> object:
-        return batch
+from merclip_jax.data.encoded import Encoded
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,18 +8,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record
+from merclip_jax.data.encoded import Encoded
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 
 _VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
-
-
-class _Encoded(tfds.decode.SkipDecoding):
-    """Leaves frames encoded, so that only the sampled ones are ever decoded."""
-
-    def decode_batch_example_np(self, batch):
-        """Called by TFDS for the frames of one record."""
-        return batch
 
 
 def load_clips(options: DataOptions, view: View) -> Clips:
@@ -32,7 +25,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     folder = find(dataset, options.data_dir, options.access)
     try:
         builder = tfds.builder_from_directory(folder)
-        splits = builder.as_data_source(decoders={"frames": _Encoded()})
+        splits = builder.as_data_source(decoders={"frames": Encoded()})
         source = _Chained([splits[name] for name in sorted(splits)])
         split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
     except Exception as error:  # TFDS and array_record each raise their own

@@ -92,7 +92,7 @@ def test_only_ordered_frames_score_above_chance(tiny):
     order = rng.permuted(np.tile(np.arange(16), (len(label), 1)), axis=1)
     shuffled = np.take_along_axis(frames, order[..., None, None], 1)
     onset = np.repeat(frames[:, :1], 16, 1)
-    assert probe(frames, label, subject) > chance.high + 0.15
-    assert probe(shuffled, label, subject) < chance.high
-    assert probe(onset, label, subject) < chance.high
-    assert probe(frames, rng.permutation(label), subject) < chance.high
+    assert probe(frames, label, subject) > guess.high + 0.15
+    assert probe(shuffled, label, subject) < guess.high
+    assert probe(onset, label, subject) < guess.high
+    assert probe(frames, rng.permutation(label), subject) < guess.high
