@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.release import DatasetError, Row
-from merclip_jax.facs import AUSet, parse_cell
+from merclip_jax.facs import AUCombination, parse_cell
 
 
 def clip_features(
@@ -106,7 +106,7 @@ def clip_example(
     }
 
 
-def au_rows(au_set: AUSet) -> list[dict[str, object]]:
+def au_rows(combination: AUCombination) -> list[dict[str, object]]:
     """Rows of the `aus` feature in cell order; alternatives count as uncertain."""
     return [
         {
@@ -115,7 +115,7 @@ def au_rows(au_set: AUSet) -> list[dict[str, object]]:
             "intensity": au.intensity,
             "uncertain": au.uncertain or len(term) > 1,
         }
-        for term in au_set.terms
+        for term in combination.terms
         for au in term
     ]
 

@@ -72,13 +72,15 @@ def au_prompts(
     """
     sets = {}
     for cell in au_cells:
-        au_set = facs.parse_cell(cell)
-        if unknown := [au.number for au in au_set.aus if au.number not in facs.CODES]:
+        combination = facs.parse_cell(cell)
+        if unknown := [
+            au.number for au in combination.aus if au.number not in facs.CODES
+        ]:
             raise ValueError(
                 f"AU cell {cell!r}: FACS has no AU {unknown[0]}; it has "
                 f"{sorted(facs.CODES)}"
             )
-        for variant in (au_set, facs.mirror(au_set)):
+        for variant in (combination, facs.mirror(combination)):
             if facs.describe(variant, wording):
                 sets[str(variant)] = variant
     if not sets:
