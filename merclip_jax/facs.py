@@ -224,14 +224,19 @@ USUAL = Wording()
 def phrases(
     combination: AUCombination, wording: Wording = USUAL, *, shuffle: int = 0
 ) -> list[str]:
-    """The phrases of an AU combination in their order, each said once.
+    """Returns the phrases of an AU combination in their order, each said once.
 
     AUs without words are passed over; intensities and the sides A, T, B have none.
-    `shuffle` is the seed of order "shuffled".
+
+    Args:
+        combination: of one cell.
+        wording: order and words.
+        shuffle: seed of order "shuffled".
     """
     terms = list(combination.terms)
     if wording.order == "ascending":
         terms.sort(key=lambda term: term[0].number)
+    # The combination is in the seed: else all of one length had one permutation.
     if wording.order == "shuffled":
         random.Random(f"{shuffle} {combination}").shuffle(terms)
     parts = [[p for au in term if (p := _phrase(au, wording))] for term in terms]
@@ -243,9 +248,14 @@ def phrases(
 def describe(
     combination: AUCombination, wording: Wording = USUAL, *, shuffle: int = 0
 ) -> str:
-    """Words for an AU combination: "a combination of A, B and C", or a bare phrase.
+    """Returns words such as "a combination of A, B and C", or one phrase by itself.
 
-    Returns "" when no AU has words: such a clip has no place in the contrastive loss.
+    "" when no AU has words: such a clip has no place in the contrastive loss.
+
+    Args:
+        combination: of one cell.
+        wording: order and words.
+        shuffle: seed of order "shuffled".
     """
     said = phrases(combination, wording, shuffle=shuffle)
     if len(said) < 2 or wording.words == "facs":

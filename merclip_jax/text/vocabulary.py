@@ -45,6 +45,7 @@ class WordVocabulary:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Ids int32 [s, context]; ValueError names a text with an unknown word."""
+        # A word left out would make two sentences one: unknown words are errors.
         index = {word: i + 1 for i, word in enumerate(self.words)}
         ids = np.zeros((len(texts), self.context), np.int32)
         for row, text in zip(ids, texts, strict=True):
