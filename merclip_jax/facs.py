@@ -19,6 +19,8 @@ CODES = frozenset(
     | {80, 81, 82, 84, 85, 91, 92, 97, 98}
 )
 
+# MER-CLIP's Table II; AUs that are not in it have the released code's wording, with
+# the capital of 13: prompts are the authors' to the letter.
 PHRASES: dict[int, str] = {
     1: "raising the inner part of the brows",
     2: "raising the outer part of the brows",
@@ -51,6 +53,8 @@ PHRASES: dict[int, str] = {
     58: "moving the head back",
 }
 
+# From the released code, as Table II has no sides. An AU without an entry is said
+# without its side.
 SIDED_PHRASES: dict[int, str] = {
     1: "raising the inner part of the {side} brow",
     2: "raising the outer part of the {side} brow",
@@ -101,6 +105,8 @@ NAMES: dict[int, str] = {
     58: "head back",
 }
 
+# In the released code's order, so that "the first n" are its n; the last three are of
+# the paper's ablation.
 TEMPLATES: tuple[str, ...] = (
     "This micro-expression involves {}.",
     "Key features of this micro-expression are {}.",
@@ -173,6 +179,7 @@ class AUCombination:
         return "+".join(f"({x})" if " or " in x else x for x in joined)
 
 
+# A parser by hand, not a split at "+": its errors name the character that is wrong.
 def parse_cell(cell: object) -> AUCombination:
     """Read the AU cell of a coding table: text, a number, None or NaN.
 
@@ -267,6 +274,7 @@ def describe(
 def mirror(combination: AUCombination) -> AUCombination:
     """The same AUs on a face flipped left to right."""
 
+    # Asymmetric, top and bottom stay what they are in a mirror.
     def flip(au: AU) -> AU:
         return replace(au, side=_MIRRORED.get(au.side, au.side))
 

@@ -22,6 +22,7 @@ import numpy as np
 from merclip_jax.faces.landmark_tables import CsvLandmarks as CsvLandmarks
 from merclip_jax.faces.landmark_tables import FacesError as FacesError
 
+# Grey: where the picture ends the edge is weak against any face.
 BORDER = (128, 128, 128)
 DETECT = 640  # long side of the picture in which a face is looked for first
 PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
@@ -168,8 +169,8 @@ class DlibLandmarks:
         import dlib
 
         image = np.ascontiguousarray(image)
-        # First in 640 pixels, which is fast and finds nearly all; then in the picture;
-        # then, as dlib needs faces of 80 pixels, in a small picture of twice its size.
+        # First reduced to 640 pixels, which is fast; then as it is; then, as dlib needs
+        # faces of 80 pixels, a small picture at twice its size.
         small, scale = _reduced(image)
         box = _dlib_box(small)
         if box is None and scale < 1:
@@ -261,6 +262,7 @@ def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int]
     ]
     if not faces:
         return None
+    # Area, score, place: ties are broken the same way in every run.
     box = max(faces, key=lambda face: face[:3])[3]
     return box.left(), box.top(), box.right(), box.bottom()
 

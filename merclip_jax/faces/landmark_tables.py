@@ -97,10 +97,8 @@ class CsvLandmarks:
 
         Args:
             image: [h, w] or [h, w, 3], for its size.
-            clip: its name in the dataset.
-            number: of the onset frame.
-            path: of its picture.
-            index: that picture's position in the clip's folder, from 0.
+            clip, number: its name in the dataset; the number of its onset frame.
+            path, index: of its picture, and its position in the folder, from 0.
 
         Returns:
             float64 [p, 2] pixels; None: no face.
@@ -157,8 +155,7 @@ def onset_rows(
     Args:
         rows: of one clip; all are returned when they have no such column.
         number: of the onset frame.
-        path: of its picture.
-        index: that picture's position in the folder, from 0.
+        path, index: of its picture, and its position in the folder, from 0.
     """
     if rows[0].frame is None:
         return list(rows)
@@ -213,6 +210,7 @@ def _check_one_picture(rows: Sequence[_Row], clip: str, own: bool) -> None:
 def _read(file: Path) -> list[_Row]:
     """Rows of one table; FacesError names the file, row and column."""
     try:
+        # Spreadsheets put a byte-order mark in front and like semicolons.
         with file.open(newline="", encoding="utf-8-sig") as stream:
             start = stream.readline()
             stream.seek(0)
@@ -247,6 +245,7 @@ def _row(file, line, cells, header, column, landmarks) -> _Row:
     sure = [number(column[name]) for name in CONFIDENCE if name in column]
     face = "success" not in column or number(column["success"]) != 0
     face &= not any(value < CONFIDENT for value in sure)
+    # Tables fill the row of a missing face with zeros: all points in one place.
     face &= bool(np.isfinite(points).all() and np.ptp(points) > 0)
     frame = number(column["frame"]) if "frame" in column else None
     if frame is not None and not frame.is_integer():

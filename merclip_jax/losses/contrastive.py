@@ -15,6 +15,7 @@ def similarity(
         video: features of b clips, of any length but 0.
         text: features of s sentences.
     """
+    # No epsilon, as in the paper: what comes here has passed a LayerNorm.
     video = video / jnp.linalg.norm(video, axis=-1, keepdims=True)
     text = text / jnp.linalg.norm(text, axis=-1, keepdims=True)
     return video @ text.T
@@ -55,6 +56,7 @@ def contrastive(
         rows = (targets * jnp.where(targets > 0, log_p, 0)).sum(1)
         return -jnp.where(valid, rows, 0).sum() / count
 
+    # `targets` are symmetric before they are normalised: they serve both directions.
     return one_way(logits), one_way(logits.T)
 
 
@@ -78,6 +80,7 @@ def sigmoid_contrastive(
     """
     valid, own = _pairs(logits, valid)
     same = own if same is None else _fitting(same, logits, "same").astype(bool) | own
+    # log(1 - sigmoid(x)) is log_sigmoid(-x): negatives need no case of their own.
     log_p = jax.nn.log_sigmoid(jnp.where(same, logits, -logits))
     count = jnp.maximum(valid.sum(), 1).astype(logits.dtype)
     return -jnp.where(valid[:, None] & valid[None], log_p, 0).sum() / count

@@ -22,6 +22,7 @@ class HeadAttention(nn.Module):
         init = nn.initializers.normal(0.02)
         qkv = nn.Dense(3 * width, kernel_init=init, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.split(qkv, 3, axis=-1)
+        # Keys and values of all tokens: what is not read itself is still attended to.
         y = attend(
             q[:, :queries], k, v, heads=self.heads, implementation=self.attention
         )
@@ -81,6 +82,7 @@ class EmotionHead(nn.Module):
     def __call__(
         self, tokens: Float[Array, "b n d"], *, train: bool
     ) -> Float[Array, "b k"]:
+        # Made once: every block is read through the same norm and classifier.
         norm = LayerNorm(EPSILON, self.dtype, name="norm")
         drop = nn.Dropout(self.dropout, deterministic=not train)
         classify = nn.Dense(
@@ -100,4 +102,5 @@ class EmotionHead(nn.Module):
             )
             self.sow("intermediates", f"after_block_{i}", x)
             logits.append(classify(drop(norm(x[:, 0]))))
+        # The first block is read too, which trains it directly (released code).
         return sum(logits) / self.blocks

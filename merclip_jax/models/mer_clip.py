@@ -43,6 +43,7 @@ class Size:
     text_heads: int
 
 
+# "b16" and "l14" have the widths of CLIP's towers, whose weights they start from.
 SIZES = {
     "tiny": Size(64, 2, 2, 16, (0, 1), 64, 64, 2, 4),
     "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
@@ -171,6 +172,7 @@ class MerClip(nn.Module):
         )(tokens)
         tokens = LayerNorm(dtype=self.dtype, name="head_norm")(tokens)
         self.sow("intermediates", "head_tokens", tokens)
+        # The head has a projection of its own: `video` serves the alignment alone.
         logits = EmotionHead(
             self.classes,
             self.head_blocks,

@@ -173,13 +173,11 @@ class UniFormerV2(nn.Module):
     option.
 
     Attributes:
-        temporal_downsample: as in `PatchEmbed`.
         local_mhra: temporal mixers of each local block, 0, 1 or 2.
         reduction: width over the channels inside a mixer.
         global_layers: local blocks, from 0, that a global block follows.
-        drop_path: rate of the last local block; `global_drop_path`: of the last global.
+        drop_path, global_drop_path: rates of the last local and last global block.
         frozen: the variant without class-token residual and `balance`.
-        bn_group_size: as `BatchNorm.group_size`.
     """
 
     width: int
@@ -241,6 +239,7 @@ class UniFormerV2(nn.Module):
                 name=f"block_{i}",
             )(x, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
+            # The query is carried on: each global block adds to what those before read.
             if i in self.global_layers:
                 j = self.global_layers.index(i)
                 query = GlobalBlock(

@@ -34,6 +34,7 @@ def check_clip(
     Raises:
         ValueError: if the clip is anything else.
     """
+    # uint8 frames would pass every layer and give nonsense: the caller normalises.
     t = "t >= 1" if frames is None else frames
     good = (
         clip.ndim == 5

@@ -119,6 +119,7 @@ def emotion_prompts(emotions: Sequence[str], *, templates: int = 7) -> PromptSet
         ValueError: unless templates are 1..10.
     """
     descriptions = tuple(f"the emotion of {emotion}" for emotion in emotions)
+    # An emotion has no mirror image, and two have nothing in common.
     return PromptSet(
         names=tuple(emotions),
         descriptions=descriptions,
@@ -165,6 +166,7 @@ def _jaccard(said: Sequence[set[str]]) -> np.ndarray:
     has = np.zeros((len(said), len(known)), np.float32)
     for row, phrases in zip(has, said, strict=True):
         row[[known[phrase] for phrase in phrases]] = 1
+    # A product of indicators counts what two combinations share.
     shared = has @ has.T
     sizes = has.sum(1)
     return shared / (sizes[:, None] + sizes[None] - shared)

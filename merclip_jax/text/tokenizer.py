@@ -132,8 +132,8 @@ class ClipTokenizer:
         ValueError for a text that is longer than the context (it is never cut) or
         spells one of the marks.
         """
-        # The released code cuts what is too long. A cut sentence loses AUs, so here it is
-        # an error; zeros pad, as in OpenAI's code.
+        # The released code cuts what is too long; a cut sentence loses AUs, so here it
+        # is an error. Zeros pad, as in OpenAI's code.
         ids = np.zeros((len(texts), self.context), np.int32)
         for row, text in zip(ids, texts, strict=True):
             found = self._ids(text)

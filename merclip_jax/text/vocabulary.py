@@ -56,6 +56,7 @@ class WordVocabulary:
                     f"{text!r}: expected at most {self.context - 2} known words; "
                     f"unknown: {unknown}"
                 )
+            # Zeros behind the end mark pad; the tower finds the mark as the largest id.
             row[: len(words) + 2] = [
                 self.size - 2,
                 *(index[word] for word in words),
