@@ -96,6 +96,7 @@ def split(
         UserError: for an unknown protocol, subject or split, and for a training part
             with fewer than two classes.
     """
+    # By subject alone: a face seen in training must never be tested.
     name, folds = protocol.name, protocol.folds
     test_subjects, inner_subjects = protocol.test_subjects, protocol.inner_subjects
     train_splits, test_splits = protocol.train_splits, protocol.test_splits
@@ -204,5 +205,5 @@ def _middle(rest: list[str], subjects: np.ndarray, count: int) -> list[str]:
 
 
 def _file_name(subject: str) -> str:
-    # Subjects of combined datasets are "dataset/subject".
+    # Builders write "dataset/subject"; a slash would make folders.
     return subject.rsplit("/", 1)[-1]

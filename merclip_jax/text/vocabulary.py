@@ -41,6 +41,7 @@ class WordVocabulary:
     @property
     def size(self) -> int:
         """Number of ids."""
+        # 0 for padding, the words, and the marks of start and end.
         return len(self.words) + 3
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
