@@ -4,40 +4,12 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-CLASSES = {
-    3: (
-        ("negative", ("anger", "contempt", "disgust", "fear", "sadness")),
-        ("positive", ("happiness",)),
-        ("surprise", ("surprise",)),
-    ),
-    5: (
-        ("anger", ("anger",)),
-        ("disgust", ("contempt", "disgust")),
-        ("happiness", ("happiness",)),
-        ("sadness", ("fear", "sadness")),
-        ("surprise", ("surprise",)),
-    ),
-    7: tuple(
-        (name, (name,))
-        for name in (
-            "anger",
-            "contempt",
-            "disgust",
-            "fear",
-            "happiness",
-            "sadness",
-            "surprise",
-        )
-    ),
-}
-
 
 def tiny(classes: int) -> ConfigDict:
     """Small frames, a small model from random weights, no dropout, one template."""
     config = common.base()
-    config.name = f"synthetic_{classes}class"
+    config.data.task = f"synthetic_{classes}class"
     config.data.dataset = "synthetic/tiny"
-    config.data.classes = CLASSES[classes]
     config.data.image_size = 32
     config.text.templates = 1
     config.model.size = "tiny"

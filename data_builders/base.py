@@ -1,38 +1,50 @@
-"""What every dataset's TFDS builder shares; each adds its reader and its words."""
+"""What every dataset's TFDS builder shares; each adds its declaration and its words."""
 
-import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.annotations import clip_features
-from data_builders.examples import make
-from data_builders.release import Release, refuse
+from data_builders.readers import reader
+from data_builders.readers.declaration import Table, Tree
+from data_builders.readers.findings import refuse
+from data_builders.readers.release import Release
+from data_builders.records.encode import make
+from data_builders.records.features import clip_features
 
 
 class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """TFDS builder of a dataset that its owners hand out.
 
     A subclass states VERSION, BUILDER_CONFIGS, MANUAL_DOWNLOAD_INSTRUCTIONS and what
-    stands below, and has a `read`. `python -m data_builders.build` writes its records
-    restartably, in parallel and with little memory; TFDS's own `download_and_prepare`
-    gives the same ones of a small dataset, with the pictures as they came.
+    stands below. `python -m data_builders.build` writes its records restartably, in
+    parallel and with little memory; TFDS's own `download_and_prepare` gives the same
+    ones of a small dataset, with the pictures as they came.
     """
 
-    DESCRIPTION = ""
-    HOMEPAGE = ""
-    LICENSE = ""
-    CROPPED: frozenset[str] = frozenset()  # configs whose pictures are face crops
-    SIZE = 224  # pixels of an aligned crop
+    DESCRIPTION: ClassVar[str] = ""
+    HOMEPAGE: ClassVar[str] = ""
+    LICENSE: ClassVar[str] = ""
+    SIZE: ClassVar[int] = 224  # pixels of an aligned crop
+    TREES: ClassVar[Mapping[str, Tree]]  # by config; the first is the default
+    TABLE: ClassVar[Table]  # not of a dataset that has a `read` of its own
 
     @classmethod
-    @abc.abstractmethod
     def read(cls, manual_dir: Path, config: str) -> Release:
-        """What lies in the owners' folder; opens tables and folders, no picture.
+        """Reads the owners' folder: opens tables and folders, no picture.
 
-        Raises DatasetError when there is no such tree or table.
+        Args:
+            manual_dir: The owners' folder.
+            config: The config's name.
+
+        Returns:
+            What lies there.
+
+        Raises:
+            DatasetError: If there is no such tree or table.
         """
+        return reader.read(cls.name, cls.TABLE, cls.TREES[config], config, manual_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -42,6 +54,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),
             homepage=self.HOMEPAGE,
             license=self.LICENSE,
+            # The order of clips is part of a dataset's identity.
             disable_shuffling=True,
         )
 
@@ -56,3 +69,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for clip in release.clips:
             if clip.row.split == split:
                 yield clip.row.clip, make(self.name, clip)[0]
+
+
+def configs_of(trees: Mapping[str, Tree]) -> list[tfds.core.BuilderConfig]:
+    """Returns TFDS's configs: one for each tree, of its name and description."""
+    return [
+        tfds.core.BuilderConfig(name=name, description=tree.description)
+        for name, tree in trees.items()
+    ]

@@ -23,33 +23,20 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders import write
-from data_builders.annotations import full_name
 from data_builders.base import ClipBuilder
-from data_builders.casme2.builder import Casme2
-from data_builders.casme3.builder import Casme3
-from data_builders.casme_sq.builder import CasmeSq
-from data_builders.dfme.builder import Dfme
-from data_builders.examples import Crop, make
-from data_builders.fourdme.builder import Fourdme
-from data_builders.mmew.builder import Mmew
-from data_builders.options import add_face_flags, crop_of, positive
-from data_builders.release import DatasetError, Finding, Release, refuse
-from data_builders.samm.builder import Samm
-from data_builders.smic.builder import Smic
-from data_builders.summary import describe, print_summary
+from data_builders.datasets import find, folder_of_owners
+from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.readers.findings import DatasetError, Finding, refuse
+from data_builders.readers.release import Release
+from data_builders.records import shards
+from data_builders.records.contents import Contents, check, finish
+from data_builders.records.encode import Crop, make
+from data_builders.records.features import full_name
+from data_builders.records.jobs import Job
+from data_builders.records.report import describe, print_summary
 from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
 
-Builder = type[ClipBuilder] | type[Synthetic]
-BUILDERS: dict[str, Builder] = {
-    builder.name: builder
-    for builder in (
-        *(Synthetic, Casme2, Samm, Casme3, Dfme),
-        *(Smic, CasmeSq, Mmew, Fourdme),
-    )
-}
-WORKERS = os.cpu_count() or 1
 # array_record raises RuntimeError, with the system's words for what went wrong.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -59,11 +46,14 @@ class Built:
     """A dataset on disk: its folder, and what its records hold."""
 
     folder: Path
-    contents: write.Contents
+    contents: Contents
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 built or there, 1 not built, 2 wrong usage, 130 stopped."""
+    """Returns the exit status: 0 built or there, 1 not built, 130 stopped.
+
+    argparse exits with 2 for wrong usage.
+    """
     flags = _parser().parse_args(argv)
     try:
         cls, config = find(flags.dataset)
@@ -99,19 +89,29 @@ def build(
     skip_bad: bool = False,
     crop: Crop | None = None,
 ) -> Built:
-    """Build `dataset` ("name" or "name/config"), or check the one that is there.
+    """Builds a dataset, or checks the one that is there.
 
-    `crop`: how faces are cut out, None for pictures as they are. A dataset that is
-    there already is kept, unless `overwrite`; then it is replaced only once the new
-    one is complete. `skip_bad` leaves out clips that cannot be built, and says so in
-    the metadata. Raises DatasetError with what to do.
+    Args:
+        dataset: "name" or "name/config".
+        manual_dir: The owners' folder, None for a dataset without owners.
+        data_dir: Where datasets are built.
+        overwrite: Whether one that is there is built again; it is replaced only once
+            the new one is complete.
+        workers: How many threads.
+        skip_bad: Whether clips that cannot be built are left out, which the metadata
+            then say.
+        crop: How faces are cut out, None for pictures as they are.
+
+    Raises:
+        DatasetError: If it cannot be built; says what to do.
     """
     cls, config = find(dataset)
     data_dir = data_dir.expanduser()
     folder = data_dir / cls.name / config / str(cls.VERSION)
     if folder.exists() and not overwrite:
+        # Read back all the same: what was whole once may be damaged by now.
         print(f"{dataset} is built already (--overwrite builds it again)")
-        built = Built(folder, write.check(folder))
+        built = Built(folder, check(folder))
         _same_crop(folder, crop)
         return built
     given = folder_of_owners(cls, manual_dir)
@@ -142,30 +142,33 @@ def build(
                 f"{data_dir}: the disk is full ({free:.2f} GiB free). Make room and "
                 "type the same command: it goes on; or give another --data_dir"
             ) from error
-        write.publish(Path(builder.data_path), folder, staging / "replaced")
+        # Two renames within one file system: there is no moment without a whole dataset
+        # that cannot be put right from `replaced`.
+        shards.publish(Path(builder.data_path), folder, staging / "replaced")
         shutil.rmtree(staging)
     return Built(folder, found)
 
 
 def _write_release(
     builder: ClipBuilder, given: Path, crop: Crop | None, workers: int, skip_bad: bool
-) -> write.Contents:
+) -> Contents:
     """Read what the owners handed out, write its clips and what is known of them."""
     config = builder.builder_config.name
     release = builder.read(given, config)
+    # Before a picture is opened: tables and folders are read in seconds, pictures not.
     if not skip_bad or not release.clips:
         refuse(builder.name, release.findings)
         _some(release, given)
     print(f"{builder.name}: {release.layout}, {release.table}")
     jobs = [
-        write.Job(
+        Job(
             clip.row.split,
             full_name(builder.name, clip.row),
             functools.partial(make, builder.name, clip, crop),
         )
         for clip in release.clips
     ]
-    odd = write.write(
+    odd = shards.write(
         builder.info,
         jobs,
         identity=_identity(release, crop),
@@ -174,7 +177,7 @@ def _write_release(
     )
     release = release.without(odd)
     _some(release, given)
-    return write.finish(builder.info, describe(release, config, crop))
+    return finish(builder.info, describe(release, config, crop))
 
 
 def _some(release: Release, given: Path) -> None:
@@ -182,16 +185,16 @@ def _some(release: Release, given: Path) -> None:
         raise DatasetError(f"{given}: no clip of {release.table} can be built")
 
 
-def _write_synthetic(builder: Synthetic) -> write.Contents:
+def _write_synthetic(builder: Synthetic) -> Contents:
     """Draw the procedural clips; one worker, for drawing holds Python's lock."""
     metadata = synthetic.describe(builder.builder_config.clips)
     jobs = [
-        write.Job("clips", name, functools.partial(_drawn, builder, index))
+        Job("clips", name, functools.partial(_drawn, builder, index))
         for index, name in enumerate(builder.clip_names())
     ]
     identity = json.dumps(metadata["config"], sort_keys=True)
-    write.write(builder.info, jobs, identity=identity, workers=1, skip_bad=False)
-    return write.finish(builder.info, metadata)
+    shards.write(builder.info, jobs, identity=identity, workers=1, skip_bad=False)
+    return finish(builder.info, metadata)
 
 
 def _drawn(builder: Synthetic, index: int) -> tuple[dict, list[Finding]]:
@@ -201,16 +204,19 @@ def _drawn(builder: Synthetic, index: int) -> tuple[dict, list[Finding]]:
 def _identity(release: Release, crop: Crop | None) -> str:
     """SHA-256 of all that the records depend on; of files their size and time."""
     digest = hashlib.sha256((crop.name if crop else "").encode())
+    # Hashing the files' bytes would mean to read all of them twice.
     for clip in release.clips:
         digest.update(f"{clip.row} {clip.position}".encode())
         for number, path in clip.files.items():
             stat = path.stat()
+            # os.fsencode: names of files need not be UTF-8.
             line = f"{number} {path} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 
 def _same_crop(folder: Path, crop: Crop | None) -> None:
+    # The folder's name does not say how faces were cut out.
     metadata = tfds.builder_from_directory(folder).info.metadata or {}
     built, asked = metadata.get("crop", ""), crop.name if crop else ""
     if built != asked:
@@ -221,65 +227,17 @@ def _same_crop(folder: Path, crop: Crop | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_builders.build",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        epilog=f"datasets: {', '.join(known())}",
-    )
-    parser.add_argument("--dataset", required=True, help="name or name/config")
-    parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
-    parser.add_argument(
+    made = parser("data_builders.build", __doc__)
+    made.add_argument(
         "--data_dir", type=Path, default=Path("data"), help="built here (default: data)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace if built")
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=WORKERS,
-        help="threads (default: one per core)",
-    )
-    parser.add_argument(
+    made.add_argument("--overwrite", action="store_true", help="replace if built")
+    made.add_argument(
         "--skip_bad",
         action="store_true",
         help="leave out clips that cannot be built instead of stopping",
     )
-    add_face_flags(parser)
-    return parser
-
-
-def known() -> list[str]:
-    """All names `--dataset` takes; a name without config means its first."""
-    return [
-        f"{name}/{config}"
-        for name, cls in BUILDERS.items()
-        for config in cls.builder_configs
-    ]
-
-
-def find(dataset: str) -> tuple[Builder, str]:
-    """The builder class and config name; DatasetError lists what there is."""
-    name, _, config = dataset.partition("/")
-    cls = BUILDERS.get(name)
-    configs = list(cls.builder_configs) if cls else []
-    if cls is None or (config and config not in configs):
-        listed = "\n  ".join(known())
-        raise DatasetError(f"no dataset {dataset!r}; there are\n  {listed}")
-    return cls, config or configs[0]
-
-
-def folder_of_owners(cls: Builder, manual_dir: Path | None) -> Path | None:
-    """The folder of the owners' files; an error that says how to get them."""
-    if not issubclass(cls, ClipBuilder):
-        return None
-    if manual_dir is None:
-        problem = f"{cls.name} needs --manual_dir, the folder of its owners' files"
-    elif not manual_dir.expanduser().is_dir():
-        problem = f"--manual_dir={manual_dir}: expected a folder, found none"
-    else:
-        return manual_dir.expanduser().resolve()
-    raise DatasetError(f"{problem}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    return made
 
 
 @contextlib.contextmanager
@@ -294,6 +252,7 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
     except OSError as error:
         raise DatasetError(f"--data_dir={data_dir}: {error.strerror}") from error
     with file as lock:
+        # The system lets go of it when the process ends, however it ends.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

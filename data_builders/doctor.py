@@ -11,26 +11,27 @@ import json
 import sys
 from pathlib import Path
 
-from data_builders import write
-from data_builders.annotations import fingerprint, full_name
 from data_builders.base import ClipBuilder
-from data_builders.build import WORKERS, find, folder_of_owners, known
-from data_builders.examples import Crop, inspect
-from data_builders.options import add_face_flags, crop_of, positive
-from data_builders.release import DatasetError, Release
-from data_builders.summary import describe, lines
+from data_builders.datasets import find, folder_of_owners
+from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.release import Release
+from data_builders.records.encode import Crop, inspect
+from data_builders.records.features import fingerprint, full_name
+from data_builders.records.jobs import Job, in_order, progress
+from data_builders.records.report import describe, lines
 from merclip_jax.atomic import write_atomically
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 it can be built, 1 it cannot, 2 wrong usage, 130 stopped.
+    """Returns the exit status: 0 it can be built, 1 it cannot, 130 stopped.
 
     1 also where a task's counts differ from the published ones unaccounted for.
+    argparse exits with 2 for wrong usage.
     """
-    parser = _parser()
-    flags = parser.parse_args(argv)
+    flags = _parser().parse_args(argv)
     if flags.json and not flags.json.expanduser().parent.is_dir():
-        parser.error(f"--json={flags.json}: its folder does not exist")
+        _parser().error(f"--json={flags.json}: its folder does not exist")
     try:
         cls, config = find(flags.dataset)
         given = folder_of_owners(cls, flags.manual_dir)
@@ -60,22 +61,32 @@ def examine(
     *,
     workers: int = WORKERS,
 ) -> tuple[Release, str]:
-    """The release with all that is odd in it, its pictures decoded one by one.
+    """Reads a release and decodes its pictures one by one.
 
-    Also the fingerprint that a build of its sound clips would have.
+    Args:
+        cls: The dataset's builder.
+        manual_dir: The owners' folder.
+        config: The config's name.
+        crop: How faces would be cut out, None for pictures as they are.
+        workers: How many threads.
+
+    Returns:
+        The release with all that is odd in it, and the fingerprint that a build of its
+        sound clips would have.
     """
     release = cls.read(manual_dir, config)
     jobs = [
-        write.Job(
+        Job(
             clip.row.split,
             full_name(cls.name, clip.row),
             functools.partial(inspect, cls.name, clip, crop),
         )
         for clip in release.clips
     ]
+    # No hash of clips that a build would leave out: the fingerprint is that of a build.
     hashes, odd = {}, []
-    with write.progress(len(jobs), f"{cls.name}/{config}") as bar:
-        for job, (source, findings) in write.in_order(jobs, workers):
+    with progress(len(jobs), f"{cls.name}/{config}") as bar:
+        for job, (source, findings) in in_order(jobs, workers):
             bar.update()
             odd += findings
             if not any(finding.stops for finding in findings):
@@ -85,10 +96,16 @@ def examine(
 
 
 def report(release: Release, config: str, crop: Crop | None) -> dict[str, object]:
-    """Everything the doctor knows, as plain JSON values: `describe` and sums.
+    """Sums up what the doctor knows.
 
-    `sound`: nothing stops a build, and every task counts what is published or the
-    difference is accounted for.
+    Args:
+        release: What was found.
+        config: The config's name.
+        crop: How faces would be cut out.
+
+    Returns:
+        `describe` and sums, as plain JSON values. `sound`: nothing stops a build, and
+        every task counts what is published or the difference is accounted for.
     """
     found = describe(release, config, crop)
     accounted = all(task["accounted"] for task in found["tasks"].values())
@@ -104,7 +121,12 @@ def report(release: Release, config: str, crop: Crop | None) -> dict[str, object
 
 
 def show(found: dict[str, object], *, everything: bool = False) -> str:
-    """The report as text; of each kind of finding a few, or `everything`."""
+    """Returns the report as text.
+
+    Args:
+        found: What `report` found.
+        everything: Whether all findings are shown, not a few of each kind.
+    """
     verdict = "sound: it can be built as published"
     if not all(task["equal"] for task in found["tasks"].values()):
         verdict = "sound: it can be built, but is not all that is published"
@@ -125,25 +147,10 @@ def show(found: dict[str, object], *, everything: bool = False) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_builders.doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        epilog=f"datasets: {', '.join(known())}",
-    )
-    parser.add_argument("--dataset", required=True, help="name or name/config")
-    parser.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
-    parser.add_argument("--json", type=Path, help="also write the report to this file")
-    parser.add_argument("--all", action="store_true", help="list every finding")
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=WORKERS,
-        help="threads (default: one per core)",
-    )
-    add_face_flags(parser)
-    return parser
+    made = parser("data_builders.doctor", __doc__)
+    made.add_argument("--json", type=Path, help="also write the report to this file")
+    made.add_argument("--all", action="store_true", help="list every finding")
+    return made
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from itertools import combinations
 Classes = tuple[tuple[str, tuple[str, ...]], ...]
 
 _SEVEN = ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")
-_NEGATIVE = ("anger", "contempt", "disgust", "fear", "repression", "sadness")
+_PROTOTYPES = (
+    *("anger", "contempt", "disgust", "fear"),
+    *("happiness", "sadness", "surprise"),
+)
 
 
 def _each(*names: str) -> Classes:
@@ -27,10 +30,15 @@ def _three(*negative: str) -> Classes:
 class Task:
     """A named task: which emotions make a class, and which clips are left out.
 
-    `classes`: (class, its emotions) in label order; `dropped`: emotions left out;
-    `excluded`: clips left out though their emotion belongs; `counts`: published clips
-    per class, by split, where they are known; `clips` and `subjects`: of each split;
-    `configs`: the dataset's configs that these are of, () for all.
+    Attributes:
+        dataset: Its name.
+        classes: (class, its emotions), in label order.
+        dropped: Emotions left out.
+        excluded: Clips left out though their emotion belongs.
+        counts: Split -> published clips per class, where they are known.
+        clips: Split -> published clips.
+        subjects: Split -> published subjects.
+        configs: The dataset's configs that these are of, () for all.
     """
 
     dataset: str
@@ -41,6 +49,11 @@ class Task:
     clips: Mapping[str, int] = field(default_factory=dict)
     subjects: Mapping[str, int] = field(default_factory=dict)
     configs: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+        return tuple(name for name, _ in self.classes)
 
     @property
     def emotions(self) -> dict[str, str]:
@@ -163,13 +176,12 @@ TASKS: dict[str, Task] = {
         88,
         dropped=("others",),
     ),
+    # No counts per class of DFME and 4DME are known, nor how many subjects of CAS(ME)^2
+    # and 4DME have micro-expressions.
     "dfme_7class": Task(
         dataset="dfme",
-        classes=_each(
-            *("anger", "contempt", "disgust", "fear"),
-            *("happiness", "sadness", "surprise"),
-        ),
-        dropped=("", "others"),
+        classes=_each(*_PROTOTYPES),
+        dropped=("", "others"),  # no label; the full release alone has "others"
         clips={"train": 1856, "test_a": 474, "test_b": 299},
         subjects={"train": 176, "test_a": 42, "test_b": 41},
         configs=("ccac",),
@@ -193,15 +205,36 @@ TASKS: dict[str, Task] = {
         _each(*_FOURDME),
         (),
         None,
+        # Clips with several emotions are of no class: all combinations that there are.
         dropped=tuple(
             "+".join(sorted(names))
             for size in range(2, len(_FOURDME) + 1)
             for names in combinations(_FOURDME, size)
         ),
     ),
+    # No counts: how many clips of a class there are is a setting of each config.
+    "synthetic_3class": _one_split(
+        "synthetic",
+        _three("anger", "contempt", "disgust", "fear", "sadness"),
+        (),
+        None,
+    ),
+    "synthetic_5class": _one_split(
+        "synthetic",
+        (
+            ("anger", ("anger",)),
+            ("disgust", ("contempt", "disgust")),
+            ("happiness", ("happiness",)),
+            ("sadness", ("fear", "sadness")),
+            ("surprise", ("surprise",)),
+        ),
+        (),
+        None,
+    ),
+    "synthetic_7class": _one_split("synthetic", _each(*_PROTOTYPES), (), None),
 }
 
 
 def tasks_of(dataset: str) -> dict[str, Task]:
-    """The tasks of a dataset, by name."""
+    """Returns the tasks of a dataset, by name."""
     return {name: task for name, task in TASKS.items() if task.dataset == dataset}

@@ -31,7 +31,6 @@ NANO = mer_clip.Size(
 )
 # What the runs of the tests share, so that they share compiled programs too.
 VALUES = {
-    "name": "mini",
     "data.dataset": DATASET,
     "data.frames": 8,
     "data.image_size": 32,

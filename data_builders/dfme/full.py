@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_builders.dfme.table import EMOTIONS
-from data_builders.files import DatasetError, find_tree, subfolders
-from data_builders.release import Finding, Row
-from data_builders.tables import (
+from data_builders.dfme.ccac import EMOTIONS
+from data_builders.readers.declaration import Tree
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.folders import find_tree, subfolders
+from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.table import (
+    Record,
     cell_findings,
     emotion_label,
     integer,
@@ -23,16 +26,20 @@ from data_builders.tables import (
     text,
     wrong_cell,
 )
-from data_builders.trees import emotion_folders, named_folders, place, span
+from data_builders.readers.trees import (
+    FOLDER_NAMES,
+    emotion_folders,
+    expect_clips,
+    named_folders,
+    place,
+    span,
+)
 
-TREES = {
-    "full": ("micro",),
-    "full_cropped": ("micro_static_aligned_croped", "micro_static_aligned_cropped"),
-}
 LABELS = (*EMOTIONS, "others")
 PARTS = (("A", ""), ("B", ""), ("C", ""), ("D", "500"), ("D", "200"))
-ASSUMED_FPS = 500.0
-COLUMNS = ("Filename", "OnsetFrame", "ApexFrame", "OffsetFrame")
+ASSUMED_FPS = 500.0  # of parts A to C, which state none; D's names state 500 and 200
+FRAMES = ("OnsetFrame", "ApexFrame", "OffsetFrame")
+COLUMNS = ("Filename", *FRAMES)
 NAME = r"(sub[0-9]+)-[^-]+-[0-9]+-.+-[0-9]+-([a-z]+)"
 EXAMPLE = "sub0003-03a-01-anger-01-anger"
 _PART = re.compile("(ustc_mev[0-9]+)_part([a-d])(?:_.*?)?(?:_([0-9]+)fps)?", re.I)
@@ -45,7 +52,7 @@ class Part:
     letter: str
     fps: str
     edition: str
-    tree: Path
+    top: Path
 
 
 @dataclass(frozen=True)
@@ -59,45 +66,76 @@ class Folder:
     path: Path
 
 
-def find_parts(manual_dir: Path, config: str) -> tuple[list[Part], list[Finding]]:
-    """The parts that lie in `manual_dir` or up to three folders below it.
+def read(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Release:
+    """Reads the parts that lie there.
 
-    Raises DatasetError when none has the tree of `config`.
+    Args:
+        dataset: Its name.
+        tree: What the config's tree is called in each part.
+        config: The config's name.
+        manual_dir: The owners' folder.
+
+    Returns:
+        The release; parts that are lacking are told.
+
+    Raises:
+        DatasetError: If no part or no clip is there.
     """
+    parts, findings = _find_parts(tree, manual_dir)
+    clips, found = _find_clips(parts, manual_dir)
+    example = f"{parts[0].top}/anger/{EXAMPLE}/"
+    expect_clips(dataset, clips, found, manual_dir, example)
+    rows, tables, odd = _read_rows(clips, manual_dir)
+    trees = ", ".join(f"{place(part.top, manual_dir)}/" for part in parts)
+    return gather(
+        dataset,
+        rows,
+        {clip.clip.lower(): clip.path for clip in clips.values()},
+        root=manual_dir,
+        layout=f"{trees} ({config})",
+        table=tables,
+        version=", ".join(sorted({part.edition for part in parts})),
+        findings=[*findings, *found, *odd],
+        whole=True,
+    )
+
+
+def _find_parts(tree: Tree, manual_dir: Path) -> tuple[list[Part], list[Finding]]:
+    """The parts that lie in `manual_dir` or up to three folders below it."""
     parts: list[Part] = []
     layer = [manual_dir]
     for depth in range(4):
         below: list[Path] = []
         for folder in layer:
             named = _PART.fullmatch(folder.name)
-            tree = find_tree(folder, TREES[config], depth=1) if named else None
-            if tree:
-                fps = named[3] or ""
-                parts.append(Part(named[2].upper(), fps, named[1], tree))
+            top = find_tree(folder, tree.names, depth=1) if named else None
+            if top:
+                parts.append(Part(named[2].upper(), named[3] or "", named[1], top))
             elif depth < 3:
                 below += subfolders(folder).values()
         layer = below
     if not parts:
         raise DatasetError(
             f"{manual_dir}: expected folders such as USTC_MEv4_partA_sub0001_sub0015/ "
-            f"with {TREES[config][0]}/anger/ and so on inside"
+            f"with {tree.names[0]}/anger/ and so on inside"
         )
+    # The parts are archives of their own: some may lack, so that is told and no error.
     findings = []
     for letter, fps in PARTS:
         if not any(
             p.letter == letter and (not fps or p.fps in ("", fps)) for p in parts
         ):
             rate = f" of {fps} fps" if fps else ""
-            said = f"expected part {letter}{rate} with {TREES[config][0]}/, found none"
+            said = f"expected part {letter}{rate} with {tree.names[0]}/, found none"
             findings.append(Finding("absent", str(manual_dir), said))
     for part in parts:
         if not part.fps:
             said = f"no frame rate in the name of the folder; {ASSUMED_FPS:g} assumed"
-            findings.append(Finding("assumed", place(part.tree, manual_dir), said))
+            findings.append(Finding("assumed", place(part.top, manual_dir), said))
     return parts, findings
 
 
-def find_clips(
+def _find_clips(
     parts: list[Part], manual_dir: Path
 ) -> tuple[dict[str, Folder], list[Finding]]:
     """Clip's name in lower case -> its folder, and what is none in a clip's place."""
@@ -105,7 +143,7 @@ def find_clips(
     findings: list[Finding] = []
     for part in parts:
         fps = float(part.fps or ASSUMED_FPS)
-        emotions, found = emotion_folders(part.tree, LABELS, manual_dir)
+        emotions, found = emotion_folders(part.top, LABELS, manual_dir)
         findings += found
         for emotion, folder in emotions:
             matched, found = named_folders(folder, NAME, manual_dir, example=EXAMPLE)
@@ -114,6 +152,7 @@ def find_clips(
                 subject = match[1].lower()
                 clip = Folder(f"{subject}/{path.name}", subject, emotion, fps, path)
                 where = f"{place(path, manual_dir)}, clip {clip.clip}"
+                # Which of two labels is right nobody can say, so neither is built.
                 if emotion_label(match[2]) != emotion:
                     said = f"its name says {match[2]}, its folder {folder.name}"
                     findings.append(Finding("table", where, said, clip.clip))
@@ -123,7 +162,7 @@ def find_clips(
     return clips, findings
 
 
-def read_rows(
+def _read_rows(
     clips: dict[str, Folder], manual_dir: Path
 ) -> tuple[list[Row], str, list[Finding]]:
     """Rows, names of the tables read, and what is odd.
@@ -138,21 +177,24 @@ def read_rows(
         else:
             frames, found = span(clip.path, clip.clip, manual_dir)
             where = place(clip.path, manual_dir)
-            row = _row(clip, where, frames[0], None, frames[1]) if frames else None
+            row = _row(clip, where, (frames[0], None, frames[1])) if frames else None
             if names:
                 said = "not in the table; taken from its first frame to its last"
                 said_of = f"{where}, clip {clip.clip}"
                 findings.append(Finding("assumed", said_of, said, clip.clip))
         rows += [row] if row else []
         findings += found
-    return rows, ", ".join(names) or "folder names", findings
+    return rows, ", ".join(names) or FOLDER_NAMES, findings
 
 
 def _tables(
     clips: dict[str, Folder], manual_dir: Path
-) -> tuple[dict[str, tuple[str, dict]], list[str], list[Finding]]:
-    """Clip's name in lower case -> (where, cells), of every table that lists a clip."""
-    listed: dict[str, tuple[str, dict]] = {}
+) -> tuple[dict[str, tuple[str, Record]], list[str], list[Finding]]:
+    """Clip's name in lower case -> (where, cells), of every table that lists a clip.
+
+    No name of such a table is known, so every workbook is looked at.
+    """
+    listed: dict[str, tuple[str, Record]] = {}
     names, passed, findings = [], [], []
     for path in _workbooks(manual_dir):
         try:
@@ -162,7 +204,7 @@ def _tables(
             continue
         try:
             sheet = read_sheet(path, COLUMNS, optional=("Emotion", "Fps", "AU"))
-        except DatasetError as error:
+        except DatasetError as error:  # a workbook of something else
             passed.append(str(error))
             continue
         records = [(text(r["Filename"]).strip(), n, r) for n, r in sheet.rows]
@@ -176,9 +218,8 @@ def _tables(
                 said = "expected a folder of its frames, found none"
                 findings.append(Finding("folder", where, said, name))
             elif name.lower() in listed:
-                said = (
-                    f"expected each clip once; it is in {listed[name.lower()][0]} too"
-                )
+                other, _ = listed[name.lower()]
+                said = f"expected each clip once; it is in {other} too"
                 clip = clips[name.lower()].clip
                 findings.append(Finding("twice", where, said, clip))
             else:
@@ -204,15 +245,12 @@ def _workbooks(manual_dir: Path) -> list[Path]:
 
 
 def _listed(
-    clip: Folder, where: str, record: dict[str, object]
+    clip: Folder, where: str, record: Record
 ) -> tuple[Row | None, list[Finding]]:
-    found = cell_findings(
-        where, clip.clip, record, span=("OnsetFrame", "OffsetFrame"), aus="AU"
-    )
+    """The row of a clip that a table lists; what its folder says must agree."""
+    span_of = (FRAMES[0], FRAMES[2])
+    found = cell_findings(where, clip.clip, record, span=span_of, aus="AU")
     wrong = partial(wrong_cell, where, clip.clip, record)
-    onset, apex, offset = (
-        integer(record[f"{key}Frame"]) for key in ("Onset", "Apex", "Offset")
-    )
     label = emotion_label(record["Emotion"])
     if not is_empty(label) and label != clip.emotion:
         found.append(wrong("Emotion", f"{clip.emotion} as in the folder"))
@@ -221,19 +259,20 @@ def _listed(
         found.append(wrong("Fps", "frames per second"))
     if found:
         return None, found
-    return _row(clip, where, onset, apex, offset, fps=rate, aus=record["AU"]), found
+    frames = tuple(integer(record[column]) for column in FRAMES)
+    return _row(clip, where, frames, fps=rate, aus=text(record["AU"])), []
 
 
 def _row(
     clip: Folder,
     where: str,
-    onset: int,
-    apex: int | None,
-    offset: int,
+    frames: tuple[int, int | None, int],
     *,
     fps: int | None = None,
-    aus: object = None,
+    aus: str = "",
 ) -> Row:
+    """The row of a clip; `fps` is the table's, before that of the folder."""
+    onset, apex, offset = frames
     return Row(
         where=where,
         subject=clip.subject,
@@ -243,5 +282,5 @@ def _row(
         offset=offset,
         fps=float(fps or clip.fps),
         emotion=clip.emotion,
-        au_cell=text(aus),
+        au_cell=aus,
     )

@@ -3,34 +3,110 @@
 README.md beside this file: access, layout, oddities.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders import files
-from data_builders.base import ClipBuilder
-from data_builders.files import DatasetError, find_tree, frame_files
-from data_builders.fourdme import table
-from data_builders.release import Finding, Release, Row, gather
+from data_builders.base import ClipBuilder, configs_of
+from data_builders.readers.declaration import (
+    Cells,
+    Columns,
+    Edition,
+    Mended,
+    Named,
+    Table,
+    Tree,
+)
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.folders import frame_files
+from data_builders.readers.table import Record, integer
 
-TREES = {"crop": "gray_micro_crop", "gray": "gray_micro"}
+FRAMES = ("Onset", "Apex", "Offset")
+
+
+def name(cells: Cells) -> Named:
+    """Returns the clip of a row: its sub_ID and its fold_name."""
+    wrong = {column: "a name" for column, cell in cells.items() if not cell}
+    return Named(subject=cells["sub_ID"], name=cells["fold_name"], wrong=wrong)
+
+
+def mend(record: Record, folders: Sequence[Path]) -> Mended | None:
+    """Moves onset, apex and offset where the files count the frames from elsewhere.
+
+    So it is when they are not onset..offset, but just as many and without a gap.
+
+    Args:
+        record: The row's cells.
+        folders: The clip's folder, if it has one.
+
+    Returns:
+        The numbers as the files have them, None where they are the same.
+    """
+    onset, apex, offset = (integer(record[column]) for column in FRAMES)
+    if onset is None or offset is None or offset < onset or not folders:
+        return None
+    try:
+        numbers = list(frame_files(folders[0]))
+    except DatasetError:  # told when the frames are gathered
+        return None
+    length = offset - onset + 1
+    if len(numbers) != length or numbers[-1] - numbers[0] + 1 != length:
+        return None
+    shift = numbers[0] - onset
+    if not shift:
+        return None
+    moved = [None if n is None else n + shift for n in (onset, apex, offset)]
+    text = (
+        f"onset, apex, offset {onset}, {apex}, {offset} read as "
+        f"{', '.join(map(str, moved))}: the {length} files begin at {numbers[0]}"
+    )
+    return Mended(dict(zip(FRAMES, moved, strict=True)), text)
+
+
+TABLE = Table(
+    called="the table 4DME_Labelling_Micro_release v1.xlsx",
+    editions=(
+        Edition(
+            pattern="4dme_labelling_micro.*[.](xlsx|csv)",
+            # How many rows are of each emotion is not published.
+            emotions=dict.fromkeys(
+                ("negative", "positive", "surprise", "repression", "others")
+            ),
+            rows=267,
+        ),
+    ),
+    # Behind these the sheet repeats its emotions and AUs, a column each; not read.
+    columns=Columns(
+        names=("sub_ID", "fold_name"), frames=FRAMES, emotion="Emotion", aus="AUs"
+    ),
+    # Believed to be the camera's rate: no source states it.
+    fps=60.0,
+    name=name,
+    mend=mend,
+    combined=True,
+)
+TREES = {
+    "crop": Tree(
+        folder="gray_micro_crop",
+        inside="SUB/FOLD/",
+        description="gray_micro_crop/: grey face crops",
+        cropped=True,
+    ),
+    "gray": Tree(
+        folder="gray_micro",
+        inside="SUB/FOLD/",
+        description="gray_micro/: grey camera frames",
+    ),
+}
 
 
 class Fourdme(ClipBuilder):
     """4DME; configs: crop (default), gray."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(
-            name="crop", description="gray_micro_crop/: grey face crops"
-        ),
-        tfds.core.BuilderConfig(
-            name="gray", description="gray_micro/: grey camera frames"
-        ),
-    ]
-    CROPPED = frozenset({"crop"})
+    BUILDER_CONFIGS = configs_of(TREES)
+    TABLE, TREES = TABLE, TREES
     DESCRIPTION = "The micro-expressions of 4DME in grey, with AUs and emotions"
     HOMEPAGE = "https://doi.org/10.1109/TAFFC.2022.3182342"
     LICENSE = "signed licence agreement with the University of Oulu; no redistribution"
@@ -46,73 +122,3 @@ class Fourdme(ClipBuilder):
 3. Type:
      python -m data_builders.build --dataset=fourdme --manual_dir=~/data/4DME
 """
-
-    @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
-        path = table.find(manual_dir)
-        rows, findings = table.read(path)
-        tree = find_tree(manual_dir, [TREES[config]])
-        if tree is None:
-            raise DatasetError(
-                f"{manual_dir}: expected a folder {TREES[config]}/ with a folder per "
-                "sub_ID inside"
-            )
-        folders = clip_folders(tree)
-        listed = {row.clip.lower() for row in rows}
-        version = f"{len(rows)} of {table.ROWS} rows"
-        shifted = [as_numbered(row, folders, manual_dir.resolve()) for row in rows]
-        return gather(
-            cls.name,
-            [row for row, _ in shifted],
-            folders,
-            root=manual_dir,
-            layout=f"{tree.relative_to(manual_dir)}/ ({config})",
-            table=path.name,
-            version=version,
-            findings=[
-                *findings,
-                *(finding for _, found in shifted for finding in found),
-                *(
-                    Finding("unlisted", str(path), "no row that can be read lists it")
-                    for clip, path in folders.items()
-                    if clip not in listed
-                ),
-            ],
-        )
-
-
-def clip_folders(tree: Path) -> dict[str, Path]:
-    """Clip such as "<sub_ID>/<fold_name>", in lower case -> its folder."""
-    return files.clip_folders(
-        (f"{folder.name}/{path.name}", path)
-        for folder in files.folders_in(tree)
-        for path in files.folders_in(folder)
-    )
-
-
-def as_numbered(
-    row: Row, folders: Mapping[str, Path], root: Path
-) -> tuple[Row, list[Finding]]:
-    """The row in its files' numbers, if these count onset..offset from elsewhere.
-
-    So it is when they are not onset..offset, but just as many and without a gap.
-    """
-    folder = folders.get(row.clip.lower())
-    try:
-        numbers = list(frame_files(folder, root=root)) if folder else []
-    except DatasetError:  # named when the frames are gathered
-        return row, []
-    length = row.offset - row.onset + 1
-    if len(numbers) != length or numbers[0] == row.onset:
-        return row, []
-    if numbers[-1] - numbers[0] + 1 != length:
-        return row, []
-    shift = numbers[0] - row.onset
-    apex = None if row.apex is None else row.apex + shift
-    new = replace(row, onset=row.onset + shift, apex=apex, offset=row.offset + shift)
-    said = (
-        f"onset, apex, offset {row.onset}, {row.apex}, {row.offset} read as "
-        f"{new.onset}, {new.apex}, {new.offset}: the {length} files begin at "
-        f"{numbers[0]}"
-    )
-    return new, [Finding("repaired", f"{row.where}, clip {row.clip}", said, row.clip)]

@@ -3,32 +3,144 @@
 README.md beside this file: access, layout, oddities.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.base import ClipBuilder
-from data_builders.files import DatasetError, find_tree, subfolders
-from data_builders.mmew import table
-from data_builders.release import Finding, Release, Row, check_counts, gather
-from data_builders.tables import emotion_label
+from data_builders.base import ClipBuilder, configs_of
+from data_builders.readers.declaration import (
+    Cells,
+    Columns,
+    Edition,
+    Folders,
+    Mended,
+    Named,
+    Table,
+    Tree,
+)
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.folders import folders_in, frame_files
+from data_builders.readers.release import Row
+from data_builders.readers.table import Record, emotion_label, integer, is_empty
 
 # One public reader looks for the clips of "others" in a folder of this name.
 OTHERS = "repression"
+
+
+def subject_of(clip: str) -> str:
+    """Returns the subject in a clip's name, such as "S01" of S01-01-001, or ""."""
+    parts = re.fullmatch("S([0-9]+)-[0-9]+-[0-9]+", clip, re.IGNORECASE)
+    return f"S{int(parts[1]):02d}" if parts else ""
+
+
+def name(cells: Cells) -> Named:
+    """Returns the clip of a row, such as "S01/S01-01-001".
+
+    Where the column Subject says otherwise, the clip's name is believed: its folder
+    bears it.
+    """
+    clip = cells["Filename"]
+    subject = subject_of(clip)
+    if not subject:
+        wrong = {"Filename": "a name such as S01-01-001"}
+        return Named(subject=cells["Subject"], name=clip, wrong=wrong)
+    told = {}
+    if integer(cells["Subject"].upper().removeprefix("S")) != int(subject[1:]):
+        told["Subject"] = f"read as {subject}, as in the clip's name"
+    return Named(subject=subject, name=clip, told=told)
+
+
+def mend(record: Record, folders: Sequence[Path]) -> Mended | None:
+    """Takes the last frame on disk for an offset that is missing or before the onset.
+
+    Args:
+        record: The row's cells.
+        folders: The clip's folders; of several none says where the clip ends.
+
+    Returns:
+        The offset, None where there is nothing to mend or to mend it with.
+    """
+    onset, offset = integer(record["OnsetFrame"]), integer(record["OffsetFrame"])
+    before = onset is not None and offset is not None and offset < onset
+    if len(folders) != 1 or not (before or is_empty(record["OffsetFrame"])):
+        return None
+    try:
+        last = max(frame_files(folders[0]), default=0)
+    except DatasetError:  # told when the frames are gathered
+        return None
+    text = f"offset {record['OffsetFrame']!r} read as {last}, the last frame"
+    return Mended({"OffsetFrame": last}, text) if last else None
+
+
+def clips(top: Path) -> Iterator[tuple[str, Path]]:
+    """Yields (clip, folder) of a tree with a folder per emotion and clips inside."""
+    for emotion in folders_in(top):
+        for path in folders_in(emotion):
+            yield f"{subject_of(path.name)}/{path.name}", path
+
+
+def take(row: Row, top: Path, folders: Folders) -> tuple[Path | None, str]:
+    """Takes the folder under the row's emotion, else any; see `Tree.take`."""
+    del top
+    paths = folders.get(row.clip.lower(), ())
+    own = [path for path in paths if _emotion(path) == row.emotion]
+    if own or not paths:
+        return next(iter(own), None), ""
+    return paths[0], f"expected its folder under {row.emotion}/, found {paths[0]}"
+
+
+def _emotion(path: Path) -> str:
+    label = emotion_label(path.parent.name)
+    return "others" if label == OTHERS else label
+
+
+TABLE = Table(
+    called="the coding table MMEW_Micro_Exp.xlsx",
+    editions=(
+        Edition(
+            pattern="mmew_micro_exp.*[.](xlsx|csv)",
+            emotions={
+                "anger": 8,
+                "disgust": 72,
+                "fear": 16,
+                "happiness": 36,
+                "others": 66,
+                "sadness": 13,
+                "surprise": 89,
+            },
+        ),
+    ),
+    columns=Columns(
+        names=("Subject", "Filename"),
+        frames=("OnsetFrame", "ApexFrame", "OffsetFrame"),
+        emotion="Estimated Emotion",
+        aus="Action Units",
+    ),
+    fps=90.0,
+    name=name,
+    mend=mend,
+)
+TREES = {
+    "cropped": Tree(
+        folder="Micro_Expression",
+        inside="anger/",
+        description="Micro_Expression/: aligned face crops, onset to offset",
+        cropped=True,
+        several=True,  # of whichever emotion
+        clips=clips,
+        take=take,
+    )
+}
 
 
 class Mmew(ClipBuilder):
     """MMEW; config: cropped."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(
-            name="cropped",
-            description="Micro_Expression/: aligned face crops, onset to offset",
-        ),
-    ]
-    CROPPED = frozenset({"cropped"})
+    BUILDER_CONFIGS = configs_of(TREES)
+    TABLE, TREES = TABLE, TREES
     DESCRIPTION = "The micro-expressions of MMEW, with AUs and emotions"
     HOMEPAGE = "http://www.dpailab.com/database.html"
     LICENSE = "the owners' licence agreement; no redistribution"
@@ -42,72 +154,3 @@ MMEW may not be redistributed: each institution applies to its owners.
 3. Type:
      python -m data_builders.build --dataset=mmew --manual_dir=~/data/MMEW
 """
-
-    @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
-        path = table.find(manual_dir)
-        tree = find_tree(manual_dir, ["Micro_Expression"])
-        if tree is None:
-            raise DatasetError(
-                f"{manual_dir}: expected a folder Micro_Expression/ with anger/ and so "
-                "on inside"
-            )
-        places = clip_folders(tree)
-        rows, findings = table.read(path, places)
-        folders, odd = chosen(rows, places)
-        return gather(
-            cls.name,
-            rows,
-            folders,
-            root=manual_dir,
-            layout=f"{tree.relative_to(manual_dir)}/ ({config})",
-            table=path.name,
-            version=f"{len(rows)} of {sum(table.EMOTIONS.values())} rows",
-            findings=[
-                *findings,
-                *odd,
-                *unlisted(places, folders.values()),
-                *check_counts(rows, table.EMOTIONS, path.name),
-            ],
-        )
-
-
-def clip_folders(tree: Path) -> dict[str, list[Path]]:
-    """Clip's name in lower case -> its folders, of whichever emotion."""
-    found: dict[str, list[Path]] = {}
-    for emotion in subfolders(tree).values():
-        for name, path in subfolders(emotion).items():
-            found.setdefault(name, []).append(path)
-    return found
-
-
-def chosen(
-    rows: Iterable[Row], places: Mapping[str, Sequence[Path]]
-) -> tuple[dict[str, Path], list[Finding]]:
-    """Clip in lower case -> the folder under its emotion, else any, which is told."""
-    folders: dict[str, Path] = {}
-    findings: list[Finding] = []
-    for row in rows:
-        paths = places.get(row.clip.split("/")[1].lower(), [])
-        own = [path for path in paths if _emotion(path) == row.emotion]
-        if paths:
-            folders[row.clip.lower()] = (own or paths)[0]
-        if paths and not own:
-            said = f"expected its folder under {row.emotion}/, found {paths[0]}"
-            where = f"{row.where}, clip {row.clip}"
-            findings.append(Finding("misplaced", where, said, row.clip))
-    return folders, findings
-
-
-def unlisted(
-    places: Mapping[str, Sequence[Path]], taken: Iterable[Path]
-) -> list[Finding]:
-    """Folders that no row takes."""
-    left = {path for paths in places.values() for path in paths} - set(taken)
-    text = "no row of the table that can be read takes this folder"
-    return [Finding("unlisted", str(path), text) for path in sorted(left)]
-
-
-def _emotion(path: Path) -> str:
-    label = emotion_label(path.parent.name)
-    return "others" if label == OTHERS else label

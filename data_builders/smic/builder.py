@@ -7,9 +7,13 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.base import ClipBuilder
-from data_builders.files import DatasetError, find_tree
-from data_builders.release import Finding, Release, check_counts, gather
+from data_builders.base import ClipBuilder, configs_of
+from data_builders.readers.declaration import Tree
+from data_builders.readers.findings import Finding
+from data_builders.readers.folders import find_tree
+from data_builders.readers.reader import check_counts, expect_tree
+from data_builders.readers.release import Release, gather
+from data_builders.readers.trees import FOLDER_NAMES, expect_clips, place
 from data_builders.smic import table
 from data_builders.smic.tree import (
     EMOTIONS,
@@ -20,30 +24,45 @@ from data_builders.smic.tree import (
     short_clips,
     whole_rows,
 )
-from data_builders.trees import expect_clips, place
 
-TREES = {"cropped": "SMIC_all_cropped", "raw": "SMIC_all_raw"}
-LONG = "SMIC-HS-E"
-FOLDER_NAMES = "folder names"  # what stands for the table of the short clips
+
+def find_hs(tree: Tree, manual_dir: Path) -> Path | None:
+    """Finds the folder HS/, the high-speed camera's, in a tree of three cameras."""
+    outer, inner = tree.folder.split("/")
+    top = find_tree(manual_dir, [outer])
+    return find_tree(top, [inner], depth=1) if top else None
+
+
+TREES = {
+    "cropped": Tree(
+        folder="SMIC_all_cropped/HS",
+        inside="s01/micro/negative/",
+        description="SMIC_all_cropped/HS/: aligned face crops",
+        cropped=True,
+        find=find_hs,
+    ),
+    "raw": Tree(
+        folder="SMIC_all_raw/HS",
+        inside="s01/micro/negative/",
+        description="SMIC_all_raw/HS/: camera frames, 640x480",
+        find=find_hs,
+    ),
+    "long": Tree(
+        folder="SMIC-E_raw image/HS_long/SMIC-HS-E",
+        inside="s01/s1_ne_01/",
+        description="SMIC-HS-E/: camera frames of longer recordings (SMIC-E)",
+        depth=4,
+        whole=True,
+    ),
+}
 
 
 class Smic(ClipBuilder):
     """SMIC-HS; configs: cropped (default), raw, long."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(
-            name="cropped", description="SMIC_all_cropped/HS/: aligned face crops"
-        ),
-        tfds.core.BuilderConfig(
-            name="raw", description="SMIC_all_raw/HS/: camera frames, 640x480"
-        ),
-        tfds.core.BuilderConfig(
-            name="long",
-            description="SMIC-HS-E/: camera frames of longer recordings (SMIC-E)",
-        ),
-    ]
-    CROPPED = frozenset({"cropped"})
+    BUILDER_CONFIGS = configs_of(TREES)
+    TREES = TREES
     DESCRIPTION = "SMIC-HS spontaneous micro-expressions with three emotions, no AUs"
     HOMEPAGE = "https://www.oulu.fi/cmvs"
     LICENSE = "licence agreement with the University of Oulu; no redistribution"
@@ -63,42 +82,28 @@ SMIC may not be redistributed: each institution applies to its owners.
 
     @classmethod
     def read(cls, manual_dir: Path, config: str) -> Release:
+        top = expect_tree(cls.name, cls.TREES[config], config, manual_dir)
         if config == "long":
-            return _long(cls.name, manual_dir)
-        top = find_tree(manual_dir, [TREES[config]])
-        tree = find_tree(top, ["HS"], depth=1) if top else None
-        if tree is None:
-            raise DatasetError(
-                f"{manual_dir}: expected a folder {TREES[config]}/HS/ with "
-                "s01/micro/negative/ and so on inside"
-            )
-        clips, findings = short_clips(tree, manual_dir)
-        expect_clips(cls.name, clips, findings, tree, "s01/micro/negative/s1_ne_01/")
+            return _long(cls.name, top, manual_dir)
+        clips, findings = short_clips(top, manual_dir)
+        expect_clips(cls.name, clips, findings, top, "s01/micro/negative/s1_ne_01/")
         folders, twice = _by_key(clips, manual_dir)
         rows, found = whole_rows(list(folders.values()), manual_dir)
-        findings += (
-            twice + found + check_counts(rows, EMOTIONS, place(tree, manual_dir))
-        )
+        counts = check_counts(rows, EMOTIONS, place(top, manual_dir))
         return gather(
             cls.name,
             rows,
             {clip.clip.lower(): clip.path for clip in folders.values()},
             root=manual_dir,
-            layout=f"{place(tree, manual_dir)}/ ({config})",
+            layout=f"{place(top, manual_dir)}/ ({config})",
             table=FOLDER_NAMES,
-            findings=findings,
+            findings=[*findings, *twice, *found, *counts],
         )
 
 
-def _long(name: str, manual_dir: Path) -> Release:
-    tree = find_tree(manual_dir, [LONG], depth=4)
-    if tree is None:
-        raise DatasetError(
-            f"{manual_dir}: expected a folder SMIC-E_raw image/HS_long/{LONG}/ with "
-            "s01/s1_ne_01/ and so on inside"
-        )
-    clips, findings = long_clips(tree, manual_dir)
-    expect_clips(name, clips, findings, tree, "s01/s1_ne_01/")
+def _long(name: str, top: Path, manual_dir: Path) -> Release:
+    clips, findings = long_clips(top, manual_dir)
+    expect_clips(name, clips, findings, top, "s01/s1_ne_01/")
     folders, twice = _by_key(clips, manual_dir)
     findings += twice
     path = table.find(manual_dir)
@@ -109,6 +114,7 @@ def _long(name: str, manual_dir: Path) -> Release:
             "from its first frame to its last"
         )
         findings += [*found, Finding("absent", str(manual_dir), text)]
+        # Far too long for micro-expressions, but still the clips' own frames.
         lines, source = 0, FOLDER_NAMES
     else:
         rows, lines, found = table.read(path, folders)
@@ -130,7 +136,7 @@ def _long(name: str, manual_dir: Path) -> Release:
             for nth in ("", "_2", "_3")  # further expressions in the same recording
         },
         root=manual_dir,
-        layout=f"{place(tree, manual_dir)}/ (long)",
+        layout=f"{place(top, manual_dir)}/ (long)",
         table=source,
         version=f"{lines} rows" if lines else "",
         findings=findings,

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import openpyxl
 
-from data_builders.release import Finding, Row
-from data_builders.smic.tree import (
-    CODES,
-    EMOTIONS,
-    SUBJECT,
-    Folder,
-    Key,
-    clip_key,
-    row,
-)
-from data_builders.tables import (
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Row
+from data_builders.readers.table import (
     Sheet,
     cell_findings,
     emotion_label,
@@ -29,6 +21,15 @@ from data_builders.tables import (
     is_empty,
     read_sheet,
     text,
+)
+from data_builders.smic.tree import (
+    CODES,
+    EMOTIONS,
+    SUBJECT,
+    Folder,
+    Key,
+    clip_key,
+    row,
 )
 
 SHEET = "HS"
@@ -39,25 +40,33 @@ MORE = (("Onset2F", "Offset2F"), ("Onset3F", "Offset3F"))
 ABSENT: frozenset[Key] = frozenset(
     {(3, "ne", 3), (3, "ne", 20), (4, "ne", 5), (4, "ne", 6), (9, "sur", 2)}
 )
+# Such as =VIS!P3 or ='VIS'!$P$3; anything more would need a program that calculates.
 _REFERENCE = re.compile(r"=\s*'?([^'!]+)'?!\$?([A-Z]+)\$?([0-9]+)", re.IGNORECASE)
 
 
 def find(manual_dir: Path) -> Path | None:
-    """The annotation in `manual_dir` or a folder of it, None where there is none."""
+    """Returns the annotation in `manual_dir` or a folder of it, None for none."""
     return find_table(manual_dir, [r"SMIC-HS-E_annotation.*[.]xlsx"], depth=4)
 
 
 def read(
     path: Path, folders: Mapping[Key, Folder]
 ) -> tuple[list[Row], int, list[Finding]]:
-    """Rows, number of lines in the table, and what is odd; one row per expression.
+    """Reads the table.
 
-    The first of a line bears the clip's name, a second and third end in _2 and _3.
+    Args:
+        path: The workbook.
+        folders: Key of a clip -> its folder.
+
+    Returns:
+        A row per expression (the first of a line bears the clip's name, a second and
+        third end in _2 and _3), the number of lines in the table, and what is odd.
     """
     more = [column for pair in MORE for column in pair]
     sheet = read_sheet(path, COLUMNS, optional=more, sheet=SHEET)
     formulas = _formulas(path, (*COLUMNS, *more))
     records = dict(sheet.rows)
+    # A line of formulas alone, never calculated, looks like a blank one.
     for number in {number for number, _ in formulas} - set(records):
         records[number] = dict.fromkeys((*COLUMNS, *more))
     rows: list[Row] = []
@@ -121,6 +130,7 @@ def _rows(
     if key is None:
         said = f"expected a clip's name such as s1_ne_01, found {record['Filename']!r}"
         return [], [Finding("table", f"{where}, column 'Filename'", said, name)]
+    # By key: the table writes s03_ne_03 for the folder s3_ne_03.
     folder = folders.get(key)
     if folder is None and key in ABSENT:
         said = "is absent from HS-E, as known; passed over"
@@ -142,6 +152,7 @@ def _rows(
             nth = 1 + (FIRST, *MORE).index(pair)
             called = folder.clip if nth == 1 else f"{folder.clip}_{nth}"
             rows.append(row(folder, where, onset, offset, name=called))
+    # A line is read as a whole: half of its expressions would be a wrong count.
     stopped = any(finding.stops for finding in findings)
     return ([] if stopped else rows), findings
 

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_builders.files import subfolders
-from data_builders.release import Finding, Row
-from data_builders.trees import emotion_folders, named_folders, place, span
+from data_builders.readers.findings import Finding
+from data_builders.readers.folders import subfolders
+from data_builders.readers.release import Row
+from data_builders.readers.trees import emotion_folders, named_folders, place, span
 
 FPS = 100.0
 EMOTIONS = {"negative": 70, "positive": 51, "surprise": 43}  # published clips
+# What a clip's name says of its emotion.
 CODES = {"ne": "negative", "po": "positive", "sur": "surprise"}
 SUBJECT = "s0*([1-9][0-9]?)"
 CLIP = f"{SUBJECT}_(ne|po|sur)_0*([1-9][0-9]*)"
@@ -31,13 +33,20 @@ class Folder:
 
 
 def clip_key(name: str) -> Key | None:
-    """(subject, code, number), the same for s3_ne_03 and s03_ne_03; None for others."""
+    """Returns (subject, code, number), the same for s3_ne_03 and s03_ne_03, or None."""
     match = re.fullmatch(CLIP, name, re.IGNORECASE)
     return (int(match[1]), match[2].lower(), int(match[3])) if match else None
 
 
 def short_clips(tree: Path, manual_dir: Path) -> tuple[list[Folder], list[Finding]]:
-    """Clips of `HS/s01/micro/negative/s1_ne_01/`; other parts than micro/ are none."""
+    """Lists the clips of `HS/s01/micro/negative/s1_ne_01/`.
+
+    Other parts than micro/ hold none.
+
+    Args:
+        tree: The folder HS/.
+        manual_dir: The owners' folder, for the findings.
+    """
     clips: list[Folder] = []
     subjects, findings = named_folders(tree, SUBJECT, manual_dir)
     for match, folder in subjects:
@@ -56,7 +65,12 @@ def short_clips(tree: Path, manual_dir: Path) -> tuple[list[Folder], list[Findin
 
 
 def long_clips(tree: Path, manual_dir: Path) -> tuple[list[Folder], list[Finding]]:
-    """Clips of `SMIC-HS-E/s01/s1_ne_01/`; the emotion is in their names."""
+    """Lists the clips of `SMIC-HS-E/s01/s1_ne_01/`; the emotion is in their names.
+
+    Args:
+        tree: The folder SMIC-HS-E/.
+        manual_dir: The owners' folder, for the findings.
+    """
     clips: list[Folder] = []
     subjects, findings = named_folders(tree, SUBJECT, manual_dir)
     for match, folder in subjects:
@@ -69,7 +83,15 @@ def long_clips(tree: Path, manual_dir: Path) -> tuple[list[Folder], list[Finding
 def whole_rows(
     clips: list[Folder], manual_dir: Path
 ) -> tuple[list[Row], list[Finding]]:
-    """A row per folder, from its first frame to its last."""
+    """Makes a row of each folder, from its first frame to its last.
+
+    Args:
+        clips: The folders.
+        manual_dir: The owners' folder.
+
+    Returns:
+        The rows, and a finding for each folder without frames.
+    """
     rows: list[Row] = []
     findings: list[Finding] = []
     for clip in clips:
@@ -82,7 +104,15 @@ def whole_rows(
 
 
 def row(clip: Folder, where: str, onset: int, offset: int, *, name: str = "") -> Row:
-    """The row of a clip, or of another micro-expression (`name`) in its folder."""
+    """Makes the row of a clip.
+
+    Args:
+        clip: Its folder.
+        where: What lists it.
+        onset: Number of the first frame.
+        offset: Number of the last frame.
+        name: What the clip is called, where it is a further one in the folder.
+    """
     return Row(
         where=where,
         subject=clip.subject,
@@ -113,5 +143,6 @@ def _clips(
             where = f"{place(path, manual_dir)}, clip {name}"
             findings.append(Finding("table", where, " and ".join(wrong), name))
         else:
+            # The folder's own spelling, for a record must lead back to it.
             clips.append(Folder(name, f"s{subject:02d}", spoken, path))
     return clips, findings

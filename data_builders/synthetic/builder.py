@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.annotations import clip_example, clip_features
+from data_builders.records.features import clip_example, clip_features
 from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
 from data_builders.synthetic.clip import clip_truth, make_clip
 from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig
-from data_builders.synthetic.emotions import AU_SETS, TASKS, emotion_priors
+from data_builders.synthetic.emotions import AU_COMBINATIONS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
 
 
@@ -28,7 +28,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     Scores on this set say nothing about people.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")  # 1.2: notes and ceiling in the metadata
     BUILDER_CONFIGS = [
         SyntheticConfig(name="tiny", description="48 px, for two cores", clips=TINY),
         SyntheticConfig(name="full", description="224 px, 1-3 px motion", clips=FULL),
@@ -60,12 +60,12 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             yield index, self.example(index)
 
     def clip_names(self) -> list[str]:
-        """Names of all clips, in order."""
+        """Returns the names of all clips, in order."""
         config = self.builder_config.clips
         return [clip_truth(config, index).clip for index in range(config.clips)]
 
     def example(self, index: int) -> dict[str, object]:
-        """The features of one clip."""
+        """Returns the features of one clip."""
         clip = make_clip(self.builder_config.clips, index)
         made = clip_example(
             frames=clip.encoded,
@@ -73,7 +73,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             onset=clip.onset,
             apex=clip.apex,
             offset=clip.offset,
-            apex_valid=True,
+            apex_valid=True,  # it is known, not estimated
             subject=clip.subject,
             clip=clip.clip,
             fps=clip.fps,
@@ -88,28 +88,44 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
 
 
 def describe(config: ClipConfig) -> dict[str, object]:
-    """What is known about a dataset beforehand, as plain JSON values.
+    """Returns what is known about a dataset beforehand, as plain JSON values.
 
-    tasks["3"|"5"|"7"]: classes, class of each emotion, priors, ceiling (ACC, UAR, UF1
-    of an ideal observer), shuffled (the same, but not knowing the order of the key
+    notes: what a reader of a score should know. ceiling: task -> UF1, UAR and ACC of an
+    ideal observer. tasks["3"|"5"|"7"]: classes, class of each emotion, priors, the same
+    ceiling, shuffled (that of an observer who does not know the order of the key
     frames) and chance (UF1 of guessing).
     """
     ordered, blind = ceilings(config), ceilings(config, shuffled=True)
+    low, high = config.amplitude_px
     tasks = {
-        str(task): {
-            "classes": list(classes),
-            "class_of": dict(class_of),
-            "priors": [round(float(p), 6) for p in ordered[task].priors],
-            "ceiling": _scores(ordered[task]),
-            "shuffled": _scores(blind[task]),
-            "chance": _chance(ordered[task]),
+        str(classes): {
+            "classes": list(task.names),
+            "class_of": task.emotions,
+            "priors": [round(float(p), 6) for p in ordered[classes].priors],
+            "ceiling": _scores(ordered[classes]),
+            "shuffled": _scores(blind[classes]),
+            "chance": _chance(ordered[classes]),
         }
-        for task, (classes, class_of) in TASKS.items()
+        for classes, task in TASKS.items()
     }
     facts = {
+        "notes": [
+            f"The clips are procedural, every pixel of them computed: {config.clips} "
+            f"clips of {config.subjects} subjects at {config.size}x{config.size} "
+            f"pixels, with {low:g}-{high:g} pixels of motion at the apex; faces differ "
+            f"{config.variety:g} times as much as they can. Such scores show that the "
+            "program learns what is there to learn; they say nothing about people."
+        ],
+        "ceiling": {
+            f"synthetic_{classes}class": {
+                "name": "Bayes ceiling of the dataset",
+                **{name.lower(): score for name, score in _scores(best).items()},
+            }
+            for classes, best in ordered.items()
+        },
         "config": dataclasses.asdict(config),
         "au_columns": list(CELLS),
-        "au_sets": AU_SETS,
+        "au_combinations": AU_COMBINATIONS,
         "emotion_priors": emotion_priors(config),
         "tasks": tasks,
     }

@@ -1,8 +1,8 @@
 """The best score anyone can reach: exact posteriors of an ideal observer.
 
-The observer sees which AU set is the smooth one and what the two decoy sets are, but
-not which group each decoy stands for. Every such observation is listed with its exact
-probability, so ceilings are sums, not samples.
+The observer sees which AU combination is the smooth one and what the two decoys are,
+but not which group each decoy stands for. Every such observation is listed with its
+exact probability, so ceilings are sums, not samples.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ from data_builders.synthetic.emotions import (
     WITHIN_GROUP,
     emotion_priors,
     group_of,
+    probabilities,
     rows_of,
-    set_probabilities,
 )
 
-# (AU-sides of the smooth set, AU-sides of the decoy sets in sorted order)
+# (AU-sides of the smooth one, AU-sides of the decoys in sorted order)
 Observation = tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]
 
 
@@ -41,22 +41,23 @@ class Ceiling:
     cost: np.ndarray
 
 
-def _group_sets(group: str) -> dict[tuple[int, ...], float]:
+def _of_group(group: str) -> dict[tuple[int, ...], float]:
     total = {}
     for emotion, share in WITHIN_GROUP[group].items():
-        for cell, p in set_probabilities(emotion).items():
+        for cell, p in probabilities(emotion).items():
             total[rows_of(cell)] = total.get(rows_of(cell), 0.0) + share * p
     return total
 
 
 def joint_probabilities(config: ClipConfig) -> dict[Observation, np.ndarray]:
-    """P(observation, emotion) for every observation with any probability, float [7]."""
+    """Returns P(observation, emotion), float [7], of all that can be observed."""
     table = {}
-    by_group = {group: _group_sets(group) for group in GROUPS}
+    by_group = {group: _of_group(group) for group in GROUPS}
     for row, (emotion, prior) in enumerate(emotion_priors(config).items()):
+        # The decoys are drawn without a look at the emotion or at each other.
         others = [by_group[g].items() for g in GROUPS if g != group_of(emotion)]
         pairs = list(itertools.product(*others)) if config.decoys else [()]
-        for cell, p in set_probabilities(emotion).items():
+        for cell, p in probabilities(emotion).items():
             for pair in pairs:
                 seen = (rows_of(cell), tuple(sorted(rows for rows, _ in pair)))
                 weight = prior * p * np.prod([q for _, q in pair])
@@ -67,7 +68,7 @@ def joint_probabilities(config: ClipConfig) -> dict[Observation, np.ndarray]:
 def order_blind(
     joint: dict[Observation, np.ndarray],
 ) -> dict[tuple, np.ndarray]:
-    """The same probabilities for an observer who cannot tell which set is smooth."""
+    """Returns the same for an observer who cannot tell which one is smooth."""
     table = {}
     for (smooth, decoys), p in joint.items():
         seen = tuple(sorted((smooth, *decoys)))
@@ -76,9 +77,9 @@ def order_blind(
 
 
 def class_matrix(task: int) -> np.ndarray:
-    """1 where an emotion (row) is of a class of the task (column), float [7, K]."""
-    classes, of_emotion = TASKS[task]
-    return np.array([[float(of_emotion[e] == c) for c in classes] for e in EMOTIONS])
+    """Returns 1 where an emotion (row) is of a class of the task, float [7, K]."""
+    names, of_emotion = TASKS[task].names, TASKS[task].emotions
+    return np.array([[float(of_emotion[e] == c) for c in names] for e in EMOTIONS])
 
 
 def _scores(joint, choice) -> tuple[np.ndarray, np.ndarray]:
@@ -91,12 +92,19 @@ def _scores(joint, choice) -> tuple[np.ndarray, np.ndarray]:
 
 
 def best_uf1(joint: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Largest UF1 of any rule on P(observation, class) [n, K]; its gain and cost [K].
+    """Climbs to the largest UF1 of any rule.
 
     UF1 = mean_c 2 hit_c / mass_c. Its gradient at a rule is again a rule of the form
-    gain * P - cost, so following it climbs; starts are class weights of fixed seed.
+    gain * P - cost, so following it climbs.
+
+    Args:
+        joint: P(observation, class), float [n, K].
+
+    Returns:
+        That UF1, and gain and cost of its rule, each [K].
     """
     classes = joint.shape[1]
+    # There are local maxima, hence many starts: class weights, of a fixed seed.
     rng = np.random.default_rng(0)
     starts = [joint.sum(0) ** -power for power in (0.0, 0.5, 1.0)]
     starts += [np.exp(rng.normal(0.0, 1.0, classes)) for _ in range(24)]
@@ -118,7 +126,13 @@ def best_uf1(joint: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def ceiling_of(joint: np.ndarray, classes: tuple[str, ...]) -> Ceiling:
-    """Ceilings of ACC, UAR and UF1 for P(observation, class) [n, K]."""
+    """Returns the ceilings of ACC, UAR and UF1.
+
+    Args:
+        joint: P(observation, class), float [n, K].
+        classes: Their names.
+    """
+    # ACC and UAR have a rule each that is plainly best; UF1 has none in closed form.
     priors = joint.sum(0)
     uf1, gain, cost = best_uf1(joint)
     return Ceiling(
@@ -133,19 +147,22 @@ def ceiling_of(joint: np.ndarray, classes: tuple[str, ...]) -> Ceiling:
 
 
 def ceilings(config: ClipConfig, *, shuffled: bool = False) -> dict[int, Ceiling]:
-    """The ceilings of the 3-, 5- and 7-class tasks.
+    """Returns number of classes -> ceiling of that task.
 
-    shuffled: for an observer who is given the key frames in random order.
+    Args:
+        config: The dataset's settings.
+        shuffled: Whether the observer is given the key frames in random order.
     """
     table = joint_probabilities(config)
     if shuffled:
         table = order_blind(table)
+    # All tasks from one table: a class is a sum of emotions.
     joint = np.stack(list(table.values()))
-    return {k: ceiling_of(joint @ class_matrix(k), TASKS[k][0]) for k in TASKS}
+    return {k: ceiling_of(joint @ class_matrix(k), TASKS[k].names) for k in TASKS}
 
 
 def chance(priors: np.ndarray) -> dict[str, float]:
-    """Expected UF1 without looking: always the largest class, and guessing by prior."""
+    """Returns the expected UF1 of the largest class alone, and of guessing by prior."""
     count = len(priors)
     return {
         "majority": float(2 * priors.max() / (1 + priors.max()) / count),

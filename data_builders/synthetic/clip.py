@@ -1,8 +1,8 @@
 """One clip: who, what, when, and how it looks. A pure function of (config, index).
 
-A clip holds one AU set per 3-class group. The set of the clip's own group follows the
-micro-expression's profile; the other two ("decoys") go through the very same values in
-a random order. What moves is thus the same in every class: only the order tells.
+A clip holds one AU combination per 3-class group. That of the clip's own group follows
+the micro-expression's profile; the other two ("decoys") go through the very same values
+in a random order. What moves is thus the same in every class: only the order tells.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from data_builders.synthetic.config import (
 )
 from data_builders.synthetic.emotions import (
     EMOTIONS,
-    draw_group_set,
-    draw_set,
+    draw_cell,
+    draw_of_group,
     emotion_priors,
     group_of,
     rows_of,
@@ -37,7 +37,7 @@ _ORDER, _SET, _TIME, _DECOY, _NUISANCE = range(1, 6)
 class ClipTruth:
     """All that is known about a clip before it is drawn.
 
-    au_intensity: float32 [n, 36], summed over the three sets, 1 = apex, columns as
+    au_intensity: float32 [n, 36], summed over the three, 1 = apex, columns as
     `fields.CELLS`; decoy_cells: the decoys' AU cells in the order of their groups.
     """
 
@@ -72,7 +72,7 @@ def _rng(config: ClipConfig, stream: int, index: int) -> np.random.Generator:
 
 @functools.lru_cache(maxsize=4)
 def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
-    """(subject number, emotion) of every clip, by subject.
+    """Returns (subject number, emotion) of every clip, by subject.
 
     Emotions keep the config's proportions and are dealt to subjects at random.
     """
@@ -84,9 +84,15 @@ def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
 
 
 def profile(onset: int, apex: int, offset: int) -> np.ndarray:
-    """Intensity of a micro-expression: 0 at onset, 1 at apex, 0 at offset, float [n].
+    """Draws a micro-expression over time: a quick eased rise, a decay that slows down.
 
-    A quick eased rise and a decay that starts faster than it ends.
+    Args:
+        onset: Its first frame.
+        apex: Its strongest frame.
+        offset: Its last frame.
+
+    Returns:
+        Intensity: 0 at onset, 1 at apex, 0 at offset, float [n].
     """
     t = np.arange(onset, offset + 1, dtype=np.float64)
     rise = np.clip((t - onset) / (apex - onset), 0.0, 1.0)
@@ -97,10 +103,19 @@ def profile(onset: int, apex: int, offset: int) -> np.ndarray:
 
 
 def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """The values of `smooth` at the inner key frames in random order, float [n].
+    """Puts a clip's intensities into random order.
 
-    Zero at the first and last key frame, straight lines between key frames.
+    Args:
+        rng: Source of the order.
+        smooth: Intensity by frame, float [n].
+        keys: The key frames.
+
+    Returns:
+        The values of `smooth` at the inner key frames, shuffled; 0 at the first and
+        the last, straight lines in between, float [n].
     """
+    # The ends stay where they are: both are 0, so they tell nothing, and everything
+    # begins and ends neutral.
     values = smooth[keys].copy()
     values[1:-1] = rng.permutation(values[1:-1])
     return np.interp(np.arange(len(smooth)), keys, values)
@@ -108,25 +123,26 @@ def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 def _draw_times(config: ClipConfig, rng) -> tuple[int, int, int]:
     """Onset, apex, offset with as many distinct frames as there are key frames."""
-    shortest = config.key_frames + 4
+    shortest = config.key_frames + 4  # else rounding could take a frame twice
     length = round(rng.uniform(*config.seconds) * config.fps)
     length = max(length, shortest)
     apex = int(np.clip(round(rng.uniform(*config.apex_at) * length), 2, length - 2))
-    return 0, apex, length
+    return 0, apex, length  # a clip begins with its onset
 
 
-def _draw_sets(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
-    """AU cell per group: the emotion's own set, and decoys drawn independently."""
+def _draw_cells(config: ClipConfig, index: int, emotion: str) -> dict[str, str]:
+    """AU cell per group: the emotion's own, and decoys drawn independently."""
     rng = _rng(config, _SET, index)
-    others = {group: draw_group_set(rng, group) for group in GROUPS}
+    # For every group, also the clip's own: no choice moves another's numbers.
+    others = {group: draw_of_group(rng, group) for group in GROUPS}
     own = group_of(emotion)
-    sets = {own: draw_set(rng, emotion)}
+    cells = {own: draw_cell(rng, emotion)}
     if config.decoys:
-        sets |= {group: others[group] for group in GROUPS if group != own}
-    return sets
+        cells |= {group: others[group] for group in GROUPS if group != own}
+    return cells
 
 
-def _intensity(config, index, times, sets, own) -> np.ndarray:
+def _intensity(config, index, times, cells, own) -> np.ndarray:
     """Intensity of every AU-side in every frame, float32 [n, 36]."""
     rng = _rng(config, _DECOY, index)
     smooth = profile(*times)
@@ -134,49 +150,65 @@ def _intensity(config, index, times, sets, own) -> np.ndarray:
     curves = np.zeros((len(smooth), len(CELLS)))
     for group in GROUPS:  # always three draws: no choice moves another's numbers
         shuffled = twitch(rng, smooth, keys)
-        if group in sets:
+        if group in cells:
             curve = smooth if group == own else shuffled
-            curves[:, list(rows_of(sets[group]))] += curve[:, None]
+            curves[:, list(rows_of(cells[group]))] += curve[:, None]
     return curves.astype(np.float32)
 
 
 def clip_truth(
     config: ClipConfig, index: int, *, emotion: str | None = None
 ) -> ClipTruth:
-    """Who, what and when of clip `index`; `emotion` replaces the one dealt to it.
+    """Decides who, what and when of a clip.
 
-    Raises IndexError outside 0..clips-1 and KeyError for an unknown emotion.
+    Args:
+        config: The dataset's settings.
+        index: Which clip.
+        emotion: Replaces the one that is dealt to it.
+
+    Returns:
+        All that is known before it is drawn.
+
+    Raises:
+        IndexError: If `index` is outside 0..clips-1.
+        KeyError: If the emotion is unknown.
     """
     if not 0 <= index < config.clips:
         raise IndexError(f"synthetic clip {index}: expected 0..{config.clips - 1}")
     subject, dealt = assignments(config)[index]
+    # Tests ask for a clip with another emotion, all else being equal.
     emotion = dealt if emotion is None else emotion
     own = group_of(emotion)
     rng = _rng(config, _TIME, index)
     times = _draw_times(config, rng)
     amplitude = float(rng.uniform(*config.amplitude_px))
-    sets = _draw_sets(config, index, emotion)
+    cells = _draw_cells(config, index, emotion)
     return ClipTruth(
         clip=f"synthetic/s{subject:02d}/c{index:04d}",
         subject=f"synthetic/s{subject:02d}",
         emotion=emotion,
-        au_cell=sets[own],
-        decoy_cells=tuple(sets[g] for g in GROUPS if g != own and g in sets),
+        au_cell=cells[own],
+        decoy_cells=tuple(cells[g] for g in GROUPS if g != own and g in cells),
         onset=times[0],
         apex=times[1],
         offset=times[2],
         fps=config.fps,
         amplitude_px=amplitude,
-        au_intensity=_intensity(config, index, times, sets, own),
+        au_intensity=_intensity(config, index, times, cells, own),
     )
 
 
 def make_clip(
     config: ClipConfig, index: int, *, emotion: str | None = None
 ) -> SyntheticClip:
-    """Draw clip `index` of a dataset; arguments and errors as `clip_truth`.
+    """Draws a clip; errors as of `clip_truth`.
 
     Forcing the emotion leaves subject, times, nuisance and noise as they are.
+
+    Args:
+        config: The dataset's settings.
+        index: Which clip.
+        emotion: Replaces the one that is dealt to it.
     """
     truth = clip_truth(config, index, emotion=emotion)
     rng = _rng(config, _NUISANCE, index)
@@ -189,7 +221,7 @@ def make_clip(
 
 
 def make_all(config: ClipConfig) -> dict[str, np.ndarray]:
-    """Every clip at its key frames, stacked, for quick experiments.
+    """Returns every clip at its key frames, stacked, for quick experiments.
 
     frames uint8 [clips, k, h, w, 3]; au_intensity float32 [clips, k, 36]; keys [clips,
     k]; emotion, group, subject, clip, au_cell str [clips].

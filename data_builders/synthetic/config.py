@@ -2,8 +2,10 @@
 
 import dataclasses
 
-LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
-GROUPS = ("negative", "positive", "surprise")
+from data_builders.readers.findings import LONGEST
+from data_builders.tasks import TASKS
+
+GROUPS = TASKS["synthetic_3class"].names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class ClipConfig:
         if not 1 <= self.subjects <= self.clips:
             wrong.append(f"subjects={self.subjects}: from 1 to clips={self.clips}")
         if self.key_frames < 4:
+            # Two ends, and two inner ones: else there is no order to shuffle.
             wrong.append(f"key_frames={self.key_frames}: at least 4")
         for name in ("seconds", "apex_at", "amplitude_px", "jpeg_quality"):
             low, high = getattr(self, name)
@@ -63,6 +66,7 @@ class ClipConfig:
             wrong.append(f"seconds={self.seconds}: at most {LONGEST}")
         if self.encoding not in ("png", "jpeg"):
             wrong.append(f"encoding={self.encoding!r}: 'png' or 'jpeg'")
+        # Else two key frames are one, and shuffling them is not what it is said to be.
         if self.seconds[1] * self.fps < self.key_frames + 4:
             wrong.append(
                 f"seconds={self.seconds} at fps={self.fps}: too short for "
@@ -91,6 +95,8 @@ TINY = ClipConfig(
     flicker=0.004,
     noise=1.0,
 )
+# CAS(ME)^3's number of clips at the model's own size, with unequal classes; less
+# supersampling, for larger pictures need less of it.
 FULL = ClipConfig(
     size=224, subjects=36, clips=860, encoding="jpeg", supersample=2, blink_px=4.0
 )
@@ -113,9 +119,15 @@ MINI = ClipConfig(
 
 
 def apportion(total: int, weights, *, least: int = 0) -> list[int]:
-    """Split `total` into whole parts in proportion to `weights` (largest remainder).
+    """Splits a number into whole parts (method of the largest remainder).
 
-    Every part gets at least `least`. Raises ValueError when that is impossible.
+    Args:
+        total: What is split.
+        weights: The parts are in proportion to them.
+        least: What every part gets.
+
+    Raises:
+        ValueError: If `total` is too small for that.
     """
     weights = [float(w) for w in weights]
     spare = total - least * len(weights)
@@ -123,6 +135,7 @@ def apportion(total: int, weights, *, least: int = 0) -> list[int]:
         raise ValueError(f"{total} cannot give {least} to each of {len(weights)}")
     exact = [spare * w / sum(weights) for w in weights]
     parts = [int(x) for x in exact]
+    # Ties go to the earlier part, so that the result is one and the same.
     order = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
     for i in order[: spare - sum(parts)]:
         parts[i] += 1
@@ -130,7 +143,7 @@ def apportion(total: int, weights, *, least: int = 0) -> list[int]:
 
 
 def clips_per_subject(config: ClipConfig) -> list[int]:
-    """Clips of each subject, many to few: the imbalance of real sets (Table III)."""
+    """Returns the clips of each subject, many to few: the imbalance of real sets."""
     weights = [(s + 1) ** -config.subject_skew for s in range(config.subjects)]
     least = min(2, config.clips // config.subjects)
     return apportion(config.clips, weights, least=least)

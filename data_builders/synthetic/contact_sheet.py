@@ -46,7 +46,12 @@ def _sharpest_size(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def faces(config: ClipConfig, count: int = 12) -> np.ndarray:
-    """Neutral faces of the first subjects, in one row."""
+    """Draws neutral faces of the first subjects in one row, uint8 [h, w, 3].
+
+    Args:
+        config: The dataset's settings.
+        count: How many.
+    """
     size = (WIDTH - 2 * MARGIN) // count
     strip = _canvas(size + 8)
     for s in range(count):
@@ -77,7 +82,16 @@ def _curves(clip: ClipTruth, width: int, height: int) -> np.ndarray:
 
 
 def clip_row(config: ClipConfig, index: int, emotion: str) -> np.ndarray:
-    """One clip: what it holds, eight of its key frames, change at the apex, curves."""
+    """Draws a clip: what it holds, seven of its key frames, change at the apex, curves.
+
+    Args:
+        config: The dataset's settings.
+        index: Which clip.
+        emotion: What it is made to show.
+
+    Returns:
+        The row, uint8 [h, w, 3].
+    """
     clip = make_clip(config, index, emotion=emotion)
     keys = key_frames(clip.onset, clip.apex, clip.offset, config.key_frames)
     shown = keys[np.rint(np.linspace(0, len(keys) - 1, 7)).astype(int)]
@@ -113,9 +127,14 @@ def _arrows(image, field, colour, reach):
 
 
 def au_sheet(config: ClipConfig, subject: int) -> np.ndarray:
-    """The 18 AUs on one face: left half red, right half blue, over an exaggerated pose.
+    """Draws the 18 AUs on one face: left half red, right half blue.
 
-    Motion is drawn four times the largest amplitude of the config.
+    Args:
+        config: The dataset's settings.
+        subject: Whose face.
+
+    Returns:
+        Two rows of poses, three times the config's largest motion, uint8 [h, w, 3].
     """
     columns, size = 9, (WIDTH - 2 * MARGIN) // 9
     face, fields = subject_face(config, subject)
@@ -145,7 +164,7 @@ def au_sheet(config: ClipConfig, subject: int) -> np.ndarray:
 
 
 def contact_sheet(config: ClipConfig) -> np.ndarray:
-    """The whole picture, uint8 [h, w, 3] RGB."""
+    """Returns the whole picture, uint8 [h, w, 3] RGB."""
     quiet = dataclasses.replace(config, glasses=0.0, beard=0.0)
     first = np.cumsum([0, *clips_per_subject(config)])  # a new subject in each row
     parts = [
@@ -170,7 +189,7 @@ def contact_sheet(config: ClipConfig) -> np.ndarray:
 
 
 def main():
-    """Write the contact sheet of the `full` config."""
+    """Writes the contact sheet of the `full` config."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     out = parser.parse_args().out

@@ -1,8 +1,9 @@
-"""Emotion -> AU sets as explicit probabilities, and the 3-, 5- and 7-class tasks.
+"""Emotion -> AU combinations as explicit probabilities, and the tasks by class.
 
 The table is invented for this dataset in the spirit of FACS: the usual prototypes,
-one-sided and weak variants, and smiles held back by AU14 or AU24. Emotions share AU
-sets on purpose, so that no observer can be always right and the best score is known.
+one-sided and weak variants, and smiles held back by AU14 or AU24. Emotions share
+combinations on purpose, so that no observer can be always right and the best score is
+known.
 """
 
 import functools
@@ -11,33 +12,33 @@ import numpy as np
 
 from data_builders.synthetic.config import GROUPS, ClipConfig
 from data_builders.synthetic.fields import cells_of
+from data_builders.tasks import tasks_of
 from merclip_jax import facs
 
-EMOTIONS = (
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "sadness",
-    "surprise",
-)
+# Number of classes -> task.
+TASKS = {len(task.classes): task for task in tasks_of("synthetic").values()}
+# A clip's random numbers depend on this order and on that of the groups.
+EMOTIONS = TASKS[7].names
 
 # Share of each emotion within its group.
+_SHARE = {
+    "anger": 0.22,
+    "contempt": 0.14,
+    "disgust": 0.28,
+    "fear": 0.16,
+    "sadness": 0.20,
+    "happiness": 1.0,
+    "surprise": 1.0,
+}
 WITHIN_GROUP = {
-    "negative": {
-        "anger": 0.22,
-        "contempt": 0.14,
-        "disgust": 0.28,
-        "fear": 0.16,
-        "sadness": 0.20,
-    },
-    "positive": {"happiness": 1.0},
-    "surprise": {"surprise": 1.0},
+    group: {emotion: _SHARE[emotion] for emotion in emotions}
+    for group, emotions in TASKS[3].classes
 }
 
-# P(AU set | emotion), in percent.
-AU_SETS = {
+# P(AU combination | emotion), in percent. Shared on purpose: "1+2" is surprise, fear,
+# sadness or happiness, "14" contempt, happiness or sadness, "4" anger, disgust or
+# sadness.
+AU_COMBINATIONS = {
     "anger": {
         "4+7": 20, "4": 18, "4+5+7": 9, "4+23": 9, "4+24": 8, "7+24": 6, "7+23": 6,
         "4+17+24": 6, "5": 5, "9": 4, "L4": 3, "R4": 3, "9+16": 3,
@@ -68,59 +69,63 @@ AU_SETS = {
     },
 }  # fmt: skip
 
-# Task: class names in label order, and the class of each emotion.
-TASKS = {
-    3: (GROUPS, {e: g for g, inside in WITHIN_GROUP.items() for e in inside}),
-    5: (
-        ("anger", "disgust", "happiness", "sadness", "surprise"),
-        {e: e for e in EMOTIONS} | {"contempt": "disgust", "fear": "sadness"},
-    ),
-    7: (EMOTIONS, {e: e for e in EMOTIONS}),
-}
-
 
 def group_of(emotion: str) -> str:
-    """The 3-class group of an emotion; KeyError names the known ones."""
-    groups = TASKS[3][1]
+    """Returns the 3-class group of an emotion.
+
+    Raises:
+        KeyError: If the emotion is unknown; names the known ones.
+    """
+    groups = TASKS[3].emotions
     if emotion not in groups:
         raise KeyError(f"emotion {emotion!r}: expected one of {list(groups)}")
     return groups[emotion]
 
 
 @functools.cache
-def au_set(cell: str) -> tuple[tuple[int, str], ...]:
-    """AUs (number, side) of an annotation cell, in the cell's order."""
+def aus_of(cell: str) -> tuple[tuple[int, str], ...]:
+    """Returns the AUs (number, side) of an annotation cell, in the cell's order."""
     return tuple((au.number, au.side) for au in facs.parse_cell(cell).aus)
 
 
 @functools.cache
 def rows_of(cell: str) -> tuple[int, ...]:
-    """The AU-sides (rows of `fields.CELLS`) a cell switches on."""
-    return cells_of(au_set(cell))
+    """Returns the AU-sides (rows of `fields.CELLS`) that a cell switches on."""
+    return cells_of(aus_of(cell))
 
 
-def set_probabilities(emotion: str) -> dict[str, float]:
-    """P(AU cell | emotion); sums to 1."""
-    total = sum(AU_SETS[emotion].values())
-    return {cell: share / total for cell, share in AU_SETS[emotion].items()}
+def probabilities(emotion: str) -> dict[str, float]:
+    """Returns P(AU cell | emotion); sums to 1."""
+    total = sum(AU_COMBINATIONS[emotion].values())
+    return {cell: share / total for cell, share in AU_COMBINATIONS[emotion].items()}
 
 
 def emotion_priors(config: ClipConfig) -> dict[str, float]:
-    """P(emotion), in the order of `EMOTIONS`: group prior times share in the group."""
+    """Returns P(emotion), in the order of `EMOTIONS`: group prior times share in it."""
     return {
         e: config.priors[GROUPS.index(group_of(e))] * WITHIN_GROUP[group_of(e)][e]
         for e in EMOTIONS
     }
 
 
-def draw_set(rng: np.random.Generator, emotion: str) -> str:
-    """One AU cell of an emotion."""
-    table = set_probabilities(emotion)
+def draw_cell(rng: np.random.Generator, emotion: str) -> str:
+    """Draws an AU cell.
+
+    Args:
+        rng: Source of the draw.
+        emotion: What it expresses.
+    """
+    table = probabilities(emotion)
     return list(table)[rng.choice(len(table), p=list(table.values()))]
 
 
-def draw_group_set(rng: np.random.Generator, group: str) -> str:
-    """One AU cell of a group: emotion by its share, then a set of that emotion."""
+def draw_of_group(rng: np.random.Generator, group: str) -> str:
+    """Draws an AU cell of a group: an emotion by its share, then a cell of it.
+
+    Args:
+        rng: Source of the draws.
+        group: A class of the 3-class task.
+    """
     inside = WITHIN_GROUP[group]
     emotion = list(inside)[rng.choice(len(inside), p=list(inside.values()))]
-    return draw_set(rng, emotion)
+    return draw_cell(rng, emotion)

@@ -65,6 +65,8 @@ def _draw_head(image, look, rng, u, v):
     outline = np.abs(x / wide) ** 2.3 + np.abs(y) ** 2.3 - 1
     face = _inside(outline)
 
+    # Relief: a dome, and bumps for nose, sockets, brows, cheeks, chin and mouth; lit
+    # from one side it gives the shading.
     dome = np.sqrt(np.clip(-outline, 0, None) + 0.02)
     relief = 0.16 * dome
     ax = np.abs(u - 0.5)
@@ -83,6 +85,7 @@ def _draw_head(image, look, rng, u, v):
     depth = 1.0 / np.sqrt(1.0 + gx**2 + gy**2)
     lit = (-gx * look.light[0] - gy * look.light[1] + look.light[2]) * depth
     lit = 0.50 + 0.62 * np.clip(lit, 0, None)
+    # Skin of one tone would hide what moves: texture at three scales.
     tone = 1.0 + 0.020 * _noise(rng, size, 10) + 0.022 * _noise(rng, size, 28)
     tone += 0.025 * _noise(rng, size, 60)
     spots = np.clip(_noise(rng, size, 64) - 1.4, 0, 1)
@@ -200,10 +203,19 @@ def draw_face(
     glasses: float,
     beard: float,
 ) -> Face:
-    """Draw a subject's neutral face at size x size pixels."""
+    """Draws a subject's neutral face.
+
+    Args:
+        rng: The subject's own.
+        size: Pixels of a side.
+        variety: How far the face lies from the mean face.
+        glasses: Probability of them.
+        beard: Probability of one.
+    """
     look = draw_looks(rng, variety, glasses, beard)
     u, v = pixel_grid(size)
     image = np.zeros((size, size, 3))
+    # From back to front: each part covers what lies behind it.
     face, strands = _draw_head(image, look, rng, u, v)
     _draw_nose(image, look, u, v)
     _draw_mouth(image, look, u, v)

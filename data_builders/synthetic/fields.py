@@ -1,4 +1,4 @@
-"""The 18 AUs of Table II as smooth displacement and shade fields, left and right.
+"""The 18 AUs of MER-CLIP's Table II as smooth displacement and shade fields.
 
 Face coordinates: u to the right of the image, v down, both 0..1. A subject's left
 is the image's right, as in a video that is not mirrored. Each AU is written for that
@@ -132,7 +132,7 @@ class AUFields:
 
 
 def pixel_grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates u, v of the pixel centres of a size x size crop, [h, w]."""
+    """Returns face coordinates u, v of the pixel centres of a crop, each [h, w]."""
     centres = (np.arange(size) + 0.5) / size * SPAN
     u, v = np.meshgrid(centres + LEFT, centres + TOP)
     return u, v
@@ -151,17 +151,21 @@ def _half(table, landmarks, u, v) -> np.ndarray:
 
 
 def au_fields(landmarks: dict[str, tuple[float, float]], size: int) -> AUFields:
-    """Displacement and shade of every AU-side for one face.
+    """Makes displacement and shade of every AU-side for one face.
 
-    landmarks: name -> (distance from the midline, v) of the image's right half.
+    Args:
+        landmarks: Name -> (distance from the midline, v) of the image's right half.
+        size: Pixels of a side.
     """
     u, v = pixel_grid(size)
+    # Halves meet smoothly: a sharp edge at the midline would tear one-sided AUs.
     left = 1.0 / (1.0 + np.exp(-(u - 0.5) / 0.008))  # subject's left: image right
     masks = (left, 1.0 - left)
     displacement, shade = [], []
     for au in (*AUS, BLINK):
         half = _half(MOTION[au], landmarks, u, v)
         both = half + half[:, ::-1] * np.array([-1.0, 1.0])
+        # With both sides active, so that a one-sided AU moves its skin no further.
         both /= np.sqrt((both**2).sum(-1)).max()
         half = _half(SHADE[au], landmarks, u, v)[..., 0]
         dark = half + half[:, ::-1]
@@ -178,7 +182,7 @@ def au_fields(landmarks: dict[str, tuple[float, float]], size: int) -> AUFields:
 
 
 def cells_of(aus: tuple[tuple[int, str], ...]) -> tuple[int, ...]:
-    """Rows of `CELLS` that an AU set (number, side "", "L" or "R") switches on."""
+    """Returns the rows of `CELLS` that an AU combination (number, side) switches on."""
     rows = []
     for number, side in aus:
         rows.extend(CELLS.index(f"{s}{number}") for s in ([side] if side else SIDES))

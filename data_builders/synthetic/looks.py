@@ -50,14 +50,19 @@ class Looks:
 def draw_looks(
     rng: np.random.Generator, variety: float, glasses: float, beard: float
 ) -> Looks:
-    """Draw a subject; `glasses` and `beard` are probabilities.
+    """Draws a subject.
 
-    `variety` scales how far geometry, skin and light lie from the mean face.
+    Args:
+        rng: The subject's own.
+        variety: How far geometry, skin and light lie from the mean face, 0 to 1.
+        glasses: Probability of them.
+        beard: Probability of one.
     """
 
     def near(middle, spread):
         return middle + variety * spread * rng.uniform(-1.0, 1.0)
 
+    # Between the listed tones, so that skin is no label of a few kinds.
     tone = near((len(SKINS) - 1) / 2, (len(SKINS) - 1) / 2)
     low = int(tone)
     skin = np.array(SKINS[low]) * (1 - tone + low) + np.array(
@@ -96,7 +101,7 @@ def draw_looks(
 
 
 def landmarks(look: Looks) -> dict[str, tuple[float, float]]:
-    """Anchors of the AU fields, tied to this face's own features."""
+    """Returns the anchors of the AU fields, tied to this face's own features."""
     return {
         "brow_in": (EYE_X - 0.085, look.brow_y + look.brow_tilt),
         "brow_mid": (EYE_X, look.brow_y - 0.012),

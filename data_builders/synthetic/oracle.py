@@ -18,14 +18,21 @@ from data_builders.synthetic.emotions import EMOTIONS
 from merclip_jax.data.sampling import key_frames
 
 
-def read_sets(
+def read_combinations(
     au_intensity: np.ndarray, onset: int, apex: int, offset: int, *, count: int
 ) -> Observation:
-    """The smooth AU set and the decoy sets behind a clip's AU curves [n, 36].
+    """Finds the smooth AU combination and the decoys behind a clip's AU curves.
 
     Each curve is a sum of the profile and of shuffled copies of it. Its mean says how
     many; the profile is among them if what remains without it is zero or again a
-    shuffled copy. Works for any three sets, also where they share AUs.
+    shuffled copy. Works for any three, also where they share AUs.
+
+    Args:
+        au_intensity: Float [n, 36].
+        onset: First frame.
+        apex: Strongest frame.
+        offset: Last frame.
+        count: How many key frames there are.
     """
     keys = key_frames(onset, apex, offset, count)[1:-1]
     match = profile(onset, apex, offset)[keys]
@@ -44,6 +51,7 @@ def read_sets(
             both.append(int(row))
         elif left == 1:
             alone.append((int(row), rest if is_smooth else curves[row]))
+    # An AU of both decoys shows neither of them, but those of one alone do.
     decoys = []
     while alone:
         curve = alone[0][1]
@@ -66,19 +74,32 @@ class MotionOracle:
     def posterior(
         self, au_intensity: np.ndarray, onset: int, apex: int, offset: int
     ) -> np.ndarray:
-        """P(emotion | clip), float [7] as `EMOTIONS`.
+        """Returns P(emotion | clip), float [7] as `EMOTIONS`.
 
-        Raises ValueError for AU curves that the config cannot produce.
+        Args:
+            au_intensity: Float [n, 36].
+            onset: First frame.
+            apex: Strongest frame.
+            offset: Last frame.
+
+        Raises:
+            ValueError: If the config cannot produce such AU curves.
         """
-        seen = read_sets(
+        seen = read_combinations(
             au_intensity, onset, apex, offset, count=self.config.key_frames
         )
         if seen not in self.joint:
-            raise ValueError(f"AU sets {seen} do not occur with {self.config}")
+            raise ValueError(f"AU combinations {seen} do not occur with {self.config}")
         return self.joint[seen] / self.joint[seen].sum()
 
     def label(self, posterior: np.ndarray, task: int, ceiling: Ceiling) -> int:
-        """The class that the best rule for UF1 picks, given P(emotion | clip)."""
+        """Returns the class that the best rule for UF1 picks.
+
+        Args:
+            posterior: P(emotion | clip), float [7].
+            task: Its number of classes.
+            ceiling: Of that task; holds the rule.
+        """
         assert posterior.shape == (len(EMOTIONS),), posterior.shape
         classes = posterior @ class_matrix(task)
         return int((ceiling.gain * classes - ceiling.cost).argmax())

@@ -16,7 +16,12 @@ from data_builders.synthetic.fields import CELLS, AUFields, au_fields
 
 @functools.lru_cache(maxsize=4)
 def subject_face(config: ClipConfig, subject: int) -> tuple[Face, AUFields]:
-    """The neutral face of a subject, ready to sample, and its AU fields."""
+    """Makes the neutral face of a subject, ready to sample, and its AU fields.
+
+    Args:
+        config: The dataset's settings.
+        subject: Its number.
+    """
     seed = np.random.SeedSequence(config.seed, spawn_key=(0, subject))
     face = draw_face(
         np.random.Generator(np.random.PCG64(seed)),
@@ -36,17 +41,25 @@ def subject_face(config: ClipConfig, subject: int) -> tuple[Face, AUFields]:
 def draw_nuisance(
     config: ClipConfig, rng: np.random.Generator, keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Head pose [n, 3] (px, px, degrees), blink [n] in px and exposure [n].
+    """Draws what moves beside the expression, independently at each key frame.
 
-    Drawn independently at the key frames `keys`, straight lines between them.
+    Args:
+        config: The dataset's settings.
+        rng: The clip's own.
+        keys: The key frames; between them are straight lines.
+
+    Returns:
+        Head pose [n, 3] (px, px, degrees), blink [n] in px and exposure [n].
     """
     count, time = len(keys), np.arange(keys[-1] + 1)
     spread = [config.drift_px, config.drift_px, config.rotation_deg]
     pose = rng.standard_normal((count, 3)) * spread
     blink = np.zeros(count)
+    # Drawn whether the clip blinks or not: no choice moves another's numbers.
     lids = rng.permutation(np.arange(1, count - 1))[: max(1, count // 8)]
     blink[lids] = rng.uniform(0.3, 1.0, len(lids)) * config.blink_px
     blink *= rng.random() < config.blink_rate
+    # Of the whole picture, as a lamp flickers.
     exposure = 1.0 + config.flicker * rng.standard_normal(count)
     columns = [np.interp(time, keys, x) for x in (*pose.T, blink, exposure)]
     return np.stack(columns[:3], -1), columns[3], columns[4]
@@ -59,9 +72,17 @@ def render(
     nuisance: tuple[np.ndarray, np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Frames uint8 [n, h, w, 3] RGB: warp, shade, expose, add noise.
+    """Draws a clip: warp, shade, expose, add noise.
 
-    curves: displacement of every AU-side in pixels, float32 [n, 36].
+    Args:
+        config: The dataset's settings.
+        subject: Its number.
+        curves: Displacement of every AU-side in pixels, float32 [n, 36].
+        nuisance: Pose, blink and exposure, of `draw_nuisance`.
+        rng: The clip's own; gives the noise.
+
+    Returns:
+        Frames, uint8 [n, h, w, 3] RGB.
     """
     face, fields = subject_face(config, subject)
     pose, blink, exposure = nuisance
@@ -71,6 +92,7 @@ def render(
     weights = weights.astype(np.float32)
     rows = [*active, len(CELLS)]
     moves = np.tensordot(weights, fields.displacement[rows], 1)
+    # Wrinkles deepen with motion, to `config.shade` at the largest there is.
     peak = max(config.amplitude_px[1], config.blink_px)
     shade = np.exp(np.tensordot(weights * (config.shade / peak), fields.shade[rows], 1))
     shade *= exposure[:, None, None].astype(np.float32)
@@ -91,9 +113,10 @@ def render(
             (scale * (sx + 0.5) - 0.5 + half).astype(np.float32),
             (scale * (sy + 0.5) - 0.5 + half).astype(np.float32),
             cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+            borderMode=cv2.BORDER_REFLECT_101,  # no black edge that tells the pose
         )
         image *= shade[t, ..., None]
+        # In float32 and after the warp, as a sensor adds it.
         noise = rng.standard_normal(image.shape, np.float32)
         image += np.float32(config.noise) * noise
         frames[t] = np.clip(np.rint(image), 0, 255)
@@ -103,7 +126,13 @@ def render(
 def encode(
     config: ClipConfig, rng: np.random.Generator, frames: np.ndarray
 ) -> tuple[bytes, ...]:
-    """File bytes of every frame, PNG or JPEG of one quality per clip."""
+    """Returns the file bytes of every frame, PNG or JPEG of one quality per clip.
+
+    Args:
+        config: The dataset's settings.
+        rng: The clip's own; gives the quality.
+        frames: Uint8 [n, h, w, 3] RGB.
+    """
     low, high = config.jpeg_quality
     quality = int(rng.integers(low, high + 1))
     jpeg = config.encoding == "jpeg"

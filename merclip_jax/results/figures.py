@@ -169,7 +169,7 @@ def png(image: np.ndarray, *, height: int = 144) -> str:
 def contact_sheet(frames: np.ndarray, *, columns: int = 4) -> bytes:
     """A PNG file with a row for each clip of frames [n, t, h, w, c] uint8.
 
-    Small frames are enlarged by a whole number, so that their pixels stay what they are.
+    Small frames are enlarged by a whole number, so that no pixel is blurred.
     """
     n, t, h, w, c = frames.shape
     shown = frames[:, np.linspace(0, t - 1, min(columns, t)).round().astype(int)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import synthetic
-from data_builders.annotations import clip_example, clip_features, fingerprint
+from data_builders.records.features import clip_example, clip_features, fingerprint
+from data_builders.tasks import TASKS
 from merclip_jax.data import sampling
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame
@@ -19,7 +19,7 @@ from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from tests import mini
 
-TASK = synthetic.CLASSES[3]
+TASK = TASKS["synthetic_3class"].classes
 
 
 VIEW = View(frames=8, image_size=32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from configs import synthetic
+from data_builders.tasks import TASKS
 from merclip_jax.data import store
 from merclip_jax.data.batches import member_batches, stack_batches
 from merclip_jax.data.clips import Clips, DataOptions
@@ -25,7 +25,9 @@ VIEW = View(frames=4, image_size=32)
 @pytest.fixture(scope="module")
 def clips(mini_data):
     options = DataOptions(
-        dataset=mini.DATASET, data_dir=str(mini_data), classes=synthetic.CLASSES[3]
+        dataset=mini.DATASET,
+        data_dir=str(mini_data),
+        classes=TASKS["synthetic_3class"].classes,
     )
     return load_clips(options, VIEW)
 

@@ -8,7 +8,9 @@ import numpy as np
 import openpyxl
 import pytest
 
-from data_builders import build, doctor, examples, write
+from data_builders import build, doctor
+from data_builders.casme2.builder import Casme2
+from data_builders.records import encode, shards
 from merclip_jax.faces import align as faces
 from tests.data_builders.test_build import KILLED, aligned, manual, run, start
 from tests.fixtures.casme2 import edit_table
@@ -66,9 +68,9 @@ def test_colours_reach_the_landmarks_and_the_crop(manual, tmp_path, monkeypatch)
 
     for path in manual.rglob("*.jpg"):
         cv2.imwrite(str(path), np.full((34, 28, 3), (20, 60, 220), np.uint8))
-    clip = build.Casme2.read(manual, "cropped").clips[0]
+    clip = Casme2.read(manual, "cropped").clips[0]
     small, large = (
-        examples.make("casme2", clip, examples.Crop(Red(), 32, margin))[0]
+        encode.make("casme2", clip, encode.Crop(Red(), 32, margin))[0]
         for margin in (0.5, 1.0)
     )
     assert np.abs(np.array(seen) - (220, 60, 20)).max() < 4
@@ -174,7 +176,7 @@ def test_a_disk_that_fills_while_the_journal_is_written(
     def full(path, data):
         raise OSError(errno.ENOSPC, "could not write: the disk is full", str(path))
 
-    monkeypatch.setattr(write, "write_atomically", full)
+    monkeypatch.setattr(shards, "write_atomically", full)
     assert run(manual, tmp_path / "data") == 1
     assert "the disk is full (" in capsys.readouterr().err
 

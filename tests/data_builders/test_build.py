@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import build, doctor, write
-from data_builders.release import STOP
+from data_builders import build, doctor
+from data_builders.readers.findings import STOP
+from data_builders.records import contents, shards
 from merclip_jax.faces import align as faces
 from tests.fixtures.casme2 import edit_table, write_casme2
 
@@ -104,8 +105,9 @@ def test_a_failed_overwrite_keeps_what_was_there(manual, tmp_path, capsys, monke
 
 KILLED = """
 import os, signal, sys
-from data_builders import build, write
-write.SHARD = 2
+from data_builders import build
+from data_builders.records import shards
+shards.SHARD = 2
 make, left = build.make, [4]
 def make_then_die(*args):
     left[0] -= 1
@@ -193,7 +195,7 @@ def test_a_killed_build_goes_on_where_it_was(manual, tmp_path, monkeypatch, caps
     assert "2 of 6 clips are there already" in capsys.readouterr().out
     assert len(made) == 4
     folder = data / "casme2" / "cropped" / "1.1.0"
-    names = [record["clip"] for record in write.read_back(folder)]
+    names = [record["clip"] for record in contents.read_back(folder)]
     assert names == sorted(names) and len(names) == 6
     at_once = tmp_path / "at once"
     assert run(manual, at_once, *faces_of) == 0
@@ -222,7 +224,7 @@ def test_an_interrupted_build_says_so(manual, tmp_path, monkeypatch, capsys):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write, "in_order", stop)
+    monkeypatch.setattr(shards, "in_order", stop)
     assert run(manual, tmp_path / "data") == 130
     assert "the same command goes on" in capsys.readouterr().err
 
@@ -306,7 +308,7 @@ def test_clips_cut_out_of_the_frames(manual, tmp_path, monkeypatch):
     aligned(monkeypatch)
     assert run(manual, tmp_path / "data", "--faces=dlib", "--size=48") == 0
     folder = tmp_path / "data" / "casme2" / "cropped" / "1.1.0"
-    for record in write.read_back(folder):
+    for record in contents.read_back(folder):
         image = cv2.imdecode(np.frombuffer(record["frames"][0], np.uint8), 1)
         assert image.shape == (48, 48, 3)
         eyes = record["landmarks"][:2]

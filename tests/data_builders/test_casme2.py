@@ -5,16 +5,18 @@ import openpyxl
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import counts, tasks
-from data_builders.annotations import fingerprint
+from data_builders import tasks
 from data_builders.build import build
-from data_builders.casme2 import table
-from data_builders.casme2.builder import Casme2
-from data_builders.files import DatasetError
-from data_builders.write import Encoded, read_back
+from data_builders.casme2.builder import TABLE, Casme2
+from data_builders.readers.findings import DatasetError
+from data_builders.records import counts
+from data_builders.records.contents import Encoded, read_back
+from data_builders.records.features import fingerprint
 from tests.fixtures.casme2 import FOLDERS, edit_table, write_casme2
+from tests.fixtures.workbook import listed
 
 TABLE_2019 = "CASME2-coding-20190701.xlsx"
+EMOTIONS = {edition.version: edition.emotions for edition in TABLE.editions}
 
 
 def rows_of(folder):
@@ -249,12 +251,12 @@ def full_table(path, version, labels):
         row = [f"{subject:02d}", name, None, 1, 2, 3, None, 4, emotion]
         workbook.active.append(row)
     workbook.save(path)
-    return table.read(path)
+    return listed(TABLE, path)
 
 
 def published(version):
     """255 made-up rows: the published counts, and the clips that tasks name."""
-    counted = dict(table.EMOTIONS[version])
+    counted = dict(EMOTIONS[version])
     rows = [(18, "", "others")] * 3  # sub18 has no other label
     counted["others"] -= 3
     for name in ("EP07_01", "EP07_04f", "EP10_03"):
@@ -276,7 +278,7 @@ def published(version):
     return rows
 
 
-@pytest.mark.parametrize("version", list(table.EMOTIONS))
+@pytest.mark.parametrize("version", list(EMOTIONS))
 def test_a_whole_table_gives_the_published_counts(tmp_path, version):
     rows, findings = full_table(tmp_path / "t.xlsx", version, published(version))
     assert len(rows) == 255 and not findings

@@ -5,11 +5,12 @@ from collections import Counter
 import openpyxl
 import pytest
 
-from data_builders.casme3 import table
+from data_builders.casme3 import builder
 from data_builders.casme3.builder import Casme3
-from data_builders.counts import differences, tally
-from data_builders.examples import inspect
-from data_builders.files import DatasetError, key_indices
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.reader import locate_table
+from data_builders.records.counts import differences, tally
+from data_builders.records.encode import inspect, key_indices
 from data_builders.tasks import TASKS, tasks_of
 from merclip_jax.facs import parse_cell
 from tests.fixtures.casme3 import (
@@ -23,6 +24,7 @@ from tests.fixtures.casme3 import (
     write_casme3,
     write_casme3_table,
 )
+from tests.fixtures.workbook import listed
 
 FRAMES = {"clips": "Part_A_ME_clip/frame", "videos": "part_A"}
 
@@ -79,7 +81,7 @@ def test_features_of_every_clip(mini, config):
 
 def test_configs_and_what_a_build_is_told():
     assert list(Casme3.builder_configs) == ["clips", "videos"]
-    assert frozenset() == Casme3.CROPPED and Casme3.SIZE == 224
+    assert not any(t.cropped for t in Casme3.TREES.values()) and Casme3.SIZE == 224
     assert str(Casme3.VERSION) == "1.0.0"
     words = Casme3.MANUAL_DOWNLOAD_INSTRUCTIONS
     assert TABLE in words and Casme3.HOMEPAGE in words
@@ -118,7 +120,7 @@ def test_cells_are_text_and_columns_go_by_name(mini, tmp_path):
             [float(c) if c and c.isdecimal() else c and f" {c} " for c in cells]
         )
     workbook.save(tmp_path / TABLE)
-    rows, _ = table.read(tmp_path / TABLE)
+    rows, _ = listed(builder.TABLE, tmp_path / TABLE)
     facts = [(r.clip, r.onset, r.apex, r.offset, r.emotion) for r in rows]
     assert facts == [(c.clip, c.onset, c.apex, c.offset, c.emotion) for c in clips]
 
@@ -140,7 +142,7 @@ def test_the_table_may_lie_in_the_owners_repository(tmp_path):
     place = tmp_path / "CAS-ME-3" / "annotation" / "partA"
     place.mkdir(parents=True)
     shutil.move(tmp_path / TABLE, place)
-    assert table.find(tmp_path) == place / TABLE
+    assert locate_table(builder.TABLE, tmp_path)[0] == place / TABLE
 
 
 def test_clip_ids_are_the_tables_values(mini):
@@ -158,7 +160,9 @@ def test_clip_ids_are_the_tables_values(mini):
 def test_labels_fold_into_seven(mini):
     _, clips, release = mini["clips"]
     assert {"Others", "others", "sad", "happy"} <= {clip.cells[6] for clip in clips}
-    assert {row.emotion for row in release.rows} == set(table.EMOTIONS)
+    assert {row.emotion for row in release.rows} == set(
+        builder.TABLE.editions[0].emotions
+    )
 
 
 REPAIRED = {
@@ -206,7 +210,7 @@ def test_nothing_else_is_repaired(mini, tmp_path):
             ("spNO.40", "e", "1900", "1910", "0", "24", "others"),
         ],
     )
-    rows, findings = table.read(tmp_path / TABLE)
+    rows, findings = listed(builder.TABLE, tmp_path / TABLE)
     frames = [(row.onset, row.apex, row.offset) for row in rows]
     assert frames == [(112, 83, 358), (112, 167, 358), (1812, 1824, 1840)]
     (wrong,) = findings
@@ -358,7 +362,7 @@ def test_trees_under_other_names_and_other_parts(tmp_path, config):
 
 def test_a_full_table_counts_as_published(tmp_path):
     write_casme3_table(tmp_path / TABLE, full_rows())
-    rows, findings = table.read(tmp_path / TABLE)
+    rows, findings = listed(builder.TABLE, tmp_path / TABLE)
     assert len(rows) == 860 and len({row.subject for row in rows}) == 94
     assert len({row.clip for row in rows}) == 860
     assert Counter(finding.kind for finding in findings) == {"repaired": 7}
@@ -424,7 +428,7 @@ def test_a_renamed_column_is_named(mini, tmp_path, column):
     shutil.copy(mini["clips"][0] / TABLE, tmp_path / TABLE)
     edit_table(tmp_path / TABLE, 1, column, "Renamed")
     with pytest.raises(DatasetError, match=rf"v2.xlsx: .*missing {column};"):
-        table.read(tmp_path / TABLE)
+        listed(builder.TABLE, tmp_path / TABLE)
 
 
 def test_half_a_table(mini, tmp_path):

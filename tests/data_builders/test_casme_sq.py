@@ -5,10 +5,10 @@ from collections import Counter
 import openpyxl
 import pytest
 
-from data_builders.casme_sq import table
+from data_builders.casme_sq import coding
 from data_builders.casme_sq.builder import CasmeSq
-from data_builders.counts import differences, tally
-from data_builders.files import DatasetError
+from data_builders.readers.findings import DatasetError
+from data_builders.records.counts import differences, tally
 from data_builders.tasks import tasks_of
 from merclip_jax.facs import CODES
 from tests.fixtures.casme_sq import (
@@ -328,9 +328,9 @@ def test_a_table_of_full_size_counts_as_published(tmp_path, name):
     rows = full_rows()
     subjects = {participant: participant + 14 for participant in range(1, 23)}
     write_casme_sq_table(tmp_path / TABLE, rows, subjects=subjects)
-    coding = table.read(tmp_path / TABLE)
-    assert not coding.findings and coding.macro == 300 and len(coding.rows) == 57
-    facts = [(r.split, r.subject, f"casme_sq/{r.clip}", r.emotion) for r in coding.rows]
+    listed = coding.read(tmp_path / TABLE, coding.TABLE.editions[0])
+    assert not listed.findings and listed.macro == 300 and len(listed.rows) == 57
+    facts = [(r.split, r.subject, f"casme_sq/{r.clip}", r.emotion) for r in listed.rows]
     task = tasks_of("casme_sq")[name]
     counted = tally(task, facts)
     assert differences(task, counted) == []
@@ -348,4 +348,5 @@ def test_a_full_table_of_other_counts_is_refused(tmp_path):
     (tmp_path / "cropped").mkdir()
     (finding,) = found(CasmeSq.read(tmp_path, "cropped"), "counts")
     assert finding.stops and "'others': 20" in str(finding)
-    assert Counter(r.emotion for r in table.read(tmp_path / TABLE).rows)["others"] == 20
+    rows = coding.read(tmp_path / TABLE, coding.TABLE.editions[0]).rows
+    assert Counter(row.emotion for row in rows)["others"] == 20

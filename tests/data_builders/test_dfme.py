@@ -2,11 +2,11 @@ import shutil
 
 import pytest
 
-from data_builders import counts, tasks
+from data_builders import tasks
 from data_builders.dfme.builder import Dfme
-from data_builders.dfme.table import EMOTIONS, read
-from data_builders.files import DatasetError
-from data_builders.release import refuse
+from data_builders.dfme.ccac import EMOTIONS, SPLITS
+from data_builders.readers.findings import DatasetError, refuse
+from data_builders.records import counts
 from tests.fixtures.dfme import (
     PUBLISHED,
     TABLES,
@@ -17,6 +17,7 @@ from tests.fixtures.dfme import (
     write_dfme_table,
 )
 from tests.fixtures.findings import found, one
+from tests.fixtures.workbook import listed
 
 NOTES = "full_release_annotation"
 TRAIN = f"{NOTES}/{TABLES['train']}"
@@ -332,9 +333,9 @@ def test_full_size_tables_give_the_published_counts(tmp_path):
     for split in TABLES:
         path = tmp_path / TABLES[split]
         write_dfme_table(path, full_size_rows(split))
-        listed, findings = read(path, split)
-        assert findings == [] and len(listed) == PUBLISHED[split][0]
-        rows += listed
+        found, findings = listed(SPLITS[split][0], path)
+        assert findings == [] and len(found) == PUBLISHED[split][0]
+        rows += found
     subjects = [{r.subject for r in rows if r.split == split} for split in TABLES]
     assert [len(s) for s in subjects] == [176, 42, 41]
     assert len(set.union(*subjects)) == 176 + 42 + 41

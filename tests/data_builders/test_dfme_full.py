@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from data_builders.dfme.builder import Dfme
-from data_builders.files import DatasetError
+from data_builders.readers.findings import DatasetError
 from tests.fixtures.dfme import (
     FULL_TREES,
     KINDS,
@@ -27,7 +27,7 @@ def test_features_of_every_clip_of_the_full_release(tmp_path, config, doubled):
     expected = write_dfme_full(tmp_path, doubled=doubled)
     release = read_full(tmp_path, config)
     tree = dict(zip(["full", "full_cropped"], FULL_TREES, strict=True))[config]
-    assert (config in Dfme.CROPPED) == (config == "full_cropped")
+    assert Dfme.TREES[config].cropped == (config == "full_cropped")
     clips = {clip.row.clip: clip for clip in release.clips}
     assert len(clips) == len(release.rows) == len(expected) == 10
     assert release.splits == ("clips",) and release.version == "USTC_MEv4"

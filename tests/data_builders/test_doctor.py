@@ -131,4 +131,5 @@ def test_faces_that_are_not_found(tmp_path, capsys, monkeypatch):
     assert "2 clips in whose onset frame no face was found" in shown
     assert "dlib" in shown
     assert doctor.main([*flags, "--centre_crop"]) == 0
-    assert casme2.Casme2.CROPPED == {"cropped"}
+    trees = casme2.Casme2.TREES
+    assert [name for name in trees if trees[name].cropped] == ["cropped"]

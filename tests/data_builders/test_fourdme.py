@@ -5,10 +5,10 @@ import cv2
 import openpyxl
 import pytest
 
-from data_builders.counts import differences, tally
-from data_builders.files import DatasetError
-from data_builders.fourdme import table
+from data_builders.fourdme import builder
 from data_builders.fourdme.builder import Fourdme
+from data_builders.readers.findings import DatasetError
+from data_builders.records.counts import differences, tally
 from data_builders.tasks import tasks_of
 from merclip_jax.facs import AU, parse_cell
 from tests.fixtures.fourdme import (
@@ -20,7 +20,7 @@ from tests.fixtures.fourdme import (
     write_fourdme,
     write_fourdme_table,
 )
-from tests.fixtures.workbook import edit_cell, truncate
+from tests.fixtures.workbook import edit_cell, listed, truncate
 
 
 def found(release, kind):
@@ -268,7 +268,7 @@ def test_a_renamed_column_and_a_broken_file(tmp_path, title):
 @pytest.mark.parametrize("name", tasks_of("fourdme"))
 def test_a_table_of_full_size_is_counted(tmp_path, name):
     write_fourdme_table(tmp_path / TABLE, full_rows())
-    rows, findings = table.read(tmp_path / TABLE)
+    rows, findings = listed(builder.TABLE, tmp_path / TABLE)
     assert not findings and len(rows) == 267
     assert len({row.clip for row in rows}) == 267
     facts = [(r.split, r.subject, f"fourdme/{r.clip}", r.emotion) for r in rows]

@@ -5,10 +5,10 @@ import shutil
 import openpyxl
 import pytest
 
-from data_builders.counts import differences, tally
-from data_builders.files import DatasetError
-from data_builders.mmew import table
+from data_builders.mmew import builder
 from data_builders.mmew.builder import Mmew
+from data_builders.readers.findings import DatasetError
+from data_builders.records.counts import differences, tally
 from data_builders.tasks import tasks_of
 from merclip_jax.facs import AU, parse_cell
 from tests.fixtures.mmew import (
@@ -21,7 +21,7 @@ from tests.fixtures.mmew import (
     write_mmew,
     write_mmew_table,
 )
-from tests.fixtures.workbook import edit_cell, truncate
+from tests.fixtures.workbook import edit_cell, listed, truncate
 
 SHEET = f"MMEW_Final/{TABLE}"
 
@@ -162,7 +162,10 @@ def test_another_subject_than_the_clips_is_told(tmp_path, cell):
     release = read(tmp_path)
     (finding,) = release.findings
     assert finding.kind == "repaired" and release.rows[0].subject == "S01"
-    assert f"row 2, clip S01/S01-01-001: subject {cell!r} read as S01" in str(finding)
+    assert (
+        f"row 2, clip 'S01/S01-01-001', column 'Subject': {cell!r} read as S01, as in"
+        in str(finding)
+    )
 
 
 def test_spreadsheets_that_were_saved_again(tmp_path):
@@ -284,7 +287,7 @@ def test_a_renamed_column_and_a_broken_file(tmp_path, title):
 @pytest.mark.parametrize("name", tasks_of("mmew"))
 def test_a_table_of_full_size_counts_as_published(tmp_path, name):
     write_mmew_table(tmp_path / TABLE, full_rows())
-    rows, findings = table.read(tmp_path / TABLE, {})
+    rows, findings = listed(builder.TABLE, tmp_path / TABLE)
     assert not findings and len(rows) == 300
     facts = [(r.split, r.subject, f"mmew/{r.clip}", r.emotion) for r in rows]
     counted = tally(tasks_of("mmew")[name], facts)

@@ -5,10 +5,11 @@ from collections import Counter
 import openpyxl
 import pytest
 
-from data_builders.counts import differences, tally
-from data_builders.examples import inspect
-from data_builders.files import DatasetError, key_indices
-from data_builders.samm import table
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.reader import locate_table
+from data_builders.records.counts import differences, tally
+from data_builders.records.encode import inspect, key_indices
+from data_builders.samm import builder
 from data_builders.samm.builder import Samm
 from data_builders.tasks import tasks_of
 from merclip_jax.facs import parse_cell
@@ -21,6 +22,7 @@ from tests.fixtures.samm import (
     write_samm,
     write_samm_table,
 )
+from tests.fixtures.workbook import listed
 
 
 def kinds(release):
@@ -32,7 +34,7 @@ def of_kind(release, kind):
 
 
 def rows_of(path):
-    rows, findings = table.read(path)
+    rows, findings = listed(builder.TABLE, path)
     return {row.clip: row for row in rows}, findings
 
 
@@ -80,7 +82,9 @@ def test_features_of_every_clip(tmp_path, config, plain):
 
 def test_configs_and_what_a_build_is_told():
     assert list(Samm.builder_configs) == ["raw", "cropped"]
-    assert frozenset({"cropped"}) == Samm.CROPPED and Samm.SIZE == 256
+    assert [n for n, t in Samm.TREES.items() if t.cropped] == [
+        "cropped"
+    ] and Samm.SIZE == 256
     assert str(Samm.VERSION) == "1.0.0"
     words = Samm.MANUAL_DOWNLOAD_INSTRUCTIONS
     assert TABLE in words and Samm.HOMEPAGE in words
@@ -118,7 +122,7 @@ def test_duration_is_a_formula_and_not_read(mini):
     sheet = openpyxl.load_workbook(folder / TABLE)["MICRO_ONLY"]
     assert [cell.value for cell in sheet[14]][0] == "Subject"
     assert sheet["G15"].value == "=SUM(F15-D15)+1"
-    assert "Duration" not in table.COLUMNS
+    assert "Duration" not in builder.TABLE.columns.needed
 
 
 @pytest.mark.parametrize("value", [6, 6.0, "6", "006", " 006 "])
@@ -133,7 +137,9 @@ def test_labels_are_capitalised_and_other_is_others(mini):
     _, clips, release = mini
     assert {"Other", "Anger", "Sadness"} <= {clip.label for clip in clips}
     emotions = Counter(row.emotion for row in release.rows)
-    assert emotions["others"] == 3 and set(emotions) == set(table.EMOTIONS)
+    assert emotions["others"] == 3 and set(emotions) == set(
+        builder.TABLE.editions[0].emotions
+    )
 
 
 def test_the_apex_behind_the_offset_is_no_apex(mini):
@@ -239,7 +245,7 @@ def test_camera_frames_and_crops_are_not_mixed_up(tmp_path):
 
 def test_a_full_table_counts_as_published(tmp_path):
     write_samm_table(tmp_path / TABLE, full_rows())
-    rows, findings = table.read(tmp_path / TABLE)
+    rows, findings = listed(builder.TABLE, tmp_path / TABLE)
     assert len(rows) == 159 and len({row.subject for row in rows}) == 29
     assert [finding.kind for finding in findings] == ["repaired"]
     facts = [
@@ -300,7 +306,7 @@ def test_a_renamed_column_is_named(mini, tmp_path):
     shutil.copy(mini[0] / TABLE, tmp_path / TABLE)
     edit_table(tmp_path / TABLE, 14, "Apex Frame", "Peak")
     with pytest.raises(DatasetError, match=f"{TABLE}: .*missing Apex Frame"):
-        table.read(tmp_path / TABLE)
+        listed(builder.TABLE, tmp_path / TABLE)
 
 
 def test_no_table_or_half_of_one(mini, tmp_path):
@@ -323,7 +329,8 @@ def test_the_table_may_lie_deeper_or_be_saved_under_another_name(mini, tmp_path)
     (tmp_path / "tables").mkdir()
     path = tmp_path / "tables" / "samm_micro_facs_codes_v2 (1).xlsx"
     shutil.copy(mini[0] / TABLE, path)
-    assert table.find(tmp_path) == path and len(table.read(path)[0]) == 23
+    assert locate_table(builder.TABLE, tmp_path)[0] == path
+    assert len(listed(builder.TABLE, path)[0]) == 23
 
 
 def test_no_tree(mini, tmp_path):

@@ -2,8 +2,9 @@ import shutil
 
 import pytest
 
-from data_builders import counts, tasks
-from data_builders.files import DatasetError
+from data_builders import tasks
+from data_builders.readers.findings import DatasetError
+from data_builders.records import counts
 from data_builders.smic.builder import Smic
 from tests.fixtures.findings import found, one
 from tests.fixtures.smic import (
@@ -28,7 +29,7 @@ def test_features_of_every_clip(tmp_path, config):
     expected = write_smic(tmp_path, trees=(config,))
     release = read(tmp_path, config)
     top, prefix, suffix = TREES[config]
-    assert (config in Smic.CROPPED) == (config == "cropped")
+    assert Smic.TREES[config].cropped == (config == "cropped")
     assert release.dataset == "smic" and release.table == "folder names"
     assert release.layout == f"{top}/HS/ ({config})"
     assert release.splits == ("clips",)

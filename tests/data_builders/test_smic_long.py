@@ -1,7 +1,7 @@
 import openpyxl
 import pytest
 
-from data_builders.files import DatasetError
+from data_builders.readers.findings import DatasetError
 from data_builders.smic import table
 from data_builders.smic.builder import Smic
 from tests.fixtures.findings import found, one

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.annotations import fingerprint
+from data_builders import tasks
 from data_builders.build import build
+from data_builders.records.features import fingerprint
 from data_builders.synthetic.builder import describe
 from data_builders.synthetic.ceiling import (
     best_uf1,
@@ -33,17 +34,17 @@ from data_builders.synthetic.config import (
 )
 from data_builders.synthetic.contact_sheet import contact_sheet
 from data_builders.synthetic.emotions import (
-    AU_SETS,
+    AU_COMBINATIONS,
     EMOTIONS,
     TASKS,
-    au_set,
+    aus_of,
     emotion_priors,
     group_of,
+    probabilities,
     rows_of,
-    set_probabilities,
 )
 from data_builders.synthetic.fields import AUS, CELLS
-from data_builders.synthetic.oracle import MotionOracle, read_sets
+from data_builders.synthetic.oracle import MotionOracle, read_combinations
 from data_builders.synthetic.render import subject_face
 from merclip_jax.data.sampling import key_frames
 
@@ -161,13 +162,17 @@ def test_rendered_motion_has_the_stated_amplitude():
 
 def test_tables_are_probabilities_over_all_aus_of_table_ii():
     for emotion in EMOTIONS:
-        assert sum(set_probabilities(emotion).values()) == pytest.approx(1.0)
-        assert sum(AU_SETS[emotion].values()) == 100
-    numbers = {n for e in EMOTIONS for cell in AU_SETS[e] for n, _ in au_set(cell)}
+        assert sum(probabilities(emotion).values()) == pytest.approx(1.0)
+        assert sum(AU_COMBINATIONS[emotion].values()) == 100
+    numbers = {
+        n for e in EMOTIONS for cell in AU_COMBINATIONS[e] for n, _ in aus_of(cell)
+    }
     assert numbers == set(AUS)
     assert sum(emotion_priors(TINY).values()) == pytest.approx(1.0)
-    for classes, class_of in TASKS.values():
-        assert set(class_of) == set(EMOTIONS) and set(class_of.values()) == set(classes)
+    for classes, task in TASKS.items():
+        assert set(task.emotions) == set(EMOTIONS)
+        assert set(task.emotions.values()) == set(task.names)
+        assert len(task.names) == classes
     with pytest.raises(KeyError, match="expected one of"):
         group_of("joy")
 
@@ -294,19 +299,19 @@ def test_oracle_recovers_the_sets_and_scores_near_the_ceiling():
     clips = [clip_truth(config, i) for i in range(config.clips)]
     times = [(c.onset, c.apex, c.offset) for c in clips]
     for clip, when in zip(clips[::10], times[::10], strict=True):
-        seen = read_sets(clip.au_intensity, *when, count=config.key_frames)
+        seen = read_combinations(clip.au_intensity, *when, count=config.key_frames)
         decoys = tuple(sorted(rows_of(cell) for cell in clip.decoy_cells))
         assert seen == (rows_of(clip.au_cell), decoys)
     posteriors = [
         oracle.posterior(c.au_intensity, *t) for c, t in zip(clips, times, strict=True)
     ]
-    for task, (classes, class_of) in TASKS.items():
-        truth = np.array([classes.index(class_of[c.emotion]) for c in clips])
-        guess = np.array([oracle.label(p, task, found[task]) for p in posteriors])
-        table = np.zeros((len(classes), len(classes)))
+    for k, task in TASKS.items():
+        truth = np.array([task.names.index(task.emotions[c.emotion]) for c in clips])
+        guess = np.array([oracle.label(p, k, found[k]) for p in posteriors])
+        table = np.zeros((k, k))
         np.add.at(table, (truth, guess), 1)
         f1 = 2 * table.diagonal() / (table.sum(0) + table.sum(1))
-        assert f1.mean() == pytest.approx(found[task].uf1, abs=0.03)
+        assert f1.mean() == pytest.approx(found[k].uf1, abs=0.03)
 
 
 def test_oracle_refuses_curves_the_config_cannot_give():
@@ -336,7 +341,7 @@ def test_builder_round_trip(tmp_path):
         for name in ("onset", "apex", "offset"):
             assert row[name] == getattr(clip, name)
         pairs = zip(row["aus"]["number"], row["aus"]["side"], strict=True)
-        assert tuple((int(n), s.decode()) for n, s in pairs) == au_set(clip.au_cell)
+        assert tuple((int(n), s.decode()) for n, s in pairs) == aus_of(clip.au_cell)
     stored = dict(back.info.metadata)
     hashes = [(r["clip"].decode(), r["source_hash"].decode()) for r in rows]
     assert stored.pop("fingerprint") == fingerprint(hashes)
@@ -346,6 +351,19 @@ def test_builder_round_trip(tmp_path):
     assert task["shuffled"]["ACC"] == pytest.approx(max(MINI.priors))
     assert task["shuffled"]["UAR"] == pytest.approx(1 / 3, abs=1e-6)
     assert task["chance"]["prior"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_metadata_say_what_the_card_prints():
+    stored = describe(TINY)
+    (note,) = stored["notes"]
+    assert "1900 clips of 10 subjects at 32x32 pixels, with 1-2 pixels" in note
+    assert "say nothing about people" in note
+    assert list(stored["ceiling"]) == list(tasks.tasks_of("synthetic"))
+    for classes in (3, 5, 7):
+        ceiling = dict(stored["ceiling"][f"synthetic_{classes}class"])
+        assert ceiling.pop("name") == "Bayes ceiling of the dataset"
+        scores = stored["tasks"][str(classes)]["ceiling"]
+        assert ceiling == {name.lower(): score for name, score in scores.items()}
 
 
 def test_contact_sheet_shows_something():

@@ -7,24 +7,38 @@ import re
 from collections.abc import Collection, Iterable, Sized
 from pathlib import Path
 
-from data_builders.files import DatasetError, OutsideError, frame_files
-from data_builders.release import Finding, refuse
-from data_builders.tables import emotion_label
+from data_builders.readers.findings import DatasetError, Finding, refuse, unreadable
+from data_builders.readers.folders import frame_files
+from data_builders.readers.table import emotion_label
+
+FOLDER_NAMES = "folder names"  # what stands for the table where there is none
 
 
 def place(path: Path, manual_dir: Path) -> str:
-    """A path as findings name it: from the owners' folder on."""
+    """Returns a path as findings name it: from the owners' folder `manual_dir` on."""
     return path.relative_to(manual_dir).as_posix()
+
+
+def _is_none(path: Path) -> bool:
+    """Whether a folder is no part of the dataset: hidden, or left by macOS."""
+    return path.name.startswith((".", "__MACOSX"))
 
 
 def named_folders(
     folder: Path, pattern: str, manual_dir: Path, *, example: str = ""
 ) -> tuple[list[tuple[re.Match, Path]], list[Finding]]:
-    """(match, path) of the folders in `folder` whose whole name matches, by name.
+    """Lists the folders whose whole name matches; letter case does not matter.
 
-    Letter case does not matter. Findings: "folder" for a file or a broken link with
-    such a name, and for folders with other names: "unlisted", or with an `example` of
-    what they must be called "table", for a clip may be missed by it.
+    Args:
+        folder: Where they lie.
+        pattern: A regular expression.
+        manual_dir: The owners' folder, for the findings.
+        example: What they must be called, if no other folder may lie there.
+
+    Returns:
+        (match, path) of each, by name. And the findings: "folder" for a file or a
+        broken link with such a name; of other folders "table" with an `example`, for
+        a clip may be missed by it, else "unlisted".
     """
     matched, findings = [], []
     for path in sorted(folder.iterdir()):
@@ -34,7 +48,7 @@ def named_folders(
             matched.append((match, path))
         elif match:
             findings.append(Finding("folder", where, "expected a folder, found a file"))
-        elif path.is_dir() and not path.name.startswith((".", "__MACOSX")):
+        elif path.is_dir() and not _is_none(path):
             text = "a folder with another name than the dataset's; passed over"
             if example:
                 text = f"expected a name such as {example}"
@@ -45,9 +59,16 @@ def named_folders(
 def emotion_folders(
     tree: Path, emotions: Collection[str], manual_dir: Path
 ) -> tuple[list[tuple[str, Path]], list[Finding]]:
-    """(emotion, path) of the folders in `tree`, each named for one of `emotions`.
+    """Lists the folders that are named for an emotion.
 
-    Findings: "table" for a folder with another name, "folder" for a file with one.
+    Args:
+        tree: Where they lie.
+        emotions: Those that the dataset knows.
+        manual_dir: The owners' folder, for the findings.
+
+    Returns:
+        (emotion, path) of each. And the findings: "table" for a folder with another
+        name, "folder" for a file with one.
     """
     found, findings = [], []
     for path in sorted(tree.iterdir()):
@@ -56,7 +77,7 @@ def emotion_folders(
             found.append((emotion, path))
         elif emotion in emotions:
             findings.append(Finding("folder", where, "expected a folder, found a file"))
-        elif path.is_dir() and not path.name.startswith((".", "__MACOSX")):
+        elif path.is_dir() and not _is_none(path):
             text = f"expected a folder named one of {', '.join(emotions)}"
             findings.append(Finding("table", where, text))
     return found, findings
@@ -65,7 +86,18 @@ def emotion_folders(
 def expect_clips(
     dataset: str, clips: Sized, findings: Iterable[Finding], tree: Path, example: str
 ) -> None:
-    """Raise DatasetError where a tree holds no clip at all, saying what it holds."""
+    """Stops where a tree holds no clip at all.
+
+    Args:
+        dataset: Its name.
+        clips: Those that were found.
+        findings: What is odd in the tree; it may say why there are none.
+        tree: Where they were looked for.
+        example: What a clip is called.
+
+    Raises:
+        DatasetError: If there is no clip.
+    """
     if not clips:
         refuse(dataset, findings)
         raise DatasetError(f"{tree}: expected clips such as {example}, found none")
@@ -74,13 +106,21 @@ def expect_clips(
 def span(
     folder: Path, clip: str, manual_dir: Path
 ) -> tuple[tuple[int, int] | None, list[Finding]]:
-    """Numbers of the first and the last frame of a folder, or why there are none."""
+    """Finds where a clip begins and ends that no table lists.
+
+    Args:
+        folder: The clip's.
+        clip: Its name.
+        manual_dir: The owners' folder.
+
+    Returns:
+        Numbers of the first and the last frame, or None and why there are none.
+    """
     where = f"{place(folder, manual_dir)}, clip {clip}"
     try:
         numbers = list(frame_files(folder, root=manual_dir.resolve()))
     except DatasetError as error:
-        kind = "outside" if isinstance(error, OutsideError) else "image"
-        return None, [Finding(kind, where, str(error), clip)]
+        return None, [unreadable(error, where, clip)]
     if not numbers:
         return None, [Finding("empty", where, "expected frames, found none", clip)]
     return (numbers[0], numbers[-1]), []

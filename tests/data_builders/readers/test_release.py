@@ -7,9 +7,12 @@ import openpyxl
 import pytest
 from openpyxl.styles import Font
 
-from data_builders import counts, files, tables, tasks
+from data_builders import tasks
 from data_builders.casme2.builder import Casme2
-from data_builders.release import Row, gather
+from data_builders.readers import table
+from data_builders.readers.findings import DatasetError, OutsideError
+from data_builders.readers.release import Row, gather
+from data_builders.records import counts
 from merclip_jax.facs import parse_cell
 from tests.data_builders.test_build import manual, run
 from tests.data_builders.test_casme2 import full_table, published
@@ -76,7 +79,7 @@ def test_two_folders_of_one_clip_are_named(tmp_path):
     clip = write_casme2(tmp_path, subjects=1, clips_per_subject=1)[0]
     twin = tmp_path / "Cropped" / "sub1" / clip.name
     twin.mkdir(parents=True)
-    with pytest.raises(files.DatasetError, match="expected one folder of sub01/EP02"):
+    with pytest.raises(DatasetError, match="expected one folder of sub01/EP02"):
         Casme2.read(tmp_path, "cropped")
 
 
@@ -91,24 +94,20 @@ def test_trees_and_tables_are_found_three_folders_down(tmp_path, depth):
 def test_the_table_itself_is_preferred_to_copies_and_locks(tmp_path):
     for name in (TABLE, "CASME2-coding-20190701 - Copy.xlsx", f"~${TABLE}"):
         (tmp_path / name).touch()
-    path = tables.find_table(tmp_path, ["casme2-coding-20190701.*[.]xlsx"])
+    path = table.find_table(tmp_path, ["casme2-coding-20190701.*[.]xlsx"])
     assert path.name == TABLE
     (tmp_path / "inside").mkdir()
     outside = tmp_path / TABLE
     (tmp_path / "inside" / TABLE).symlink_to(outside)
-    with pytest.raises(files.OutsideError):
-        tables.find_table(tmp_path / "inside", ["casme2-coding.*[.]xlsx"])
+    with pytest.raises(OutsideError):
+        table.find_table(tmp_path / "inside", ["casme2-coding.*[.]xlsx"])
 
 
 def test_numbers_as_text(tmp_path):
-    assert (
-        tables.integer("46.0") == tables.integer(" 46 ") == tables.integer(46.0) == 46
-    )
-    assert (
-        tables.integer("46.5") is tables.integer("1e3") is tables.integer(None) is None
-    )
-    assert tables.text("12.0") == tables.text(12.0) == "12"
-    assert tables.text("4.05") == "4.05"
+    assert table.integer("46.0") == table.integer(" 46 ") == table.integer(46.0) == 46
+    assert table.integer("46.5") is table.integer("1e3") is table.integer(None) is None
+    assert table.text("12.0") == table.text(12.0) == "12"
+    assert table.text("4.05") == "4.05"
     write_casme2(tmp_path, subjects=1, clips_per_subject=1)
     edit_table(tmp_path / TABLE, 2, "Subject", "1.0")
     edit_table(tmp_path / TABLE, 2, "Action Units", "12.0")
@@ -129,7 +128,7 @@ def test_a_format_on_the_last_row_costs_nothing(tmp_path):
     workbook.active.append([1, None])
     workbook.active.cell(1_048_576, 2).font = Font(bold=True)
     workbook.save(path)
-    assert tables.read_cells(path) == {"Sheet": [("a", "b"), (1, None)]}
+    assert table.read_cells(path) == {"Sheet": [("a", "b"), (1, None)]}
 
 
 def test_a_sheet_with_a_header_alone_hides_no_other(tmp_path):
@@ -140,10 +139,10 @@ def test_a_sheet_with_a_header_alone_hides_no_other(tmp_path):
     second.append(["A ", " b"])
     second.append([1, 2])
     workbook.save(path)
-    sheet = tables.read_sheet(path, ("a", "b"))
+    sheet = table.read_sheet(path, ("a", "b"))
     assert sheet.name == "more" and sheet.rows == ((2, {"a": 1, "b": 2}),)
-    with pytest.raises(files.DatasetError, match="missing c; found a, b"):
-        tables.read_sheet(path, ("a", "c"))
+    with pytest.raises(DatasetError, match="missing c; found a, b"):
+        table.read_sheet(path, ("a", "c"))
 
 
 def test_a_row_that_cannot_be_read_is_named_beside_the_counts(tmp_path):

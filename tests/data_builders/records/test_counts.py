@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from configs import casme3_4class, common
-from data_builders import counts, tasks
-from data_builders.release import Clip, Finding, Release
+from data_builders import tasks
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Clip, Release
+from data_builders.records import counts
 from tests.data_builders.test_casme2 import full_table, published
 
 

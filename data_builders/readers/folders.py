@@ -3,30 +3,32 @@
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from data_builders.readers.findings import DatasetError, OutsideError
 
+# What the datasets are known to hold; SMIC's crops are bmp, DFME's frames png.
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+# A folder with more entries is a recording's; no tree or table is looked for in it.
+MOST = 200
 _NUMBER = re.compile(r"[0-9]+")
 _NO_TREE = (".", "__MACOSX")  # hidden folders; what macOS packs beside a tree
 
 
-class DatasetError(ValueError):
-    """A dataset's files or tables are not as its owners ship them."""
-
-
-class OutsideError(DatasetError):
-    """A file or folder that is a link out of the dataset's folder."""
-
-
 def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
-    """Picture files of a folder by frame number, in numerical order.
+    """Lists the pictures of a folder by frame number; other files are passed over.
 
-    The number is the last integer in the file name; other files are passed over.
-    Raises DatasetError for a picture without a number or two of one number, and
-    OutsideError for one that lies outside `root` (resolved).
+    Args:
+        folder: Where the pictures lie.
+        root: The owners' folder, resolved; None to look at no link.
+
+    Returns:
+        Number, the last integer in the file name, -> file, in numerical order.
+
+    Raises:
+        DatasetError: If a picture has no number or that of another.
+        OutsideError: If a link leads out of `root`.
     """
     found: dict[int, Path] = {}
     check_inside(folder, root)
@@ -42,10 +44,11 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         if suffix.lower() not in FRAME_SUFFIXES or entry.name.startswith("."):
             continue
         path = folder / entry.name
-        if entry.is_symlink():
+        if entry.is_symlink():  # resolving every frame would take longer than listing
             check_inside(path, root)
         if not _is_file(entry):
             raise DatasetError(f"{path}: expected a picture, found a folder or no file")
+        # The last one: "006_05562.jpg" begins with its subject.
         digits = _NUMBER.findall(stem)
         if not digits:
             raise DatasetError(f"{path}: expected a frame number in the file name")
@@ -71,9 +74,15 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def entries_of(folder: Path, most: int | None = None) -> tuple[list[str], list[str]]:
-    """Names of the (folders, files) among the first `most` entries of a folder.
+    """Lists a folder.
 
-    Both empty where one may not look, such as lost+found.
+    Args:
+        folder: Which.
+        most: How many entries are looked at; None for all.
+
+    Returns:
+        Names of the folders and of the files in it; none of one that may not be looked
+        into, such as lost+found.
     """
     try:
         with os.scandir(folder) as entries:  # no stat of a recording's frames
@@ -85,7 +94,16 @@ def entries_of(folder: Path, most: int | None = None) -> tuple[list[str], list[s
 
 
 def check_inside(path: Path, root: Path | None) -> None:
-    """Raise OutsideError when a path leads out of `root`."""
+    """Sees that a path stays in the owners' folder.
+
+    Args:
+        path: File or folder, perhaps a link.
+        root: The owners' folder, resolved; None for no check.
+
+    Raises:
+        OutsideError: If the path leads out of `root`.
+        DatasetError: If it leads nowhere.
+    """
     try:
         outside = root is not None and not path.resolve().is_relative_to(root)
     except (OSError, RuntimeError) as error:  # such as a link to itself
@@ -95,48 +113,50 @@ def check_inside(path: Path, root: Path | None) -> None:
 
 
 def folders_in(folder: Path, most: int | None = None) -> list[Path]:
-    """Folders inside a folder, among its first `most` entries, in order of name.
+    """Lists the folders inside a folder, without hidden ones and what macOS leaves.
 
-    Without hidden ones and what macOS leaves.
+    Args:
+        folder: Which.
+        most: How many of its entries are looked at; None for all.
+
+    Returns:
+        Their paths, in order of name.
     """
     names = sorted(entries_of(folder, most)[0])
     return [folder / name for name in names if not name.startswith(_NO_TREE)]
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """Folders inside a folder by their name in lower case, in order of name."""
+    """Returns the folders inside a folder by their name in lower case."""
     return {path.name.lower(): path for path in folders_in(folder)}
 
 
-def clip_folders(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Clip in lower case -> its folder, of (clip, folder) pairs.
-
-    Raises DatasetError that names both where two folders are of one clip.
-    """
-    folders: dict[str, Path] = {}
-    for clip, path in pairs:
-        other = folders.setdefault(clip.lower(), path)
-        if other != path:
-            raise DatasetError(f"{path}: expected one folder of {clip}; {other} is too")
-    return folders
-
-
 def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 3) -> Path | None:
-    """The folder of one of `names`, in `manual_dir` or up to `depth` folders below.
+    """Finds a tree by its name.
 
-    Letter case and `-`, `_`, blanks do not matter; of a doubled folder (the archives
-    often unpack to one) it is the inner one; an empty one goes last. None where there
-    is none. Of a folder no more than 200 entries are looked at.
+    Letter case and `-`, `_`, blanks do not matter. Of a doubled folder (the archives
+    often unpack to one) it is the inner one; an empty one goes last.
+
+    Args:
+        manual_dir: The owners' folder.
+        names: What the tree may be called, preferred names first.
+        depth: How many folders down it may lie.
+
+    Returns:
+        The tree, None where there is none.
     """
     wanted = [_plain(name) for name in names]
     layer, empty = [manual_dir], None
     for _ in range(depth + 1):
-        inner = {folder: folders_in(folder, 200) for folder in layer}
+        inner = {folder: folders_in(folder, MOST) for folder in layer}
+        # Layer by layer, and in it name by name: a copy lies deeper than the tree.
         for name in wanted:
             for folder in layer:
                 if _plain(folder.name) == name and inner[folder]:
+                    # An archive often unpacks to Cropped/Cropped/.
                     same = [p for p in inner[folder] if _plain(p.name) == name]
                     return same[0] if same else folder
+                # Kept for last: an empty tree is told clip by clip, none at all once.
                 if _plain(folder.name) == name:
                     empty = empty or folder
         layer = [path for paths in inner.values() for path in paths]
@@ -144,20 +164,24 @@ def find_tree(manual_dir: Path, names: Sequence[str], *, depth: int = 3) -> Path
 
 
 def folders_holding(manual_dir: Path, name: str, *, depth: int = 3) -> list[Path]:
-    """Folders that hold one whose name in lower case matches the expression `name`.
+    """Finds trees by what is in them, whatever they are called.
 
-    `manual_dir` and up to `depth` folders below, shallower ones first: finds a tree by
-    what is in it, whatever it is called. No more than 200 entries of a folder are
-    looked at, for it may hold a long recording.
+    Args:
+        manual_dir: The owners' folder.
+        name: A regular expression that an inner folder's name in lower case matches.
+        depth: How many folders down a tree may lie.
+
+    Returns:
+        The folders that hold such a one, shallower ones first.
     """
     found: list[Path] = []
     layer = [manual_dir]
     for _ in range(depth + 1):
         below: list[Path] = []
         for folder in layer:
-            inner = folders_in(folder, 200)
+            inner = folders_in(folder, MOST)
             if any(re.fullmatch(name, path.name.lower()) for path in inner):
-                found.append(folder)
+                found.append(folder)  # what lies in it are clips, no further trees
             else:
                 below += inner
         layer = below
@@ -166,19 +190,3 @@ def folders_holding(manual_dir: Path, name: str, *, depth: int = 3) -> list[Path
 
 def _plain(name: str) -> str:
     return re.sub("[-_ ]", "", name.lower())
-
-
-def key_indices(
-    numbers: Sequence[int], onset: int, apex: int | None, offset: int
-) -> tuple[int, bool]:
-    """(index of the apex among the frame `numbers`, whether the table gave it).
-
-    `numbers` are the existing frames of onset..offset, ascending and not empty; onset
-    is index 0 and offset the last. A missing apex, one outside onset..offset, or one on
-    the onset (how CAS(ME)^3 writes "missing") becomes the midpoint. If the apex frame
-    itself is not on disk, the nearest one stands for it.
-    """
-    valid = apex is not None and onset < apex <= offset
-    target = apex if valid else (onset + offset) / 2
-    distance = np.abs(np.asarray(numbers, np.float64) - target)
-    return int(distance.argmin()), valid

@@ -4,6 +4,7 @@ One similarity transform per clip, from its onset frame, is applied to all its f
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
@@ -11,9 +12,9 @@ from typing import NamedTuple, NoReturn, Protocol
 import cv2
 import numpy as np
 
-from data_builders.annotations import clip_example, full_name, source_hash
-from data_builders.files import key_indices
-from data_builders.release import Clip, Finding
+from data_builders.readers.findings import Finding
+from data_builders.readers.release import Clip
+from data_builders.records.features import clip_example, full_name, source_hash
 from merclip_jax.faces import align as faces
 
 # Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
@@ -26,14 +27,25 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 class Landmarks(Protocol):
-    """Where the onset frame's face points come from: see `merclip_jax.faces.align`."""
+    """Where the onset frame's face points come from: see `merclip_jax.faces`."""
 
     name: str
 
     def find(
         self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
     ) -> np.ndarray | None:
-        """Points [p, 2] of the face in an RGB picture, None where there is none."""
+        """Finds the face in a picture.
+
+        Args:
+            image: RGB uint8 [h, w, 3].
+            clip: The clip's name.
+            number: The frame's number.
+            path: Its file.
+            index: How many pictures of its folder come before it.
+
+        Returns:
+            Points [p, 2], None where there is no face.
+        """
 
 
 @dataclass(frozen=True)
@@ -66,18 +78,31 @@ class ClipError(Exception):
 def make(
     dataset: str, clip: Clip, crop: Crop | None = None
 ) -> tuple[dict[str, object], list[Finding]]:
-    """The features of one clip and what is odd in its pictures.
+    """Reads a clip's pictures and cuts out the face.
 
-    Without `crop` the pictures are stored as they are on disk. Raises ClipError for an
-    unreadable picture, or a face that is not found and not to be centred.
+    Args:
+        dataset: Its name.
+        clip: Row and files.
+        crop: How faces are cut out; None stores the pictures as they are on disk.
+
+    Returns:
+        The features of the clip, and what is odd in its pictures.
+
+    Raises:
+        ClipError: If a picture cannot be read, or no face is found and it is not to
+            be centred.
     """
     frames, hashes, sizes = [], [], set()
     onset = None
+    # All are decoded, though a picture that is not cut is stored as it came: an
+    # unreadable one must not be found in training.
     for number in clip.files:  # one at a time: a clip's files may be large
         data, image = _picture(clip, number)
         hashes.append(hashlib.sha256(data).digest())
         sizes.add(image.shape[:2])
         if crop:
+            # Of the first frame alone: aligning each one by itself would add jitter as
+            # large as a micro-expression.
             onset = onset or _align(clip, image, crop)
             cut = faces.warp(image, onset.matrix, crop.size)
             data = cv2.imencode(".jpg", cut, JPEG)[1].tobytes()
@@ -92,9 +117,16 @@ def make(
 def inspect(
     dataset: str, clip: Clip, crop: Crop | None = None
 ) -> tuple[str, list[Finding]]:
-    """The source hash of a clip and what is odd in its pictures, all of them decoded.
+    """Decodes all pictures of a clip; nothing is cut or kept.
 
-    Nothing is cut or kept; what `make` would raise is among the findings.
+    Args:
+        dataset: Its name.
+        clip: Row and files.
+        crop: How faces would be cut out.
+
+    Returns:
+        The clip's source hash, and what is odd in its pictures; what `make` would
+        raise is among it.
     """
     findings, sizes, hashes = [], set(), []
     for index, number in enumerate(clip.files):
@@ -102,6 +134,7 @@ def inspect(
             data, image = _picture(clip, number)
             hashes.append(hashlib.sha256(data).digest())
             sizes.add(image.shape[:2])
+            # The first frame decides; see `make`.
             if index == 0 and crop:
                 findings += _align(clip, image, crop).findings
         except ClipError as error:
@@ -109,8 +142,35 @@ def inspect(
     return source_hash(hashes, _facts(dataset, clip)), findings + _sizes(clip, sizes)
 
 
+def key_indices(
+    numbers: Sequence[int], onset: int, apex: int | None, offset: int
+) -> tuple[int, bool]:
+    """Finds the apex among the frames that are there.
+
+    A missing apex, one outside onset..offset, or one on the onset (how CAS(ME)^3 writes
+    "missing") becomes the midpoint. If the apex frame itself is not on disk, the
+    nearest one stands for it.
+
+    Args:
+        numbers: The existing frames of onset..offset, ascending and not empty.
+        onset: Of the row.
+        apex: Of the row.
+        offset: Of the row.
+
+    Returns:
+        Its index in `numbers`, and whether the table gave it.
+    """
+    valid = apex is not None and onset < apex <= offset
+    target = apex if valid else (onset + offset) / 2
+    distance = np.abs(np.asarray(numbers, np.float64) - target)
+    return int(distance.argmin()), valid
+
+
 def is_whole(data: bytes) -> bool:
-    """Whether a picture begins and ends as its format asks; does not decode it."""
+    """Whether a picture begins and ends as its format asks; does not decode it.
+
+    libjpeg decodes a file that is cut off, and leaves the rest of the picture grey.
+    """
     if data.startswith(_PNG_START):
         return _PNG_END in data[-64:]
     if data.startswith(_JPEG_START):
@@ -160,6 +220,7 @@ def _matrix(
 ) -> np.ndarray:
     try:
         x, y = faces.five_points(landmarks).mean(0)
+        # A table of landmarks may have been made at another resolution.
         if not (0 <= x < image.shape[1] and 0 <= y < image.shape[0]):
             raise ValueError(
                 f"landmarks around {x:.0f}, {y:.0f} lie outside the picture"

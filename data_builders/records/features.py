@@ -10,20 +10,25 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.release import DatasetError, Row
+from data_builders.readers.findings import DatasetError
+from data_builders.readers.release import Row
 from merclip_jax.facs import AUCombination, parse_cell
 
 
 def clip_features(
     extra: Mapping[str, object] | None = None,
 ) -> tfds.features.FeaturesDict:
-    """Features of one clip; `extra` adds a dataset's own, and may replace none.
+    """Returns the features of one clip; `extra` adds a dataset's own.
 
     frames: encoded pictures from onset to offset; frame_numbers: as in the source;
     onset, apex, offset: indices into frames; apex: the midpoint where not apex_valid;
     landmarks: [p, 2] x, y of the onset frame in pixels of the stored picture, none
     where the pictures are stored as they came; source_hash: of annotation and files.
+
+    Raises:
+        ValueError: If `extra` would replace one.
     """
+    # Sequence(Image()) takes encoded bytes; tfds's Video would need TensorFlow.
     text, integer = tfds.features.Text(), tfds.features.Scalar(np.int32)
     features = {
         "frames": tfds.features.Sequence(tfds.features.Image()),
@@ -70,9 +75,25 @@ def clip_example(
     landmarks: np.ndarray | None = None,
     files: Sequence[bytes] | None = None,
 ) -> dict[str, object]:
-    """One row for `clip_features()`: parses the AU cell and hashes the source.
+    """Makes one row for `clip_features()`: parses the AU cell and hashes the source.
 
-    `files`: SHA-256 of each source file where `frames` are not the files themselves.
+    Args:
+        frames: Encoded pictures, onset to offset.
+        frame_numbers: As in the source.
+        onset: Index into frames.
+        apex: Index into frames.
+        offset: Index into frames.
+        apex_valid: Whether the source gives the apex.
+        subject: With the dataset's name in front.
+        clip: With the dataset's name in front.
+        fps: Frames per second.
+        emotion: In lower case, "" without a label.
+        au_cell: As the source writes it.
+        landmarks: [p, 2] x, y of the onset frame, None for none.
+        files: SHA-256 of each source file, where `frames` are not the files themselves.
+
+    Raises:
+        DatasetError: If the indices do not lie in this order among the frames.
     """
     last = len(frames) - 1
     if not (0 <= onset <= apex <= offset <= last and len(frame_numbers) == last + 1):
@@ -93,6 +114,7 @@ def clip_example(
         "emotion": emotion,
         "au_cell": au_cell,
     }
+    # The owners' files, not what is stored: a crop differs between versions of OpenCV.
     if files is None:
         files = [hashlib.sha256(frame).digest() for frame in frames]
     if landmarks is None:
@@ -107,7 +129,10 @@ def clip_example(
 
 
 def au_rows(combination: AUCombination) -> list[dict[str, object]]:
-    """Rows of the `aus` feature in cell order; alternatives count as uncertain."""
+    """Returns rows of the `aus` feature in cell order.
+
+    Of alternatives such as "L12 or L14" both are kept, as uncertain.
+    """
     return [
         {
             "number": au.number,
@@ -121,12 +146,17 @@ def au_rows(combination: AUCombination) -> list[dict[str, object]]:
 
 
 def full_name(dataset: str, row: Row) -> str:
-    """Name of a clip among all datasets, such as "casme2/sub01/EP02_01f"."""
+    """Returns a row's clip's name among all datasets: "casme2/sub01/EP02_01f"."""
     return f"{dataset}/{row.clip}"
 
 
 def source_hash(files: Iterable[bytes], facts: Mapping[str, object]) -> str:
-    """SHA-256 over a clip's annotation (as sorted JSON) and the hashes of its files."""
+    """Returns SHA-256 over a clip's annotation and files.
+
+    Args:
+        files: SHA-256 of each.
+        facts: The annotation; it is hashed as sorted JSON.
+    """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in files:
         digest.update(file)
@@ -134,10 +164,14 @@ def source_hash(files: Iterable[bytes], facts: Mapping[str, object]) -> str:
 
 
 def fingerprint(clips: Iterable[tuple[str, str]], crop: str = "") -> str:
-    """SHA-256 over (clip, source_hash) pairs in order of clip: the dataset's identity.
+    """Returns a dataset's identity, SHA-256.
 
-    `crop` says how the owners' pictures were cut. Two labs that print the same
-    fingerprint hold the same files, annotations and options.
+    Two labs that print the same fingerprint hold the same files, annotations and
+    options.
+
+    Args:
+        clips: (clip, source_hash) of each, in any order.
+        crop: How the owners' pictures were cut, "" for not at all.
     """
     digest = hashlib.sha256()
     for clip, source in sorted(clips):

@@ -1,25 +1,54 @@
-"""How faces are cut out: the flags that the build and the doctor share."""
+"""The flags that build and doctor share: which dataset, and how faces are cut out."""
 
 import argparse
+import os
 from pathlib import Path
 
 from data_builders.base import ClipBuilder
-from data_builders.examples import Crop, Landmarks
-from data_builders.release import DatasetError
+from data_builders.datasets import known
+from data_builders.readers.findings import DatasetError
+from data_builders.records.encode import Crop, Landmarks
 from merclip_jax.faces import align as faces
 
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
+WORKERS = os.cpu_count() or 1
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
+    """Returns a whole number above 0, for argparse; raises ValueError for others."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
     return number
 
 
-def add_face_flags(parser: argparse.ArgumentParser) -> None:
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Makes a parser with --dataset, --manual_dir, --workers and the flags of faces.
+
+    Args:
+        command: The module's name.
+        description: What it does.
+    """
+    made = argparse.ArgumentParser(
+        prog=f"python -m {command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a flag that is added later would change what --m means
+        epilog=f"datasets: {', '.join(known())}",
+    )
+    made.add_argument("--dataset", required=True, help="name or name/config")
+    made.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
+    made.add_argument(
+        "--workers",
+        type=positive,
+        default=WORKERS,
+        help="threads (default: one per core)",
+    )
+    _add_face_flags(made)
+    return made
+
+
+def _add_face_flags(parser: argparse.ArgumentParser) -> None:
     """Add --faces, --landmarks, --yunet_model, --size, --margin, --centre_crop."""
     group = parser.add_argument_group("faces")
     group.add_argument(
@@ -59,9 +88,10 @@ def _landmarks(
 
     Raises DatasetError for flags that do not go together, or a missing library or file.
     """
+    # Face crops are aligned already, by their owners; a second warp only blurs them.
     source = flags.faces
     if source == "auto":
-        source = "none" if config in cls.CROPPED else "dlib"
+        source = "none" if cls.TREES[config].cropped else "dlib"
     for flag, needs in (("landmarks", "csv"), ("yunet_model", "yunet")):
         if (getattr(flags, flag) is not None) != (source == needs):
             raise DatasetError(f"--{flag} goes with --faces={needs}, and it with it")
@@ -80,11 +110,25 @@ def _landmarks(
 def crop_of(
     flags: argparse.Namespace, cls: type[ClipBuilder], config: str
 ) -> Crop | None:
-    """How the clips are cut, None for pictures as they are."""
+    """Reads from the flags how the clips are cut.
+
+    Args:
+        flags: What was typed.
+        cls: The dataset's builder.
+        config: The config's name.
+
+    Returns:
+        How, None for pictures as they are.
+
+    Raises:
+        DatasetError: If flags do not go together or are out of range, or a library or
+            file is missing.
+    """
     landmarks = _landmarks(flags, cls, config)
     if landmarks is None:
         return None
+    # Below 16 pixels nothing is left of a face; above 2048 a typing error is likelier.
     size = cls.SIZE if flags.size is None else flags.size
-    if not (16 <= size <= 2048 and 0 < flags.margin <= 100):
+    if not (16 <= size <= 2048 and 0 < flags.margin <= 100):  # false of NaN too
         raise DatasetError("--size must be 16..2048, --margin above 0, up to 100")
     return Crop(landmarks, size, flags.margin, flags.centre_crop)

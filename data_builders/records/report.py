@@ -5,18 +5,26 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders import counts, write
-from data_builders.examples import Crop
-from data_builders.release import KINDS, Finding, Release
+from data_builders.readers.findings import KINDS, Finding
+from data_builders.readers.release import Release
+from data_builders.records import counts
+from data_builders.records.contents import Contents
+from data_builders.records.encode import Crop
 
 _SHOWN = 3  # findings of a kind that are printed; JSON files hold all
 
 
 def describe(release: Release, config: str, crop: Crop | None) -> dict[str, object]:
-    """What the metadata say of a release, as plain JSON values.
+    """Says in metadata what is known of a release.
 
-    layout, table, table_version: what was read; crop: how faces are cut out; tasks: see
-    `counts.report`; findings: kind -> all that is odd. Clips that one stops are out.
+    Args:
+        release: What was found.
+        config: The config's name.
+        crop: How faces are cut out, None for pictures as they are.
+
+    Returns:
+        Plain JSON values. layout, table, table_version: what was read; crop: how faces
+        are cut out; tasks: see `counts.report`; findings: kind -> all that is odd.
     """
     return {
         "layout": release.layout,
@@ -29,7 +37,7 @@ def describe(release: Release, config: str, crop: Crop | None) -> dict[str, obje
 
 
 def grouped(findings: Iterable[Finding]) -> dict[str, list[dict[str, str]]]:
-    """Findings by kind, in the order of `KINDS`, as plain JSON values."""
+    """Returns findings by kind, in the order of `KINDS`, as plain JSON values."""
     lists: dict[str, list[dict[str, str]]] = {kind: [] for kind in KINDS}
     for finding in findings:
         lists[finding.kind].append(
@@ -39,7 +47,12 @@ def grouped(findings: Iterable[Finding]) -> dict[str, list[dict[str, str]]]:
 
 
 def lines(found: Mapping[str, object], *, everything: bool = False) -> list[str]:
-    """Lines for what `describe` holds; a few findings of each kind, or `everything`."""
+    """Says in lines what `describe` holds.
+
+    Args:
+        found: What it holds.
+        everything: Whether all findings are shown, not a few of each kind.
+    """
     shown = [
         f"layout       {found['layout']}",
         f"table        {found['table']} ({found['table_version'] or 'one version'})",
@@ -56,8 +69,14 @@ def lines(found: Mapping[str, object], *, everything: bool = False) -> list[str]
     return shown
 
 
-def print_summary(folder: Path, found: write.Contents) -> None:
-    """Say what a built dataset holds."""
+def print_summary(folder: Path, found: Contents) -> None:
+    """Prints what a built dataset holds.
+
+    Args:
+        folder: Where it is.
+        found: Its contents.
+    """
+    # First what is in the records, then what the owners' files were like.
     emotions = ", ".join(f"{name} {n}" for name, n in found.emotions.items())
     print(f"clips        {found.clips}")
     print(f"subjects     {found.subjects}")

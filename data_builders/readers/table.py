@@ -6,17 +6,23 @@ Columns are found by their stripped name, never by position; cells stay what the
 import contextlib
 import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import openpyxl
 
-from data_builders.files import check_inside, entries_of
-from data_builders.release import DatasetError, Finding, Row, au_cell_problem
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.folders import MOST, check_inside, entries_of
+from merclip_jax.facs import AUCellError, parse_cell
 
+HEADER_WITHIN = 40  # rows: SAMM's header stands below 13 lines of notes
+# Editions of one table write both.
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
+# CASME II writes "/", CAS(ME)^2 "NULL"; spreadsheet programs leave "nan" and "-".
 _EMPTY = {"", "/", "-", "nan", "null", "none", "n/a"}
+
+Record = Mapping[str, object]  # a row's cells by column, as the file has them
 
 
 @dataclass(frozen=True)
@@ -28,19 +34,29 @@ class Sheet:
     rows: tuple[tuple[int, dict[str, object]], ...]
 
     def where(self, number: int) -> str:
-        """Such as "labels.xlsx, row 12"."""
+        """Returns the place of a row, such as "labels.xlsx, row 12"."""
         return f"{self.path.name}, row {number}"
 
 
 def find_table(
     manual_dir: Path, patterns: Sequence[str], *, depth: int = 3
 ) -> Path | None:
-    """The first file whose name matches one of the regular expressions, or None.
+    """Finds a table by its name.
 
     Earlier patterns are preferred, then shallower folders, then shorter names, for
-    copies have longer ones; letter case does not matter. The search goes `depth`
-    folders down, and enters no folder inside one with more than 200 entries. Raises
-    OutsideError for a link out of `manual_dir`.
+    copies have longer ones; letter case does not matter. No folder is entered inside
+    one with more than `MOST` entries.
+
+    Args:
+        manual_dir: The owners' folder.
+        patterns: Regular expressions that the whole name may match.
+        depth: How many folders down it may lie.
+
+    Returns:
+        The first such file, None where there is none.
+
+    Raises:
+        OutsideError: If it is a link out of `manual_dir`.
     """
     files: list[Path] = []
     layer = [manual_dir]
@@ -49,12 +65,13 @@ def find_table(
         for folder in layer:
             folders, names = entries_of(folder)
             files += [folder / name for name in sorted(names, key=_length)]
-            if len(folders) + len(names) <= 200:
+            if len(folders) + len(names) <= MOST:
                 below += [folder / name for name in folders]
         layer = sorted(below)
     for pattern in patterns:
         name = re.compile(pattern, re.IGNORECASE)
         for path in files:
+            # Hidden files are macOS's; "~$" is the lock of a workbook that is open.
             if name.fullmatch(path.name) and not path.name.startswith((".", "~$")):
                 check_inside(path, manual_dir.resolve())
                 return path
@@ -66,12 +83,20 @@ def _length(name: str) -> tuple[int, str]:
 
 
 def read_cells(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Cells of each sheet of a workbook, or of a CSV file under the name "".
+    """Reads all cells of a file.
 
-    Raises DatasetError when the file cannot be read as what its suffix says.
+    Args:
+        path: A workbook or a CSV file.
+
+    Returns:
+        Title of each sheet, "" for a CSV file, -> its rows.
+
+    Raises:
+        DatasetError: If the file cannot be read as what its suffix says.
     """
     if path.suffix.lower() == ".csv":
         try:
+            # utf-8-sig: spreadsheet programs put a mark before the first title.
             with open(path, newline="", encoding="utf-8-sig") as file:
                 rows = [tuple(c or None for c in row) for row in csv.reader(file)]
         except (UnicodeDecodeError, csv.Error) as error:
@@ -103,14 +128,25 @@ def read_sheet(
     optional: Sequence[str] = (),
     sheet: str | None = None,
 ) -> Sheet:
-    """The sheet that has all `columns`, its header anywhere in the first 40 rows.
+    """Reads the sheet that has certain columns, its header in the first 40 rows.
 
-    `sheet`: its name; None takes the first with rows. A column is asked for by its name
-    or, when it has several, by them joined with "|"; the first is the key in the rows;
-    `optional` columns are None where there are none. Letter case and blanks around a
-    name do not matter. Rows without any cell are passed over. Raises DatasetError that
-    names the missing columns and those found.
+    Letter case and blanks around a name do not matter. Rows without any cell are
+    passed over.
+
+    Args:
+        path: A workbook or a CSV file.
+        columns: Names of those that must be there.
+        optional: Names of those whose cells are None where there are none.
+        sheet: Its title; None for the first that has the columns and rows.
+
+    Returns:
+        The rows below the header.
+
+    Raises:
+        DatasetError: If there is no such sheet or header; names the columns that are
+            missing and those found.
     """
+    # Of all sheets, for which holds the table is known of few datasets.
     sheets = read_cells(path)
     if sheet is not None:
         if sheet not in sheets:
@@ -120,61 +156,44 @@ def read_sheet(
     best: tuple[list[str], list[str]] = (list(columns), [])
     empty = None
     for name, cells in sheets.items():
-        for at, titles in enumerate(cells[:40]):
+        for at, titles in enumerate(cells[:HEADER_WITHIN]):
             plain = [_plain(title) for title in titles]
-            places = {column: _place(column, plain) for column in columns}
+            places = {column: _index(column, plain) for column in columns}
             missing = [c for c, place in places.items() if place is None]
             if missing:
+                # The row that comes nearest is most likely the header.
                 told = [str(title) for title in titles if title is not None]
                 best = min(best, (missing, told), key=lambda both: len(both[0]))
                 continue
-            places |= {column: _place(column, plain) for column in optional}
+            places |= {column: _index(column, plain) for column in optional}
             rows = tuple(_rows(cells[at + 1 :], places, first=at + 2))
             if rows:
                 return Sheet(path, name, rows)
+            # A template may be a sheet of its own; the rows are then in another.
             empty = empty or Sheet(path, name, ())
     if empty:
         return empty
     missing, titles = best
     found = f"; found {', '.join(titles)}" if titles else ""
     raise DatasetError(
-        f"{path}: expected a header row with the columns "
-        f"{', '.join(c.split('|')[0] for c in columns)}; missing "
-        f"{', '.join(c.replace('|', ' or ') for c in missing)}{found}"
+        f"{path}: expected a header row with the columns {', '.join(columns)}; missing "
+        f"{', '.join(missing)}{found}"
     )
-
-
-def read_rows(
-    sheet: Sheet,
-    read_row: Callable[[str, dict[str, object]], tuple[Row | None, list[Finding]]],
-) -> tuple[list[Row], list[Finding]]:
-    """What `read_row(where, cells)` makes of all rows, and all that is odd in them."""
-    rows: list[Row] = []
-    findings: list[Finding] = []
-    for number, record in sheet.rows:
-        row, found = read_row(sheet.where(number), record)
-        rows += [row] if row else []
-        findings += found
-    return rows, findings
 
 
 def _plain(title: object) -> str:
     return " ".join(str(title if title is not None else "").lower().split())
 
 
-def _place(column: str, titles: list[str]) -> int | None:
-    for name in column.split("|"):
-        if _plain(name) in titles:
-            return titles.index(_plain(name))
-    return None
+def _index(column: str, titles: list[str]) -> int | None:
+    name = _plain(column)
+    return titles.index(name) if name in titles else None
 
 
 def _rows(cells: list, places: Mapping[str, int | None], first: int):
     for number, values in enumerate(cells, start=first):
         row = {
-            column.split("|")[0]: values[place]
-            if place is not None and place < len(values)
-            else None
+            column: values[place] if place is not None and place < len(values) else None
             for column, place in places.items()
         }
         if any(value is not None and str(value).strip() for value in row.values()):
@@ -182,7 +201,7 @@ def _rows(cells: list, places: Mapping[str, int | None], first: int):
 
 
 def integer(cell: object) -> int | None:
-    """A whole number held as text, int or float; None for anything else."""
+    """Returns a whole number held as text, int or float; None for anything else."""
     digits = text(cell).strip()
     return int(digits) if re.fullmatch("[0-9]+", digits) else None
 
@@ -193,34 +212,40 @@ def is_empty(cell: object) -> bool:
 
 
 def text(cell: object) -> str:
-    """A cell as text; a number that a program keeps as 12.0 is "12"."""
+    """Returns a cell as text; a number that a program keeps as 12.0 is "12"."""
+    # "12.0" is AU 12 or frame 12 in a column that once held a blank cell; "4.05" stays.
     written = "" if cell is None else str(cell)
     return re.sub(r"^(\s*[0-9]+)[.]0(\s*)$", r"\1\2", written)
 
 
 def emotion_label(cell: object) -> str:
-    """A table's emotion in lower case, with happy, sad and other under one name."""
+    """Returns an emotion in lower case; happy, sad and other under one name."""
     label = text(cell).strip().lower()
     return _SYNONYMS.get(label, label)
 
 
 def repair(
-    where: str,
-    clip: str,
-    record: Mapping[str, object],
-    changes: Mapping[str, tuple[int, int]],
+    where: str, clip: str, record: Record, changes: Mapping[str, tuple[int, int]]
 ) -> tuple[dict[str, object], list[Finding]]:
-    """(the row with numbers known to be wrong put right, a finding for each).
+    """Puts right the numbers of a row that are known to be wrong.
 
-    `changes`: column -> (wrong, right). A cell that holds another number stays: copies
-    of a table are around in which somebody has put it right.
+    A cell that holds another number stays: copies of a table are around in which
+    somebody has put it right.
+
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        changes: Column -> (wrong, right).
+
+    Returns:
+        The cells as they are to be read, and a finding for each that is changed.
     """
     record, findings = dict(record), []
     for column, (wrong, right) in changes.items():
         if integer(record[column]) == wrong:
-            place = f"{where}, clip {clip!r}, column {column!r}"
             words = f"{wrong} in the table, read as {right}"
-            findings.append(Finding("repaired", place, words, clip))
+            findings.append(Finding("repaired", at(where, clip, column), words, clip))
             record[column] = right
     return record, findings
 
@@ -228,27 +253,34 @@ def repair(
 def cell_findings(
     where: str,
     clip: str,
-    record: Mapping[str, object],
+    record: Record,
     *,
     span: tuple[str, str],
-    names: Sequence[str] = (),
     one_of: Mapping[str, Sequence[str]] | None = None,
     aus: str = "",
 ) -> list[Finding]:
-    """What keeps a row from being read, each naming row, clip, column and cell.
+    """Sees what keeps a row from being read.
 
-    `span`: the columns of onset and offset, whole numbers in this order; `names`: of
-    texts; `one_of`: column -> the emotions known there; `aus`: the column of AU cells.
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        span: The columns of onset and offset, whole numbers in this order.
+        one_of: Column -> the emotions known there.
+        aus: The column of AU cells, "" for none.
+
+    Returns:
+        A finding for each wrong cell, which names row, clip, column and cell.
     """
+    # The apex is not looked at: without a good one the midpoint is taken.
     wrong = [(c, "a whole number") for c in span if integer(record[c]) is None]
     onset, offset = (integer(record[column]) for column in span)
     if not wrong and offset < onset:
         wrong.append((span[1], f"a frame number from {onset} on"))
-    wrong += [(c, "a name") for c in names if not text(record[c]).strip()]
     for column, known in (one_of or {}).items():
         if emotion_label(record[column]) not in known:
             wrong.append((column, f"one of {', '.join(known)}"))
-    if aus and (problem := au_cell_problem(text(record[aus]))):
+    if aus and (problem := _au_problem(text(record[aus]))):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
         wrong_cell(where, clip, record, column, expected) for column, expected in wrong
@@ -256,9 +288,30 @@ def cell_findings(
 
 
 def wrong_cell(
-    where: str, clip: str, record: Mapping[str, object], column: str, expected: str
+    where: str, clip: str, record: Record, column: str, expected: str
 ) -> Finding:
-    """That a cell cannot be read: names row, clip, column, cell, what was expected."""
-    place = f"{where}, clip {clip!r}, column {column!r}"
+    """Returns the finding that a cell cannot be read.
+
+    Args:
+        where: File and row.
+        clip: Its name.
+        record: The row's cells.
+        column: Which of them.
+        expected: What should stand there.
+    """
     found = f"expected {expected}, found {record[column]!r}"
-    return Finding("table", place, found, clip)
+    return Finding("table", at(where, clip, column), found, clip)
+
+
+def at(where: str, clip: str, column: str) -> str:
+    """Returns the place of a cell: `where` (file and row), clip, column."""
+    return f"{where}, clip {clip!r}, column {column!r}"
+
+
+def _au_problem(cell: str) -> str:
+    """What is wrong with an AU cell, "" for one that can be read."""
+    try:
+        parse_cell(cell)
+    except AUCellError as error:
+        return str(error)
+    return ""

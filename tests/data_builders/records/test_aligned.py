@@ -5,10 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from merclip_jax.data.source import load_clips
 from skimage import data
 
-from data_builders import build, write
-from merclip_jax.data.records import load_clips
+from data_builders import build
+from data_builders.records import contents
 from merclip_jax.faces import align as faces
 from tests.fixtures.samm import write_samm
 
@@ -39,7 +40,7 @@ def frames_of(folder):
 
 @pytest.fixture(scope="module")
 def records(built):
-    return list(write.read_back(built / "data" / "samm" / "raw" / "1.0.0"))
+    return list(contents.read_back(built / "data" / "samm" / "raw" / "1.0.0"))
 
 
 def picture(frame):

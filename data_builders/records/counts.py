@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from data_builders.release import KINDS, Release
+from data_builders.readers.findings import KINDS
+from data_builders.readers.release import Release
 from data_builders.tasks import SUB24, Task, tasks_of
 
 ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion
@@ -36,11 +37,18 @@ _OTHER_TABLE = {
 
 
 def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
-    """Count `task` on (split, subject, clip, emotion) of clips."""
+    """Counts a task.
+
+    Args:
+        task: Which.
+        clips: (split, subject, clip's full name, emotion) of each.
+    """
     classes = task.emotions
     counts: dict[str, Counter] = {}
     subjects: dict[str, set] = {}
     lines, unknown = [], set()
+    # An emotion that a task neither maps nor drops is a mistake of the task or of the
+    # table: it is told, and never left out without a word.
     for split, subject, clip, emotion in clips:
         if emotion in classes and clip not in task.excluded:
             name = classes[emotion]
@@ -49,9 +57,8 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
             lines.append(f"{split}\t{clip}\t{name}\n")
         elif emotion not in classes and emotion not in task.dropped:
             unknown.add(emotion)
-    names = [name for name, _ in task.classes]
     return Tally(
-        {split: {n: counts[split][n] for n in names} for split in sorted(counts)},
+        {split: {n: counts[split][n] for n in task.names} for split in sorted(counts)},
         {split: len(subjects[split]) for split in sorted(subjects)},
         hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
         tuple(sorted(unknown)),
@@ -59,13 +66,20 @@ def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
 
 
 def differences(task: Task, found: Tally) -> list[str]:
-    """Where a tally differs from the published counts, one line per split."""
+    """Compares a tally with the published counts.
+
+    Args:
+        task: Which was counted.
+        found: What was counted.
+
+    Returns:
+        A line for each split that differs, and for each emotion without a class.
+    """
     lines = []
-    names = [name for name, _ in task.classes]
     for split, total in task.clips.items():
         have = found.counts.get(split, {})
         pairs = [("clips", sum(have.values()), total)]
-        for name, count in zip(names, task.counts.get(split, ()), strict=False):
+        for name, count in zip(task.names, task.counts.get(split, ()), strict=False):
             pairs.append((name, have.get(name, 0), count))
         if split in task.subjects:
             pairs.append(
@@ -78,11 +92,17 @@ def differences(task: Task, found: Tally) -> list[str]:
 
 
 def report(release: Release, config: str) -> dict[str, dict]:
-    """Every task of the release's dataset, counted, as plain JSON values.
+    """Counts every task of the release's dataset.
 
-    classes, published counts, what was counted (`Tally`), `differences`, and
-    `explained`: the clips that account for these, each with its reason; `equal` and
-    `accounted` say whether there is a difference, and whether it is accounted for.
+    Args:
+        release: What was found.
+        config: The config's name.
+
+    Returns:
+        Task -> classes, published counts, what was counted (`Tally`), `differences`,
+        and `explained`: the clips that account for these, each with its reason; `equal`
+        and `accounted` say whether there is a difference, and whether it is accounted
+        for. Plain JSON values.
     """
     return {
         name: _report(task, release, config)
@@ -91,6 +111,8 @@ def report(release: Release, config: str) -> dict[str, dict]:
 
 
 def _report(task: Task, release: Release, config: str) -> dict[str, object]:
+    # Other configs, such as SMIC's long recordings, hold other clips, of which nothing
+    # is published.
     if task.configs and config not in task.configs:
         task = replace(task, counts={}, clips={}, subjects={})
     built = {clip.row.clip for clip in release.clips}
@@ -105,11 +127,10 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
         explained += [f"{name}: not there" for name in task.clips if name not in there]
         clips = {split: n for split, n in task.clips.items() if split in there}
         accounted = not differences(replace(task, clips=clips), tally(task, facts))
-    names = [name for name, _ in task.classes]
     return {
-        "classes": names,
+        "classes": list(task.names),
         "published": {
-            split: dict(zip(names, counts, strict=True))
+            split: dict(zip(task.names, counts, strict=True))
             for split, counts in task.counts.items()
         },
         "published_clips": dict(task.clips),
@@ -124,7 +145,9 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
 
 
 def table(tasks: Mapping[str, Mapping]) -> list[str]:
-    """Lines of a table of what `report` counted: "found/published" where they differ.
+    """Returns lines of a table of what `report` counted.
+
+    A cell is "found/published" where they differ.
 
     The verdict is "as published", "accounted for" (the clips follow, each with its
     reason), "DIFFERS", or "-" without published counts.
@@ -183,6 +206,7 @@ def _explain(
     task: Task, release: Release, built: set[str]
 ) -> tuple[list[str], list[ClipFacts]]:
     """Reasons clip by clip, and the facts as they would be without them."""
+    # The first reason is enough: what else is odd in a clip is among the findings.
     reasons: dict[str, str] = {}
     for finding in release.findings:
         if finding.stops and finding.clip not in built:
@@ -197,6 +221,8 @@ def _explain(
         if clip and clip not in listed  # a row that cannot be read: no emotion to count
     ]
     facts = []
+    # A difference is accounted for if the counts are as published once the missing
+    # clips are taken as built and the relabelled ones as labelled in the other table.
     for split, subject, full, label in _facts(release):
         clip = full.removeprefix(f"{release.dataset}/")
         relabelled = emotion if full in clips else label

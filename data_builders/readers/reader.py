@@ -1,0 +1,363 @@
+"""The one reader: from what a dataset declares and its owners' folder to a `Release`.
+
+`read` is all that most datasets need; the others are made of the functions below it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_builders.readers.declaration import (
+    Edition,
+    Folders,
+    Mended,
+    Rates,
+    Table,
+    Tree,
+)
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.table import (
+    Record,
+    Sheet,
+    at,
+    cell_findings,
+    emotion_label,
+    find_table,
+    integer,
+    is_empty,
+    read_sheet,
+    repair,
+    text,
+    wrong_cell,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table's rows and the folders that they take in a tree, with all that is odd."""
+
+    rows: list[Row]
+    folders: dict[str, Path]
+    findings: list[Finding]
+
+
+def read(
+    dataset: str, table: Table, tree: Tree, config: str, manual_dir: Path
+) -> Release:
+    """Reads a dataset: a table of clips, and a tree with their frames.
+
+    Args:
+        dataset: Its name.
+        table: What it declares of its table.
+        tree: What it declares of the config's tree.
+        config: The config's name.
+        manual_dir: The owners' folder.
+
+    Returns:
+        The release.
+
+    Raises:
+        DatasetError: If there is no such table or tree, or the table has no such
+            columns.
+    """
+    path, edition = expect_table(table, manual_dir)
+    sheet = sheet_of(table, path)  # before the tree: it costs less to be told of
+    top = expect_tree(dataset, tree, config, manual_dir)
+    part = join(table, edition, sheet, tree, top)
+    counts = check_counts(part.rows, edition.emotions, path.name)
+    return gather(
+        dataset,
+        part.rows,
+        part.folders,
+        root=manual_dir,
+        layout=f"{top.relative_to(manual_dir)}/ ({config})",
+        table=path.name,
+        version=edition.said(len(part.rows)),
+        findings=[*part.findings, *counts],
+        whole=tree.whole,
+    )
+
+
+def locate_table(table: Table, manual_dir: Path) -> tuple[Path, Edition] | None:
+    """Finds a table.
+
+    Args:
+        table: What is declared of it.
+        manual_dir: The owners' folder.
+
+    Returns:
+        Its path and which edition it is, None where there is none.
+    """
+    for depth in table.depths:
+        for edition in table.editions:
+            if path := find_table(manual_dir, [edition.pattern], depth=depth):
+                return path, edition
+    return None
+
+
+def expect_table(table: Table, manual_dir: Path) -> tuple[Path, Edition]:
+    """Finds a table that must be there.
+
+    Args:
+        table: What is declared of it.
+        manual_dir: The owners' folder.
+
+    Returns:
+        Its path and which edition it is.
+
+    Raises:
+        DatasetError: If there is none.
+    """
+    found = locate_table(table, manual_dir)
+    if found is None:
+        raise DatasetError(f"{manual_dir}: expected {table.called}")
+    return found
+
+
+def sheet_of(table: Table, path: Path) -> Sheet:
+    """Reads a table's sheet as it is.
+
+    Args:
+        table: What is declared of it.
+        path: Where it is.
+
+    Returns:
+        Its rows by column.
+
+    Raises:
+        DatasetError: If it has no such columns.
+    """
+    columns = table.columns
+    rates = (table.fps.column,) if isinstance(table.fps, Rates) else ()
+    return read_sheet(path, (*columns.needed, *rates), optional=columns.optional)
+
+
+def expect_tree(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Path:
+    """Finds a tree that must be there.
+
+    Args:
+        dataset: Its name.
+        tree: What is declared of it.
+        config: The config's name.
+        manual_dir: The owners' folder.
+
+    Returns:
+        Its path.
+
+    Raises:
+        DatasetError: If there is none.
+    """
+    top = tree.find(tree, manual_dir)
+    if top is None:
+        hint = f"; {tree.hint}" if tree.hint else ""
+        raise DatasetError(
+            f"{manual_dir}: expected a folder {tree.folder}/ with {tree.inside} and "
+            f"so on inside ({dataset}/{config}{hint})"
+        )
+    return top
+
+
+def join(table: Table, edition: Edition, sheet: Sheet, tree: Tree, top: Path) -> Part:
+    """Reads a table's rows and chooses their folders.
+
+    Args:
+        table: What is declared of the table.
+        edition: Which edition it is.
+        sheet: Its rows as they are.
+        tree: What is declared of the tree.
+        top: Where the tree is.
+
+    Returns:
+        The rows that can be read, the folder of each that has one, and what is odd.
+
+    Raises:
+        DatasetError: If two folders are of one clip and may not be.
+    """
+    folders = folders_of(tree, top)
+    rows, findings = rows_of(table, edition, sheet, folders)
+    taken: dict[str, Path] = {}
+    for row in rows:
+        folder, told = tree.take(row, top, folders)
+        # A clip that is listed twice is told by `gather`, and keeps its first folder.
+        if folder:
+            taken.setdefault(row.clip.lower(), folder)
+        if told:
+            findings.append(Finding("misplaced", row.place, told, row.clip))
+    findings += _unlisted(folders, rows, taken, findings, sheet.path.name)
+    return Part(rows, taken, findings)
+
+
+def folders_of(tree: Tree, top: Path) -> dict[str, list[Path]]:
+    """Lists the clips' folders in a tree.
+
+    Args:
+        tree: What is declared of it.
+        top: Where it is.
+
+    Returns:
+        Clip in lower case -> its folders.
+
+    Raises:
+        DatasetError: If two folders are of one clip and may not be; names both.
+    """
+    folders: dict[str, list[Path]] = {}
+    for clip, path in tree.clips(top):
+        others = folders.setdefault(clip.lower(), [])
+        if others and not tree.several:
+            raise DatasetError(
+                f"{path}: expected one folder of {clip}; {others[0]} is too"
+            )
+        others.append(path)
+    return folders
+
+
+def rows_of(
+    table: Table, edition: Edition, sheet: Sheet, folders: Folders
+) -> tuple[list[Row], list[Finding]]:
+    """Reads a table's rows.
+
+    Args:
+        table: What is declared of the table.
+        edition: Which edition it is.
+        sheet: Its rows as they are.
+        folders: Clip in lower case -> its folders.
+
+    Returns:
+        The rows that can be read, and what is odd in them and in the others.
+    """
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for number, record in sheet.rows:
+        row, found = read_row(table, edition, sheet.where(number), record, folders)
+        rows += [row] if row else []
+        findings += found
+    return rows, findings
+
+
+def read_row(
+    table: Table, edition: Edition, where: str, record: Record, folders: Folders
+) -> tuple[Row | None, list[Finding]]:
+    """Reads one row of a table.
+
+    Args:
+        table: What is declared of the table.
+        edition: Which edition it is.
+        where: File and row.
+        record: The row's cells.
+        folders: Clip in lower case -> its folders.
+
+    Returns:
+        The row, None if something is wrong in it; and what is wrong, or read otherwise
+        than it stands there.
+    """
+    columns = table.columns
+    onset, apex, offset = columns.frames
+    named = table.name({c: text(record[c]).strip() for c in columns.names})
+    clip = named.clip
+    told = [
+        Finding(
+            "repaired", at(where, clip, column), f"{record[column]!r} {words}", clip
+        )
+        for column, words in named.told.items()
+    ]
+    # Rows known to be broken first: what is put right there needs no rule.
+    changes = table.repairs.get((clip, integer(record[onset])), {})
+    record, repaired = repair(where, clip, record, changes)
+    told += repaired
+    # Before the cells are looked at, for a rule may be what makes them right.
+    mended: Mended | None = None
+    if table.mend:
+        mended = table.mend(record, folders.get(clip.lower(), ()))
+    if mended:
+        record |= mended.cells
+        told.append(Finding("repaired", f"{where}, clip {clip}", mended.text, clip))
+    wrong = [
+        wrong_cell(where, clip, record, column, expected)
+        for column, expected in named.wrong.items()
+    ]
+    wrong += cell_findings(where, clip, record, span=(onset, offset), aus=columns.aus)
+    emotion, expected = _emotion(table, edition, record[columns.emotion])
+    if expected:
+        wrong.append(wrong_cell(where, clip, record, columns.emotion, expected))
+    fps = table.fps
+    if isinstance(fps, Rates):
+        if (rate := integer(record[fps.column])) not in fps.known:
+            expected = f"one of {', '.join(map(str, fps.known))}"
+            wrong.append(wrong_cell(where, clip, record, fps.column, expected))
+        fps = float(rate or 0)
+    if wrong:
+        return None, [*told, *wrong]
+    row = Row(
+        where=where,
+        subject=named.subject,
+        clip=clip,
+        onset=integer(record[onset]),
+        apex=integer(record[apex]),
+        offset=integer(record[offset]),
+        fps=fps,
+        emotion=emotion,
+        au_cell=text(record[columns.aus]),
+        split=table.split,
+    )
+    return row, told
+
+
+def _emotion(table: Table, edition: Edition, cell: object) -> tuple[str, str]:
+    """(the emotion of a cell, what was expected there or "" if it is right)."""
+    known = ", ".join(edition.emotions)
+    if table.unlabelled and is_empty(cell):
+        return "", ""
+    if table.combined:
+        # In order of the alphabet: annotators wrote both "a+b" and "b+a".
+        labels = sorted({emotion_label(part) for part in text(cell).split("+")})
+        right = set(labels) <= edition.emotions.keys()
+        return "+".join(labels), "" if right else f"some of {known}, joined by '+'"
+    label = emotion_label(cell)
+    return label, "" if label in edition.emotions else f"one of {known}"
+
+
+def _unlisted(
+    folders: Folders,
+    rows: Sequence[Row],
+    taken: Mapping[str, Path],
+    findings: Iterable[Finding],
+    table: str,
+) -> list[Finding]:
+    """A finding for each folder that no row takes.
+
+    A row that cannot be read names its clip all the same: its folder is listed.
+    """
+    used = set(taken.values())
+    unreadable = {finding.clip.lower() for finding in findings}
+    unreadable -= {row.clip.lower() for row in rows}
+    return [
+        Finding("unlisted", str(path), f"no row of {table} takes it", clip)
+        for clip, paths in folders.items()
+        for path in paths
+        if path not in used and clip not in unreadable
+    ]
+
+
+def check_counts(
+    rows: Iterable[Row], published: Mapping[str, int | None], table: str
+) -> list[Finding]:
+    """Compares a whole table's emotions with the published ones.
+
+    Args:
+        rows: Those that can be read.
+        published: Emotion -> rows, None if not published.
+        table: What is counted, for the finding.
+
+    Returns:
+        A finding that stops the build if they differ; none if rows are missing, for
+        then nothing can be said, or if no counts are published.
+    """
+    if None in published.values():
+        return []
+    found = dict(sorted(Counter(row.emotion for row in rows).items()))
+    if sum(found.values()) != sum(published.values()) or found == dict(published):
+        return []
+    said = f"expected {dict(sorted(published.items()))}, found {found}"
+    return [Finding("counts", f"{table}, emotions", said)]

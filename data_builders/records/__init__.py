@@ -1,0 +1,1 @@
+"""From a `Release` to records on disk: features, pictures, shards, counts, report."""

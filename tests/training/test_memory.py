@@ -1,0 +1,71 @@
+"""What a member is made of, and how many train at once."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from merclip_jax import build, experiment
+from merclip_jax.training import memory
+from merclip_jax.training.stack import Stack
+from tests import mini
+
+
+@pytest.fixture(scope="module")
+def clips(mini_data):
+    return build.clips(mini.config(mini_data))
+
+
+def plan_with(mini_data, clips, **changes):
+    config = mini.config(
+        mini_data, {k.replace("__", "."): v for k, v in changes.items()}
+    )
+    return experiment.plan_of(build.job(config, clips)), mini.members(config, clips)
+
+
+def test_the_table_counts_every_parameter_once(mini_data, clips):
+    plan, _ = plan_with(mini_data, clips)
+    rows = memory.parameter_table(plan)
+    parts = [row["part"] for row in rows]
+    assert len(set(parts)) == len(parts)
+    assert {"encoder/block_*", "encoder/patch_embed", "head/classifier"} <= set(parts)
+    batch = {"frames": np.zeros((1, *plan.system.view.shape), np.float32)}
+    variables = jax.eval_shape(plan.system.init, jax.random.key(0), batch)
+    leaves = jax.tree.leaves(variables["params"])
+    assert sum(row["arrays"] for row in rows) == len(leaves)
+    assert sum(row["trained"] for row in rows) == sum(leaf.size for leaf in leaves)
+    assert not any(row["frozen"] for row in rows)
+
+
+def test_frozen_parts_are_told(mini_data, clips):
+    plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/block_.*", "head/.*"))
+    for row in memory.parameter_table(plan):
+        still = row["part"].startswith(("encoder/block_", "head/"))
+        assert bool(row["frozen"]) == still and bool(row["trained"]) != still, row
+
+
+@pytest.mark.parametrize(("asked", "size"), [(2, 2), (100, 3), (0, 3)])
+def test_a_stack_is_what_is_asked_for_or_what_fits(mini_data, clips, asked, size):
+    plan, members = plan_with(mini_data, clips, train__stack=asked)
+    assert memory.stack_size(plan, members) == size
+
+
+def test_what_fits_is_shared_out_evenly(mini_data, clips, monkeypatch):
+    """Two fit of three members: groups of two, not of two and one of three."""
+    plan, members = plan_with(mini_data, clips, train__stack=0)
+    monkeypatch.setattr(memory, "CPU_STACK", 2)
+    assert memory.stack_size(plan, members) == 2
+    monkeypatch.setattr(memory, "CPU_STACK", 4)
+    assert memory.stack_size(plan, [*members, *members][:5]) == 3
+
+
+def test_a_training_call_tells_its_memory(mini_data, clips):
+    """More members need more; clips that are streamed are counted as sent."""
+    plan, members = plan_with(mini_data, clips)
+    one, two = (Stack(plan, members, n).memory(members) for n in (1, 2))
+    held = len(clips) * int(np.prod(plan.system.view.shape))
+    assert two > one > held
+    options = dataclasses.replace(plan.options, scan_steps=1)
+    shorter = Stack(dataclasses.replace(plan, options=options), members, 1)
+    assert shorter.memory(members) <= one
