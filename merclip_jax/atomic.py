@@ -6,16 +6,23 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Replace a file by `data` so that a reader sees the old or the new one, whole.
+    """Replaces a file so that a reader sees the old or the new one, whole.
 
-    An OSError (a full disk, say) names the file and leaves the old one as it was.
+    Args:
+        path: of the file, in a folder that exists.
+        data: its new content.
+
+    Raises:
+        OSError: naming the file (on a full disk, say); the old one is as it was.
     """
     path = Path(path)
+    # In the same folder, as a rename is atomic only within one file system.
     half = path.with_name(f".{path.name}.tmp")
     try:
         with open(half, "wb") as file:
             file.write(data)
             file.flush()
+            # Else a crash could leave the new name on content not yet on the disk.
             os.fsync(file.fileno())
         os.replace(half, path)
     except OSError as error:

@@ -19,6 +19,8 @@ CODES = frozenset(
     | {80, 81, 82, 84, 85, 91, 92, 97, 98}
 )
 
+# MER-CLIP's Table II; AUs that are not in it have the released code's wording, with
+# the capital of 13: prompts are the authors' to the letter.
 PHRASES: dict[int, str] = {
     1: "raising the inner part of the brows",
     2: "raising the outer part of the brows",
@@ -51,6 +53,8 @@ PHRASES: dict[int, str] = {
     58: "moving the head back",
 }
 
+# From the released code, as Table II has no sides. An AU without an entry is said
+# without its side.
 SIDED_PHRASES: dict[int, str] = {
     1: "raising the inner part of the {side} brow",
     2: "raising the outer part of the {side} brow",
@@ -101,6 +105,8 @@ NAMES: dict[int, str] = {
     58: "head back",
 }
 
+# In the released code's order, so that "the first n" are its n; the last three are of
+# the paper's ablation.
 TEMPLATES: tuple[str, ...] = (
     "This micro-expression involves {}.",
     "Key features of this micro-expression are {}.",
@@ -155,7 +161,7 @@ class AU:
 
 
 @dataclass(frozen=True)
-class AUSet:
+class AUCombination:
     """The AUs of one cell in its order; a term of several AUs is an `or`."""
 
     terms: tuple[tuple[AU, ...], ...] = ()
@@ -173,27 +179,28 @@ class AUSet:
         return "+".join(f"({x})" if " or " in x else x for x in joined)
 
 
-def parse_cell(cell: object) -> AUSet:
+# A parser by hand, not a split at "+": its errors name the character that is wrong.
+def parse_cell(cell: object) -> AUCombination:
     """Read the AU cell of a coding table: text, a number, None or NaN.
 
     '', '?', '/', 'NULL', NaN and the remark 'soft focus' hold no AU. Raises
     AUCellError, with the cell and the position, for anything unknown.
     """
     if (text := _cell_text(cell)).strip().lower() in _EMPTY_CELLS:
-        return AUSet()
+        return AUCombination()
     text = re.sub(r"\s", " ", text)  # blanks of other kinds: no-break, full-width
     terms, position = [], len(text) - len(text.lstrip())
     while True:
         term, position = _parse_term(text, position)
         terms += [term] if term else []
         if position == len(text):
-            return AUSet(tuple(terms))
+            return AUCombination(tuple(terms))
         position = _expect(_PLUS, text, position, "'+', 'or' or the end").end()
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How an AU set is put into words: what the paper's Tables X to XII vary.
+    """How an AU combination is put into words: what the paper's Tables X to XII vary.
 
     `order`: "ascending" (CASME II, SAMM, DFME), "annotation" (CAS(ME)^3) or "shuffled".
     `words`: "phrases" (Table II and its like) or "facs" (FACS's names, joined by commas
@@ -221,42 +228,57 @@ class Wording:
 USUAL = Wording()
 
 
-def phrases(au_set: AUSet, wording: Wording = USUAL, *, shuffle: int = 0) -> list[str]:
-    """The phrases of an AU set in their order, each said once.
+def phrases(
+    combination: AUCombination, wording: Wording = USUAL, *, shuffle: int = 0
+) -> list[str]:
+    """Returns the phrases of an AU combination in their order, each said once.
 
     AUs without words are passed over; intensities and the sides A, T, B have none.
-    `shuffle` is the seed of order "shuffled".
+
+    Args:
+        combination: of one cell.
+        wording: order and words.
+        shuffle: seed of order "shuffled".
     """
-    terms = list(au_set.terms)
+    terms = list(combination.terms)
     if wording.order == "ascending":
         terms.sort(key=lambda term: term[0].number)
+    # The combination is in the seed: else all of one length had one permutation.
     if wording.order == "shuffled":
-        random.Random(f"{shuffle} {au_set}").shuffle(terms)
+        random.Random(f"{shuffle} {combination}").shuffle(terms)
     parts = [[p for au in term if (p := _phrase(au, wording))] for term in terms]
     # A phrase is said once, also where two codes share it (25 and 26, 38 and AD38).
     joined = [" or ".join(dict.fromkeys(alternatives)) for alternatives in parts]
     return list(dict.fromkeys(filter(None, joined)))
 
 
-def describe(au_set: AUSet, wording: Wording = USUAL, *, shuffle: int = 0) -> str:
-    """Words for an AU set: "a combination of A, B and C", or a bare phrase.
+def describe(
+    combination: AUCombination, wording: Wording = USUAL, *, shuffle: int = 0
+) -> str:
+    """Returns words such as "a combination of A, B and C", or one phrase by itself.
 
-    Returns "" when no AU has words: such a clip has no place in the contrastive loss.
+    "" when no AU has words: such a clip has no place in the contrastive loss.
+
+    Args:
+        combination: of one cell.
+        wording: order and words.
+        shuffle: seed of order "shuffled".
     """
-    said = phrases(au_set, wording, shuffle=shuffle)
+    said = phrases(combination, wording, shuffle=shuffle)
     if len(said) < 2 or wording.words == "facs":
         return ", ".join(said)
     link = " and " if wording.last_and else ", "
     return f"a combination of {', '.join(said[:-1])}{link}{said[-1]}"
 
 
-def mirror(au_set: AUSet) -> AUSet:
+def mirror(combination: AUCombination) -> AUCombination:
     """The same AUs on a face flipped left to right."""
 
+    # Asymmetric, top and bottom stay what they are in a mirror.
     def flip(au: AU) -> AU:
         return replace(au, side=_MIRRORED.get(au.side, au.side))
 
-    return AUSet(tuple(tuple(map(flip, term)) for term in au_set.terms))
+    return AUCombination(tuple(tuple(map(flip, term)) for term in combination.terms))
 
 
 def _phrase(au: AU, wording: Wording) -> str:

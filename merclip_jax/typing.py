@@ -13,6 +13,7 @@ Array = jax.Array
 Dtype = Any  # whatever NumPy takes for a dtype, such as jnp.bfloat16
 Leaf = Any  # an array of a tree, or what jax.tree.map puts in its place
 
+# jaxtyping is for tests: users of the model must not need it.
 try:
     from jaxtyping import Bool, Float, Int, Num, Shaped, UInt8
 except ImportError:

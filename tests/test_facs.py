@@ -14,7 +14,7 @@ from merclip_jax.facs import (
     TABLE_II,
     TEMPLATES,
     AUCellError,
-    AUSet,
+    AUCombination,
     Wording,
     describe,
     mirror,
@@ -89,7 +89,7 @@ def test_cells_without_an_au(cell):
 
 @pytest.mark.parametrize("cell", [12, 12.0, np.int64(12), np.float64(12), " 12 "])
 def test_cells_that_are_numbers(cell):
-    assert parse_cell(cell) == AUSet(((AU(12),),))
+    assert parse_cell(cell) == AUCombination(((AU(12),),))
 
 
 @pytest.mark.parametrize("cell", [12.5, True, float("inf"), [12], b"12"])
@@ -130,20 +130,22 @@ FIELDS = st.tuples(
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.lists(st.lists(FIELDS, min_size=1, max_size=3), max_size=4))
 def test_canonical_cells_read_back_and_mirror_twice_is_the_same(terms):
-    au_set = AUSet(tuple(tuple(AU(*fields) for fields in term) for term in terms))
-    assert parse_cell(str(au_set)) == au_set
-    assert mirror(mirror(au_set)) == au_set
-    assert len(mirror(au_set).aus) == len(au_set.aus)
+    combination = AUCombination(
+        tuple(tuple(AU(*fields) for fields in term) for term in terms)
+    )
+    assert parse_cell(str(combination)) == combination
+    assert mirror(mirror(combination)) == combination
+    assert len(mirror(combination).aus) == len(combination.aus)
 
 
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.text("0123456789LRABTDM+ ()orefU/?k", max_size=12))
 def test_any_text_is_read_canonically_or_refused(cell):
     try:
-        au_set = parse_cell(cell)
+        combination = parse_cell(cell)
     except AUCellError:
         return
-    assert parse_cell(str(au_set)) == au_set
+    assert parse_cell(str(combination)) == combination
 
 
 def test_tables():

@@ -150,14 +150,14 @@ def cells(draw):
 @STRICT
 def test_cells_made_from_the_grammar_keep_all_in_order(made):
     cell, terms = made
-    au_set = parse_cell(cell)
-    read = [[(fields(au), au.uncertain) for au in term] for term in au_set.terms]
+    combination = parse_cell(cell)
+    read = [[(fields(au), au.uncertain) for au in term] for term in combination.terms]
     assert read == terms
 
 
 @given(cells())
 @STRICT
 def test_a_cell_in_canonical_form_stays_as_it_is(made):
-    au_set = parse_cell(made[0])
-    again = parse_cell(str(au_set))
-    assert again == au_set and str(again) == str(au_set)
+    combination = parse_cell(made[0])
+    again = parse_cell(str(combination))
+    assert again == combination and str(again) == str(combination)

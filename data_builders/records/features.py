@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.release import Row
-from merclip_jax.facs import AUSet, parse_cell
+from merclip_jax.facs import AUCombination, parse_cell
 
 
 def clip_features(
@@ -128,7 +128,7 @@ def clip_example(
     }
 
 
-def au_rows(au_set: AUSet) -> list[dict[str, object]]:
+def au_rows(combination: AUCombination) -> list[dict[str, object]]:
     """Returns rows of the `aus` feature in cell order.
 
     Of alternatives such as "L12 or L14" both are kept, as uncertain.
@@ -140,7 +140,7 @@ def au_rows(au_set: AUSet) -> list[dict[str, object]]:
             "intensity": au.intensity,
             "uncertain": au.uncertain or len(term) > 1,
         }
-        for term in au_set.terms
+        for term in combination.terms
         for au in term
     ]
 

@@ -1,10 +1,8 @@
 """AugMix on the device: three chains of random operations mixed with the clip.
 
-Clips are float32 [t, h, w, 3] of whole grey levels 0..255. Arithmetic: MER_CLIP 7.4a.
-One draw serves all frames; histograms and means are of each frame by itself.
-
-The 13 operations are three families: look-up tables, affine warps, blends. Under vmap
-over members, where choices become selects, an operation costs each family once.
+Clips are float32 [t, h, w, 3] of whole grey levels 0..255. Operations, strengths and
+rounding are those of pytorchvideo's AugMix, which the released code uses. One draw
+serves all frames; histograms and means are of each frame by itself, as there.
 """
 
 from typing import NamedTuple
@@ -15,7 +13,7 @@ import numpy as np
 
 from merclip_jax.typing import Array, Bool, Float, Int
 
-# strength = (constant + slope x level), times the sign for the affine operations
+# Strength = (constant + slope x level), times the sign for the affine operations
 STRENGTH = {
     "AutoContrast": (0.0, 0.0),
     "Equalize": (0.0, 0.0),
@@ -32,10 +30,14 @@ STRENGTH = {
     "AdjustSharpness": (0.1, 0.18),
 }
 OPERATIONS = tuple(STRENGTH)
+# Under `vmap` over members a choice becomes a select that computes every branch. So
+# the 13 operations are three families, and a choice within one is made of its
+# parameters (a table, a matrix, a base): an operation costs three branches, not 13.
 TABLES = ("AutoContrast", "Equalize", "Posterize", "Solarize")
 AFFINE = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 BLENDS = ("AdjustSaturation", "AdjustContrast", "AdjustBrightness", "AdjustSharpness")
 WIDTH, DEPTH = 3, 3
+# Rank 5 in NumPy: a constant of the program, to compare pixels with.
 ALL_LEVELS = np.arange(256, dtype=np.int32).reshape(1, 1, 1, 1, 256)
 ROUNDING = 2.0**-12  # a whole number that float32 puts just below itself is kept
 
@@ -56,13 +58,14 @@ class Draws(NamedTuple):
 
 
 def draw(key: Array) -> Draws:
-    """Choices of one AugMix call (7.4a).
+    """Returns the choices of one AugMix call.
 
     Weights ~ Dirichlet(1, 1, 1), mix ~ U(0, 1), depth ~ U{1, 2, 3}; each slot has an
     operation of the 13, with replacement, a level ~ U(0.1, 1) and a fair sign +-1.
     """
     keys = jax.random.split(key, 6)
     slots = (WIDTH, DEPTH)
+    # Exponentials over their sum are Dirichlet(1, 1, 1).
     parts = jax.random.exponential(keys[0], (WIDTH,), jnp.float32)
     return Draws(
         chain_weights=parts / parts.sum(),
@@ -75,11 +78,16 @@ def draw(key: Array) -> Draws:
 
 
 def strength(operation: Index, level: Scalar, sign: Scalar) -> Scalar:
-    """Strength of an operation at a level in 0.1..1 and a sign of +-1 (7.4a).
+    """Returns the strength of an operation, in its own unit.
 
     Rotate in degrees; Posterize in bits kept; Solarize as a fraction of 255; shears
     as a slope; translations as a fraction of the side; adjustments as a blend factor.
-    0 for AutoContrast and Equalize, which have none. Only affine strengths are signed.
+    0 for AutoContrast and Equalize, which have none.
+
+    Args:
+        operation: index into OPERATIONS.
+        level: in 0.1..1.
+        sign: +-1, for affine operations alone.
     """
     constant, slope = jnp.asarray([STRENGTH[x] for x in OPERATIONS])[operation]
     signed = jnp.asarray([x in AFFINE for x in OPERATIONS])[operation]
@@ -92,7 +100,12 @@ def truncate(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def place(names: tuple[str, ...], operation: Index) -> Index:
-    """Position of an operation in `names`; 0 for one that is not there."""
+    """Returns the position of an operation in a family.
+
+    Args:
+        names: the family, such as TABLES.
+        operation: index into OPERATIONS; 0 is returned for one of another family.
+    """
     places = [names.index(x) if x in names else 0 for x in OPERATIONS]
     return jnp.asarray(places, jnp.int32)[operation]
 
@@ -105,9 +118,11 @@ def entries(levels: Levels) -> Levels:
 
 
 def histograms(levels: Levels) -> Counts:
-    """Counts of the 256 levels in each frame and channel; on TPUs without a scatter."""
+    """Counts of the 256 levels in each frame and channel."""
     t, _, _, c = levels.shape
 
+    # TPUs scatter and gather slowly; comparing with all 256 levels is more arithmetic,
+    # but dense. Elsewhere the scatter wins.
     def scatter(x):
         counts = jnp.zeros(t * c * 256, jnp.int32)
         return counts.at[entries(x).reshape(-1)].add(1).reshape(t, c, 256)
@@ -119,7 +134,12 @@ def histograms(levels: Levels) -> Counts:
 
 
 def read(table: Table, levels: Levels) -> Clip:
-    """table[t, c, level] of each pixel; on TPUs without a gather."""
+    """Returns table[t, c, level] of each pixel.
+
+    Args:
+        table: one of each frame and channel.
+        levels: whole numbers 0..255.
+    """
 
     def gather(table, x):
         return table.reshape(-1)[entries(x)]
@@ -150,10 +170,17 @@ def equalize(counts: Counts) -> Counts:
 
 
 def tabulate(clip: Clip, operation: Index, amount: Scalar) -> Table:
-    """Table of AutoContrast, Equalize, Posterize or Solarize."""
+    """Returns the tables of AutoContrast, Equalize, Posterize or Solarize.
+
+    Args:
+        clip: whole levels.
+        operation: index into OPERATIONS.
+        amount: its strength.
+    """
     which = place(TABLES, operation)
     levels = clip.astype(jnp.int32)
     none = jnp.zeros((len(clip), clip.shape[-1], 256), jnp.int32)
+    # Posterize and Solarize are the same for all frames and need no histogram.
     counts = jax.lax.cond(which < 2, histograms, lambda x: none, levels)
     k = jnp.arange(256)[None, None]
     solarized = jnp.where(k >= jnp.floor(255 * amount).astype(jnp.int32), 255 - k, k)
@@ -165,7 +192,14 @@ def tabulate(clip: Clip, operation: Index, amount: Scalar) -> Table:
 def inverse_map(
     operation: Index, amount: Scalar, height: int, width: int
 ) -> Float[Array, "2 3"]:
-    """Matrix from output (x, y, 1) to input (x, y), in pixels about the centre."""
+    """Returns the matrix from output (x, y, 1) to input (x, y), about the centre.
+
+    Args:
+        operation: index into OPERATIONS.
+        amount: its strength.
+        height, width: of a frame in pixels, the unit of the matrix.
+    """
+    # Shears turn about the top row and the left column: so does pytorchvideo.
     one, zero = jnp.ones_like(amount), jnp.zeros_like(amount)
     cos, sin = jnp.cos(jnp.deg2rad(amount)), jnp.sin(jnp.deg2rad(amount))
     maps = (
@@ -180,7 +214,13 @@ def inverse_map(
 
 
 def warp(clip: Clip, operation: Index, amount: Scalar) -> Clip:
-    """Rotate, ShearX, ShearY, TranslateX and TranslateY: bilinear, black outside."""
+    """Returns the clip rotated, sheared or shifted: bilinear, black outside.
+
+    Args:
+        clip: whole levels.
+        operation: index into OPERATIONS, of AFFINE.
+        amount: its strength.
+    """
     t, h, w, c = clip.shape
     (xx, xy, x1), (yx, yy, y1) = inverse_map(operation, amount, h, w)
     x = (jnp.arange(w, dtype=jnp.float32) + (0.5 - w / 2))[None]
@@ -190,6 +230,8 @@ def warp(clip: Clip, operation: Index, amount: Scalar) -> Clip:
     left, top = jnp.floor(column), jnp.floor(row)
     dx, dy, left, top = column - left, row - top, left.astype(int), top.astype(int)
     pixels = clip.reshape(t, h * w, c)
+    # `mask` is what the picture covers of each pixel. pytorchvideo fills the rest with
+    # 0.5, meant for values 0..1: on 0..255 it is black.
     image, mask = jnp.zeros_like(clip), jnp.zeros((h, w), clip.dtype)
     for i, vertical in ((0, 1 - dy), (1, dy)):
         for j, horizontal in ((0, 1 - dx), (1, dx)):
@@ -222,7 +264,13 @@ def smooth(clip: Clip) -> Clip:
 
 
 def blend(clip: Clip, operation: Index, amount: Scalar) -> Clip:
-    """AdjustSaturation, -Contrast, -Brightness, -Sharpness: trunc(f x + (1 - f) g)."""
+    """Returns trunc(amount x + (1 - amount) base) of one of the BLENDS.
+
+    Args:
+        clip: x, whole levels.
+        operation: tells the base: grey, mean grey, black or smoothed.
+        amount: the clip's own share.
+    """
 
     bases = (
         lambda: whole_grey(clip) + jnp.zeros_like(clip),
@@ -235,10 +283,13 @@ def blend(clip: Clip, operation: Index, amount: Scalar) -> Clip:
 
 
 def apply_operation(clip: Clip, operation: Index, level: Scalar, sign: Scalar) -> Clip:
-    """One operation on one clip of whole grey levels, which it returns again (7.4a).
+    """Returns one clip after one operation, whole grey levels again.
 
-    `operation` indexes `OPERATIONS`, the level is in 0.1..1, the sign is +-1. Values
-    that are not whole levels in 0..255 give nonsense, not an error.
+    Args:
+        clip: whole levels 0..255; others give nonsense, not an error.
+        operation: index into OPERATIONS.
+        level: in 0.1..1.
+        sign: +-1.
     """
     kinds = [0 if x in TABLES else 1 if x in AFFINE else 2 for x in OPERATIONS]
     kind = jnp.asarray(kinds, jnp.int32)[operation]
@@ -258,19 +309,22 @@ def apply_operation(clip: Clip, operation: Index, level: Scalar, sign: Scalar) -
         )
         return jax.lax.switch(i, stages), None
 
-    # the loop's own index is the same for all members under vmap, so that the stages
-    # stay apart: XLA would else fuse them and work out tables anew for every pixel
+    # The loop's own index is the same for all members under vmap, so that the stages
+    # stay apart: XLA would else fuse them and work out tables anew for every pixel.
     table = jnp.zeros((len(clip), clip.shape[-1], 256), clip.dtype)
     (out, _), _ = jax.lax.scan(stage, (clip, table), jnp.arange(4))
     return out
 
 
 def augmix(clip: Clip, draws: Draws) -> Clip:
-    """trunc(m x + (1 - m) sum of w_c chain_c(x)) for one clip of whole levels (7.4a).
+    """Returns trunc(m x + (1 - m) sum of w_c chain_c(x)) for one clip.
 
-    Chains and their operations run one after the other: memory for one operation.
+    Args:
+        clip: x, whole levels.
+        draws: m is `mix`, w are `chain_weights`; the rest are the chains.
     """
 
+    # Scans: chains and operations follow one another, in the memory of one operation.
     def step(x, slot):
         used, *choice = slot
         return jax.lax.cond(used, lambda: apply_operation(x, *choice), lambda: x), None
@@ -288,13 +342,17 @@ def augmix(clip: Clip, draws: Draws) -> Clip:
 def augmix_batch(
     key: Array, clips: Float[Array, "b t h w c"], chosen: Bool[Array, "b"]
 ) -> Float[Array, "b t h w c"]:
-    """AugMix of the chosen clips, each with its own draw (7.4a); the rest stay as is.
+    """Returns the clips, the chosen ones after AugMix, each with its own draw.
 
-    Clips hold whole grey levels. One after the other: memory for one beside the batch.
+    Args:
+        key: of the batch.
+        clips: whole levels.
+        chosen: which clips to change.
     """
 
     def one(choices):
         key, clip, picked = choices
         return jax.lax.cond(picked, lambda: augmix(clip, draw(key)), lambda: clip)
 
+    # One clip after the other: vmap over clips would hold all their chains at once.
     return jax.lax.map(one, (jax.random.split(key, len(clips)), clips, chosen))

@@ -67,15 +67,25 @@ def augment(
 ) -> tuple[Float[Array, "b t h w c"], Bool[Array, "b"]]:
     """AugMix, flip, colour jitter, normalisation, LocalStaticFaceMix, in this order.
 
-    `jitter_order` is drawn once a run. Returns the normalised clips and for which of
-    them the caller must take the sentence with left and right swapped.
+    Args:
+        key: of this batch.
+        clips: whole grey levels 0..255.
+        options: how often each acts.
+        jitter_order: order of the four colour steps, drawn once a run as the released
+            code does.
+
+    Returns:
+        The normalised clips, and for which of them the caller must take the sentence
+        with left and right swapped.
     """
     b = len(clips)
     keys = jax.random.split(key, 9)
     x = clips.astype(jnp.float32)
+    # A probability of 0 is known when tracing: what never acts is not compiled.
     if options.augmix:
         mixed = jax.random.bernoulli(keys[7], float(options.augmix), (b,))
         x = augmix_batch(keys[8], x, mixed)
+    # Drawn also when nothing flips: what is returned keeps its shape.
     mirrored = jax.random.bernoulli(keys[0], float(options.flip), (b,))
     if options.flip:
         x = flip(x, mirrored)
@@ -85,10 +95,13 @@ def augment(
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
         jitter = jax.vmap(colour_jitter, in_axes=(0, None, 0))
+        # All are computed and some chosen: a branch under `vmap` does both anyway.
         x = jnp.where(per_clip(jittered, x), jitter(x, jitter_order, strength), x)
     x = normalise(x)
     if options.static_mix:
         mixed = jax.random.bernoulli(keys[4], float(options.static_mix), (b,))
+        # At least one place further is another clip; 0 may be the clip itself, as the
+        # released code allows. A batch of one has no other.
         nearest = 0 if options.static_mix_self or b == 1 else 1
         away = jax.random.randint(keys[5], (b,), nearest, b)
         region = jax.random.randint(keys[6], (b,), 0, len(REGIONS))

@@ -18,7 +18,13 @@ def grey(frames: Float[Array, "... c"]) -> Float[Array, "... 1"]:
 
 
 def reciprocal(x: Int[Array, "..."], numerator: int) -> Int[Array, "..."]:
-    """round(4096 numerator / x) for x in 1..255, and 0 for 0."""
+    """Returns round(4096 numerator / x), and 0 for 0.
+
+    Args:
+        x: in 0..255.
+        numerator: what is divided.
+    """
+    # OpenCV's own table: a division in floating point would round otherwise.
     table = [0] + [round(4096 * numerator / i) for i in range(1, 256)]
     return jnp.asarray(table, jnp.int32)[x]
 
@@ -26,11 +32,15 @@ def reciprocal(x: Int[Array, "..."], numerator: int) -> Int[Array, "..."]:
 def shift_hue(
     frames: Float[Array, "t h w c"], turn: Float[Array, ""]
 ) -> Float[Array, "t h w c"]:
-    """Moves the hue by int(255 turn) of OpenCV's 180 steps, through 8-bit HSV.
+    """Returns the frames with their hue moved, through 8-bit HSV as in OpenCV.
 
-    Frames are clipped and truncated to uint8 first. Hue and saturation come from
-    OpenCV's 12-bit fixed-point reciprocals, so that they are its uint8 values.
+    Args:
+        frames: are clipped to 0..255 and truncated first.
+        turn: int(255 turn) of OpenCV's 180 steps are added.
     """
+    # The released code turns the hue by OpenCV's uint8 conversion, which works with
+    # 12-bit fixed-point reciprocals. Integers give its very values on every device;
+    # floats would differ by a step of hue wherever a quotient lies near a half.
     x = jnp.clip(frames, 0, 255).astype(jnp.int32)
     r, g, b = x[..., 0], x[..., 1], x[..., 2]
     value, low = x.max(-1), x.min(-1)
@@ -46,6 +56,7 @@ def shift_hue(
     saturation = (span * reciprocal(value, 255) + 2048) >> 12
     value, hue = value.astype(jnp.float32), hue.astype(jnp.float32)
     saturation = saturation.astype(jnp.float32) / 255
+    # Six sectors of the circle; in each, one channel is the value and one the least.
     sector = jnp.floor(hue / 30)
     f = hue / 30 - sector
     p = value * (1 - saturation)
@@ -75,16 +86,22 @@ def colour_jitter(
     order: Int[Array, "4"],
     strength: Float[Array, "4"],
 ) -> Float[Array, "t h w c"]:
-    """Brightness, contrast, saturation and hue of one clip, in `order` (7.4c).
+    """Brightness, contrast, saturation and hue of one clip, one after the other.
 
-    `strength` is (b, c, s, h): factors for the first three, a turn for the hue. The
-    result is clipped and truncated to whole grey levels.
+    Args:
+        clip: values 0..255.
+        order: of the four steps, numbered as above.
+        strength: factors of the first three, and a turn for the hue.
+
+    Returns:
+        Whole grey levels 0..255, truncated as the released code does.
     """
     brightness, contrast, saturation, turn = strength
 
     def scale(x):
         return x * brightness
 
+    # Contrast is about each frame's own mean, as in the released code.
     def stretch(x):
         return contrast * x + (1 - contrast) * grey(x).mean((1, 2, 3), keepdims=True)
 

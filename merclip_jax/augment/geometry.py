@@ -7,12 +7,23 @@ from merclip_jax.typing import Array, Bool, Float
 
 
 def per_clip(values: jax.Array, clips: jax.Array) -> jax.Array:
-    """[b] values shaped to broadcast against clips [b, t, h, w, c]."""
+    """Returns values shaped to broadcast against clips.
+
+    Args:
+        values: [b].
+        clips: [b, t, h, w, c].
+    """
     return values.reshape(-1, *(1,) * (clips.ndim - 1))
 
 
 def flip(
     clips: Float[Array, "b t h w c"], chosen: Bool[Array, "b"]
 ) -> Float[Array, "b t h w c"]:
-    """Mirrors the chosen clips left to right (7.4b); their AU sides must swap too."""
+    """Returns the clips, the chosen ones mirrored left to right.
+
+    Args:
+        clips: of any values.
+        chosen: True for those to mirror; AU sides in their sentences must swap too.
+    """
+    # All frames at once: a face that flips within a clip would be a motion.
     return jnp.where(per_clip(chosen, clips), clips[:, :, :, ::-1], clips)

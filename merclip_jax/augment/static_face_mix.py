@@ -8,7 +8,12 @@ REGIONS = ("forehead", "chin", "left_cheek", "right_cheek")
 
 
 def region_masks(height: int, width: int) -> Bool[Array, "4 h w"]:
-    """Masks of forehead, chin, left cheek, right cheek; they tile the image (7.5)."""
+    """Returns the masks of REGIONS, which tile the image (released code).
+
+    Args:
+        height, width: of a frame in pixels; left is the picture's left.
+    """
+    # Fixed quarters stand for regions of the face: clips are aligned when they come.
     rows, cols = jnp.arange(height)[:, None], jnp.arange(width)[None]
     top, bottom, middle = height // 4, 3 * height // 4, width // 2
     cheeks = (rows >= top) & (rows < bottom)
@@ -32,12 +37,22 @@ def static_face_mix(
     inverse: bool = False,
     masks: Shaped[Array, "..."] | None = None,
 ) -> Float[Array, "b t h w c"]:
-    """LocalStaticFaceMix: blends one region with a partner's first frame (eq 1).
+    """Returns the clips, one region of each chosen one blended (MER-CLIP, eq. 1).
 
-    Inside the region of a chosen clip every frame is weight x own + (1 - weight) x
-    frame 0 of the unmixed partner clip; all else stays bit-identical. `inverse` mixes
-    everywhere but in the region. `masks` are the regions, bool [r, h, w]; None: the
-    paper's four. Raises ValueError when they do not fit the frames.
+    Inside its region every frame is weight x own + (1 - weight) x frame 0 of the
+    partner; all else stays bit-identical.
+
+    Args:
+        clips: normalised or not.
+        chosen: which clips to blend.
+        partner: index in the batch of the clip to blend with.
+        region: index of the region in `masks`.
+        weight: of the clip's own pixels, 0..1.
+        inverse: blend everywhere but in the region.
+        masks: bool [r, h, w]; None: the paper's four.
+
+    Raises:
+        ValueError: when the masks do not fit the frames.
     """
     size = clips.shape[2:4]
     masks = region_masks(*size) if masks is None else masks
@@ -47,6 +62,8 @@ def static_face_mix(
             f"{list(clips.shape)}, got {masks.dtype} {list(masks.shape)}"
         )
     masks = (masks[region] != inverse) & chosen[:, None, None]
+    # A still face adds another identity and no motion of its own. Partners are taken
+    # before any clip is mixed, so that the order of clips does not matter.
     onset = clips[partner, :1]
     mixed = weight * clips + (1 - weight) * onset
     return jnp.where(masks[:, None, :, :, None], mixed, clips)

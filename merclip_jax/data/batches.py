@@ -17,14 +17,23 @@ def member_batches(
     batch_size: int,
     balanced: bool = False,
 ) -> grain.MapDataset:
-    """Endless (clips [b], frames [b, t]) of one member, by random access: `ds[step]`.
+    """Endless batches of one member, by random access: `ds[step]`.
 
-    train: [k] indices of its training clips; labels: [n] of all clips; draw: positions
-    of the frames of some clips. Every pass over the clips has its own order and
-    batches run on from one pass into the next, so that none is short. `balanced` draws
-    with replacement instead, every class equally likely.
+    Args:
+        train: [k] indices of its training clips.
+        labels: [n] of all clips.
+        draw: from indices [b] and a generator to positions of frames [b, t].
+        seed: of the member.
+        batch_size: b.
+        balanced: draw with replacement, every class equally likely; else every pass
+            over the clips has its own order.
+
+    Returns:
+        Pairs (clips [b], frames [b, t]).
     """
-    seed = seed % 2**31
+    # Random access makes a batch a function of (seed, step): no iterator's state must
+    # be saved to resume, and members of a stack need not keep pace.
+    seed = seed % 2**31  # what Grain takes
     if balanced:
         parts = [train[labels[train] == k] for k in np.unique(labels[train])]
 
@@ -33,8 +42,11 @@ def member_batches(
 
         clips = grain.MapDataset.range(_DRAWS).seed(seed).random_map(any_class)
     else:
+        # Repeat before batch: batches run on from one pass into the next, so that none
+        # is short. A short one would be another shape, hence another program.
         clips = grain.MapDataset.source(train).seed(seed).shuffle().repeat()
 
+    # One draw for a batch, seeded by its step: the frames resume with the clips.
     def with_frames(index, rng: np.random.Generator):
         index = np.asarray(index)
         return index, draw(index, rng)
@@ -45,7 +57,16 @@ def member_batches(
 def stack_batches(
     members: Sequence[grain.MapDataset], *, start: int, stop: int, scan_steps: int
 ) -> grain.MapDataset:
-    """Clips [k, m, b] and frames [k, m, b, t] of a stack's k = `scan_steps` steps."""
+    """Batches of a stack, as many at a time as one call of the device trains on.
+
+    Args:
+        members: batches of each of the m members.
+        start, stop: first step, and the one after the last.
+        scan_steps: k, steps in one call.
+
+    Returns:
+        Pairs (clips [k, m, b], frames [k, m, b, t]).
+    """
 
     def span(first: int) -> tuple[np.ndarray, np.ndarray]:
         steps = range(first, first + scan_steps)
@@ -59,5 +80,10 @@ def stack_batches(
 
 
 def padded(indices: np.ndarray, length: int) -> np.ndarray:
-    """`indices` filled up to `length` by repetition."""
+    """Returns indices filled up by repetition, so that all batches have one shape.
+
+    Args:
+        indices: [n], n >= 1.
+        length: of the result.
+    """
     return np.resize(indices, length)

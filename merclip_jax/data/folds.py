@@ -37,6 +37,8 @@ class Member:
     @property
     def data_seed(self) -> int:
         """Seed of its batches and draws: a function of fold and seed alone."""
+        # Its place in a stack has no part: trained alone it sees the same batches. The
+        # factor is larger than any number of folds, so that no two seeds collide.
         return self.seed * 100_003 + self.position
 
 
@@ -82,11 +84,7 @@ def split(
     *,
     splits: np.ndarray | None = None,
 ) -> list[Fold]:
-    """The folds of a protocol.
-
-    kfold deals subjects, largest first, to the fold with the fewest clips.
-    `inner_subjects` of a fold's training subjects, those in the middle by size, are
-    held out of training for selection.
+    """Returns the folds of a protocol.
 
     Args:
         protocol: its name and numbers.
@@ -94,12 +92,15 @@ def split(
         labels: [n].
         splits: [n] where each clip lies in the owners' release; holdout needs it.
 
-    Raises UserError for an unknown protocol, subject or split and for a training part
-    with fewer than two classes.
+    Raises:
+        UserError: for an unknown protocol, subject or split, and for a training part
+            with fewer than two classes.
     """
+    # By subject alone: a face seen in training must never be tested.
     name, folds = protocol.name, protocol.folds
     test_subjects, inner_subjects = protocol.test_subjects, protocol.inner_subjects
     train_splits, test_splits = protocol.train_splits, protocol.test_splits
+    # Clips in other splits of the owners, such as a second test, are in no fold.
     used = np.ones(len(subjects), bool)
     if name == "holdout" and test_splits:
         used = np.isin(splits, [*train_splits, *test_splits])
@@ -113,6 +114,8 @@ def split(
         if not 2 <= folds <= len(names):
             raise UserError(f"kfold: {folds} folds of {len(names)} subjects")
         groups = [[] for _ in range(folds)]
+        # Dealt to the fold with the fewest clips, the largest subject first: what comes
+        # late is small and evens out, while a large one at the end could not.
         counts = {s: int((subjects == s).sum()) for s in names}
         for subject in sorted(names, key=lambda s: (-counts[s], s)):
             min(groups, key=lambda g: sum(counts[s] for s in g)).append(subject)
@@ -148,14 +151,31 @@ def split(
 
 
 def members(folds: Sequence[Fold], seeds: Sequence[int]) -> list[Member]:
-    """Every fold with every seed, seed-major."""
+    """Returns every fold with every seed, seed-major.
+
+    Args:
+        folds: of the protocol.
+        seeds: one model of every fold each.
+
+    Raises:
+        UserError: when seeds are not distinct or there is none.
+    """
+    # Seed-major: a run that is stopped early has whole seeds.
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UserError(f"protocol.seeds must be distinct and not empty: {seeds}")
     return [Member(f, int(s), i) for s in seeds for i, f in enumerate(folds)]
 
 
 def check_leakage(folds: Sequence[Fold], subjects: np.ndarray) -> None:
-    """Raises AssertionError when a subject is on two sides or a clip tested twice."""
+    """Checks that no subject is on two sides and no clip tested twice.
+
+    Args:
+        folds: of one protocol.
+        subjects: [n] of all clips.
+
+    Raises:
+        AssertionError: naming the fold and subjects, as this would be our own error.
+    """
     for fold in folds:
         sides = [set(subjects[part]) for part in (fold.train, fold.test, fold.inner)]
         shared = sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
@@ -165,6 +185,7 @@ def check_leakage(folds: Sequence[Fold], subjects: np.ndarray) -> None:
 
 
 def _subjects_of(splits: np.ndarray, wanted: Sequence[str], subjects) -> list[str]:
+    # A misspelt split would leave its clips out without a word.
     known = sorted(set(splits.tolist()))
     if not wanted or set(wanted) - set(known):
         raise UserError(f"holdout: splits {list(wanted)} of a dataset with {known}")
@@ -176,10 +197,13 @@ def _middle(rest: list[str], subjects: np.ndarray, count: int) -> list[str]:
         return []
     if count >= len(rest):
         raise UserError(f"inner_subjects={count} leaves none of {len(rest)} to train")
+    # Subjects in the middle by size: the largest would take much of the training away,
+    # the smallest have too few clips and classes to select an epoch by.
     by_size = sorted(rest, key=lambda s: (int((subjects == s).sum()), s))
     start = (len(by_size) - count) // 2
     return by_size[start : start + count]
 
 
 def _file_name(subject: str) -> str:
+    # Builders write "dataset/subject"; a slash would make folders.
     return subject.rsplit("/", 1)[-1]

@@ -1,7 +1,8 @@
 """Which frames of a clip the model sees.
 
-`key_frames` follows the rule inferred from the frame counts in MER-CLIP's lists (the
-sampling of ME-PLAN); `uniform_frames` is the one MER-CLIP uses on CAS(ME)^3.
+`key_frames` follows ME-PLAN's sampling, to which MER-CLIP's paper refers: the rule is
+inferred from the frame counts in the released lists. `uniform_frames` is the one of the
+released code for CAS(ME)^3.
 """
 
 import numpy as np
@@ -17,14 +18,21 @@ def key_frames(
     *,
     strides: str = "float",
 ) -> np.ndarray:
-    """Positions of `count` frames that keep onset, apex and offset.
+    """Positions of frames that keep onset, apex and offset.
 
-    Returns int64 [count], non-decreasing, within onset..offset. The slots left beside
-    the three are shared between the two phases in proportion to their length.
-    `strides="float"` spreads them evenly: all distinct when the clip has `count` frames
-    or more, repeated evenly when it is shorter. `"integer"` steps whole frames from
-    each phase's start and repeats the last frame when fewer than `count` come out,
-    as the authors' prepared folders do (14 or 15 frames in 6.5 % of the clips).
+    Args:
+        onset, apex, offset: positions in the clip's frames.
+        count: frames to choose, 3 or more.
+        strides: "float" spreads them evenly: all distinct when the clip has `count`
+            frames or more, repeated evenly when it is shorter. "integer" steps whole
+            frames from each phase's start and repeats the last one when fewer than
+            `count` come out.
+
+    Returns:
+        int64 [count], non-decreasing, within onset..offset.
+
+    Raises:
+        ValueError: unless onset <= apex <= offset, count >= 3 and strides is known.
     """
     if not onset <= apex <= offset:
         raise ValueError(
@@ -36,9 +44,12 @@ def key_frames(
         raise ValueError(f"strides is 'float' or 'integer', not {strides!r}")
     onset, apex, offset = int(onset), int(apex), int(offset)
     keys = {onset, apex, offset}
+    # What is left beside the three is shared by the phases in proportion to length.
     free = count - len(keys)
     rise, fall = apex - onset, offset - apex
     in_rise = round(free * rise / (rise + fall)) if offset > onset else 0
+    # The authors' prepared folders have 14 or 15 frames in 6.5 % of the clips: whole
+    # strides explain these counts.
     if strides == "integer":
         step = max(1, round(rise / (in_rise + 1)))
         keys |= set(range(onset, apex, step)[: in_rise + 1])
@@ -61,12 +72,19 @@ def uniform_frames(
     *,
     rng: np.random.Generator | np.random.RandomState | None = None,
 ) -> np.ndarray:
-    """Positions of `count` frames, one from each of `count` equal segments.
+    """Positions of frames, one from each of `count` equal segments.
 
-    Returns int64 [count] in 0..length-1: the middle of each segment without `rng`
-    (test), a random frame of it, both ends included, with `rng` (training). A clip
-    shorter than `count` is looped from its start. A legacy RandomState gives the draws
-    of the reference implementation.
+    Args:
+        length: frames of the clip; one shorter than `count` is looped from its start.
+        count: frames to choose.
+        rng: for a random frame of each segment, both ends included (training); None:
+            its middle (test). A legacy RandomState gives the released code's draws.
+
+    Returns:
+        int64 [count] in 0..length-1.
+
+    Raises:
+        ValueError: when length or count is below 1.
     """
     if length < 1 or count < 1:
         raise ValueError(
@@ -75,6 +93,7 @@ def uniform_frames(
     if length < count:
         return np.arange(count, dtype=np.int64) % length
     segment = (length - 1) / count
+    # Python rounds halves to even, as NumPy does in the released code.
     edges = [round(segment * i) for i in range(count + 1)]
     if rng is None:
         return np.asarray([edge + int(segment / 2) for edge in edges[:-1]], np.int64)

@@ -1,9 +1,9 @@
 """Aligned faces: one similarity transform per clip, from landmarks of its onset frame.
 
-The transform (FDP, the official code's alignment) levels the eye line and makes a
-square box around eyes, nose and mouth fill the picture. It is estimated once and
-applied to all frames of a clip: aligning every frame would add the jitter of landmarks,
-which is as large as a micro-expression, and remove part of the motion.
+The transform, that of FDP's official code, levels the eye line and makes a square box
+around eyes, nose and mouth fill the picture. It is estimated once and applied to all
+frames of a clip: aligning every frame would add the jitter of landmarks, which is as
+large as a micro-expression, and remove part of the motion.
 
 A landmark source has a `name` for the records and
 `find(image, *, clip, number, path, index)` -> float64 [p, 2] or None without a face:
@@ -22,6 +22,7 @@ import numpy as np
 from merclip_jax.faces.landmark_tables import CsvLandmarks as CsvLandmarks
 from merclip_jax.faces.landmark_tables import FacesError as FacesError
 
+# Grey: where the picture ends the edge is weak against any face.
 BORDER = (128, 128, 128)
 DETECT = 640  # long side of the picture in which a face is looked for first
 PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
@@ -47,6 +48,7 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
         raise ValueError("landmarks are not finite")
     if len(landmarks) == 5:
         return landmarks
+    # Eye centres are means of lids and corners: single landmarks jitter.
     eyes, nose, mouth = MESH_EYES, MESH_NOSE, MESH_MOUTH
     if len(landmarks) == 68:
         eyes, nose, mouth = (range(36, 42), range(42, 48)), 30, [48, 54]
@@ -57,13 +59,21 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
 def align_matrix(
     landmarks: np.ndarray, *, size: int, margin: float = 2.5
 ) -> np.ndarray:
-    """Similarity transform from picture to aligned face, float64 [2, 3].
+    """Similarity transform from picture to aligned face (FDP's official code).
 
-    landmarks as in `five_points`; size: side of the aligned face in pixels; margin:
-    side of the box over the larger range of the five points. With R the rotation that
-    levels the eyes, the box of the rotated points centred at c and half its side h:
-    new = (R p - c + h) (size - 1) / 2h (FDP, alignment). Raises ValueError where the
-    eyes coincide.
+    With R the rotation that levels the eyes, the box of the rotated points centred at
+    c and half its side h: new = (R p - c + h) (size - 1) / 2h.
+
+    Args:
+        landmarks: as in `five_points`.
+        size: side of the aligned face in pixels.
+        margin: side of the box over the larger range of the five points.
+
+    Returns:
+        float64 [2, 3].
+
+    Raises:
+        ValueError: where the eyes coincide.
     """
     points = five_points(landmarks)
     along = points[1] - points[0]
@@ -73,6 +83,7 @@ def align_matrix(
     c, s = along / distance
     rotation = np.array([[c, s], [-s, c]])
     points = points @ rotation.T
+    # The box is taken after the rotation: a tilted head must not make it larger.
     low, high = points.min(0), points.max(0)
     half = 0.5 * margin * (high - low).max()
     scale = (size - 1) / 2 / half
@@ -81,27 +92,41 @@ def align_matrix(
 
 
 def centre_matrix(height: int, width: int, *, size: int) -> np.ndarray:
-    """Similarity transform of the centred square of the short side, float64 [2, 3].
+    """Similarity transform of the centred square, for a clip without a found face.
 
-    For a clip whose face was not found. Pixel areas map to pixel areas, as in a
-    resize: a picture that is `size` at its short side keeps its pixels' values.
+    Args:
+        height, width: of the picture; its short side is the square's.
+        size: side of the result in pixels.
+
+    Returns:
+        float64 [2, 3].
     """
     short = min(height, width)
     scale = size / short
     left, top = (width - short) // 2, (height - short) // 2
+    # Pixel areas map to pixel areas, as in a resize: a picture that is `size` at its
+    # short side keeps its pixels' values.
     x, y = (scale * (0.5 - start) - 0.5 for start in (left, top))
     return np.array([[scale, 0.0, x], [0.0, scale, y]])
 
 
 def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Where a transform [2, 3] puts points [p, 2], float64 [p, 2]."""
+    """Returns where a transform puts points, float64 [p, 2].
+
+    Args:
+        matrix: [2, 3].
+        points: [p, 2] pixels, x before y.
+    """
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The picture uint8 [h, w] or [h, w, 3] through `matrix`, uint8 [size, size, ..].
+    """Returns the picture after a transform, uint8 [size, size] or [size, size, 3].
 
-    Bilinear; grey (128) where the picture ends.
+    Args:
+        image: uint8 [h, w] or [h, w, 3].
+        matrix: [2, 3], from picture to result.
+        size: side of the result; it is grey (128) where the picture ends.
     """
     return cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=BORDER
@@ -111,10 +136,9 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 class DlibLandmarks:
     """dlib's frontal face detector and 68-point predictor, for RGB or grey pictures.
 
-    The face is looked for in the picture reduced to 640 pixels, then in the picture,
-    then, when that is small, in one of twice its size. dlib gives way to other threads
-    while it detects, so threads gain. The predictor was trained on iBUG 300-W, which is
-    for research only. Raises FacesError when the packages are missing.
+    dlib gives way to other threads while it detects, so threads gain. The predictor was
+    trained on iBUG 300-W, which is for research only. Raises FacesError when the
+    packages are missing.
     """
 
     def __init__(self):
@@ -133,14 +157,20 @@ class DlibLandmarks:
     def find(
         self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
     ) -> np.ndarray | None:
-        """68 iBUG landmarks of the face in `image` uint8 [h, w] or [h, w, 3].
+        """68 iBUG landmarks of a face.
 
-        float64 [68, 2] pixels, None without a face. Of several faces the largest among
-        those with at least half the best score: dlib's false alarms score low.
+        Args:
+            image: uint8 [h, w] or [h, w, 3] RGB.
+            clip, number, path, index: as in `CsvLandmarks.find`; not used.
+
+        Returns:
+            float64 [68, 2] pixels, None without a face.
         """
         import dlib
 
         image = np.ascontiguousarray(image)
+        # First reduced to 640 pixels, which is fast; then as it is; then, as dlib needs
+        # faces of 80 pixels, a small picture at twice its size.
         small, scale = _reduced(image)
         box = _dlib_box(small)
         if box is None and scale < 1:
@@ -166,7 +196,7 @@ class YunetLandmarks:
             raise FacesError(f"{model}: no such YuNet model")
         self.name = f"yunet {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
         self._model = str(model)
-        self._detector((DETECT, DETECT))
+        self._detector((DETECT, DETECT))  # a bad model is an error now, not at a clip
 
     def _detector(self, size: tuple[int, int]):
         try:
@@ -179,9 +209,14 @@ class YunetLandmarks:
     def find(
         self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
     ) -> np.ndarray | None:
-        """Five points of the largest face in `image` uint8 [h, w] or [h, w, 3] RGB.
+        """Five points of the largest face.
 
-        float64 [5, 2] pixels as in `five_points`, None without a face.
+        Args:
+            image: uint8 [h, w] or [h, w, 3] RGB.
+            clip, number, path, index: as in `CsvLandmarks.find`; not used.
+
+        Returns:
+            float64 [5, 2] pixels as in `five_points`, None without a face.
         """
         grey = image.ndim == 2
         code = cv2.COLOR_GRAY2BGR if grey else cv2.COLOR_RGB2BGR
@@ -219,6 +254,7 @@ def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int]
     if not hasattr(_thread, "detector"):
         _thread.detector = dlib.get_frontal_face_detector()
     boxes, scores, _ = _thread.detector.run(image, upsample, 0.0)
+    # dlib's false alarms score low and may be large: the largest of the sure ones.
     faces = [
         (box.width() * box.height(), score, (box.left(), box.top()), box)
         for box, score in zip(boxes, scores, strict=True)
@@ -226,6 +262,7 @@ def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int]
     ]
     if not faces:
         return None
+    # Area, score, place: ties are broken the same way in every run.
     box = max(faces, key=lambda face: face[:3])[3]
     return box.left(), box.top(), box.right(), box.bottom()
 

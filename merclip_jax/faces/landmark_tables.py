@@ -71,6 +71,7 @@ class CsvLandmarks:
         files = [root] if root.is_file() else sorted(root.rglob("*.csv"))
         if not files:
             raise FacesError(f"{root}: no *.csv in it")
+        # Names and contents make the checksum: renaming a file changes whose it is.
         base = root.parent if root.is_file() else root
         digest = hashlib.sha256()
         for file in files:
@@ -92,10 +93,15 @@ class CsvLandmarks:
     def find(
         self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
     ) -> np.ndarray | None:
-        """Landmarks float64 [p, 2] of the onset's picture in pixels; None: no face.
+        """Landmarks of the onset's picture.
 
-        image: [h, w] or [h, w, 3], for its size; number: of the onset frame; path: of
-        its picture; index: that picture's position in the clip's folder, from 0.
+        Args:
+            image: [h, w] or [h, w, 3], for its size.
+            clip, number: its name in the dataset; the number of its onset frame.
+            path, index: of its picture, and its position in the folder, from 0.
+
+        Returns:
+            float64 [p, 2] pixels; None: no face.
         """
         own = self._named(clip, path) or self._by_clip.get(clip)
         if own:
@@ -144,14 +150,18 @@ class CsvLandmarks:
 def onset_rows(
     rows: Sequence[_Row], *, number: int, path: Path, index: int
 ) -> list[_Row]:
-    """Rows of a clip that are the onset's, by their column `frame`; all without it.
+    """Returns the rows of a clip that are the onset's, by their column `frame`.
 
-    `frame` is a position when it runs from 1 (OpenFace) or from 0 (py-feat) once
-    through as many frames as the folder of `path` has pictures; else it is the frame
-    number if that occurs; else a position again.
+    Args:
+        rows: of one clip; all are returned when they have no such column.
+        number: of the onset frame.
+        path, index: of its picture, and its position in the folder, from 0.
     """
     if rows[0].frame is None:
         return list(rows)
+    # `frame` is a position when it runs from 1 (OpenFace) or from 0 (py-feat) once
+    # through as many frames as there are pictures; else the frame's number if that
+    # occurs; else a position again.
     frames = {row.frame for row in rows}
     first = min(1, min(frames))
     pictures = sum(1 for _ in path.parent.glob(f"*{path.suffix}"))
@@ -162,6 +172,8 @@ def onset_rows(
 
 def _picture_rows(rows: Sequence[_Row], path: Path) -> list[_Row]:
     """Rows whose picture's path agrees with most of the last parts of `path`."""
+    # From the file name upwards. A row that names a folder must agree in it too: file
+    # names such as img001.jpg occur in every clip.
     best, fitting = 0, []
     for row in rows:
         common = 0
@@ -198,6 +210,7 @@ def _check_one_picture(rows: Sequence[_Row], clip: str, own: bool) -> None:
 def _read(file: Path) -> list[_Row]:
     """Rows of one table; FacesError names the file, row and column."""
     try:
+        # Spreadsheets put a byte-order mark in front and like semicolons.
         with file.open(newline="", encoding="utf-8-sig") as stream:
             start = stream.readline()
             stream.seek(0)
@@ -232,6 +245,7 @@ def _row(file, line, cells, header, column, landmarks) -> _Row:
     sure = [number(column[name]) for name in CONFIDENCE if name in column]
     face = "success" not in column or number(column["success"]) != 0
     face &= not any(value < CONFIDENT for value in sure)
+    # Tables fill the row of a missing face with zeros: all points in one place.
     face &= bool(np.isfinite(points).all() and np.ptp(points) > 0)
     frame = number(column["frame"]) if "frame" in column else None
     if frame is not None and not frame.is_integer():

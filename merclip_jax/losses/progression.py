@@ -16,14 +16,22 @@ def progressive_weights(
     total: float,
     decay: str,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Weights of the contrastive and of the emotion loss in an epoch (eqs 14, 15).
+    """Returns the weights of the contrastive and of the emotion loss in an epoch.
 
-    The contrastive weight falls linearly from `start` towards `floor`, which it would
-    reach at epoch `epochs`; the other is `total` minus it (2 also where the
-    released code starts at 1.5). Later epochs keep the last value. `decay` "gaussian"
-    (half a bell, sigma epochs/2) and "centred_gaussian" (a bell around the middle,
-    sigma epochs/4) are the released code's unused alternatives; other names raise
-    ValueError.
+    MER-CLIP, eqs. 14 and 15.
+
+    Args:
+        epoch: from 0; later ones than `epochs` keep the last value.
+        epochs: of the training.
+        start: contrastive weight of epoch 0.
+        floor: where it would arrive at epoch `epochs`.
+        total: sum of both weights.
+        decay: "linear" (the paper), or the released code's unused "gaussian" (half a
+            bell, sigma epochs/2) and "centred_gaussian" (a bell around the middle,
+            sigma epochs/4).
+
+    Raises:
+        ValueError: for another decay.
     """
     last = jnp.minimum(epoch, epochs - 1)
     done = last.astype(jnp.result_type(float)) / epochs
@@ -35,5 +43,7 @@ def progressive_weights(
         fallen = 1 - jnp.exp(-8 * (done - 0.5) ** 2)
     else:
         raise ValueError(f"decay={decay!r}: expected one of {list(DECAYS)}")
+    # With start = total, as in the paper, the emotion loss starts at 0: clips are
+    # aligned with their AUs first.
     weight = start - (start - floor) * fallen
     return weight, total - weight

@@ -10,7 +10,10 @@ TOKEN_STD = 0.02
 
 
 class TextBlock(nn.Module):
-    """Pre-norm transformer block with a causal mask and QuickGELU."""
+    """Pre-norm transformer block with a causal mask and QuickGELU.
+
+    `layers` of the whole tower set the scale of the initial values.
+    """
 
     heads: int
     layers: int
@@ -19,6 +22,8 @@ class TextBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b l d"]) -> Float[Array, "b l d"]:
         width = x.shape[-1]
+        # CLIP's initial values: branches that end in the stream start smaller the more
+        # of them (two a block) are added to it.
         residual = width**-0.5 * (2 * self.layers) ** -0.5
         y = LayerNorm(dtype=self.dtype, name="ln_1")(x)
         x = x + PackedAttention(
@@ -40,10 +45,14 @@ class TextBlock(nn.Module):
 
 
 class ClipText(nn.Module):
-    """Prompt ids [b, l] (zero-padded) to features [b, out] (MER_CLIP section 5).
+    """Prompt ids [b, l], padded with zeros, to features [b, out] (MER-CLIP, eq. 7).
 
-    The feature is that of the first largest id, the end-of-text token, after the
-    final norm and times `text_projection`. Contexts up to `context` tokens.
+    Raises ValueError on prompts longer than the context.
+
+    Attributes:
+        vocabulary: number of ids.
+        context: tokens that have a position; shorter prompts may come without padding.
+        out: width of the space shared with the video.
     """
 
     vocabulary: int
@@ -71,6 +80,8 @@ class ClipText(nn.Module):
             x = TextBlock(self.heads, self.layers, self.dtype, name=f"block_{i}")(x)
         self.sow("intermediates", "before_ln_final", x)
         x = LayerNorm(dtype=self.dtype, name="ln_final")(x)
+        # The end of text has the largest id and, by the causal mask, has read all of
+        # the sentence. The first one counts: some tokenizers pad with the end mark.
         x = jnp.take_along_axis(x, ids.argmax(-1)[:, None, None], axis=1)[:, 0]
         self.sow("intermediates", "sentence", x)
         projection = self.param(

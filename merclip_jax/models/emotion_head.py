@@ -10,7 +10,7 @@ EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5
 
 
 class HeadAttention(nn.Module):
-    """Self-attention whose first `queries` tokens ask; packed qkv with bias."""
+    """Self-attention in which the first `queries` tokens alone are queries."""
 
     heads: int
     attention: str = "xla"
@@ -22,6 +22,7 @@ class HeadAttention(nn.Module):
         init = nn.initializers.normal(0.02)
         qkv = nn.Dense(3 * width, kernel_init=init, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.split(qkv, 3, axis=-1)
+        # Keys and values of all tokens: what is not read itself is still attended to.
         y = attend(
             q[:, :queries], k, v, heads=self.heads, implementation=self.attention
         )
@@ -58,12 +59,16 @@ class HeadBlock(nn.Module):
 
 
 class EmotionHead(nn.Module):
-    """Tokens [b, n, d], the pooled one first, to logits [b, k] (MER_CLIP section 4).
+    """Tokens [b, n, d], the pooled one first, to logits [b, k] (MER-CLIP, eq. 11).
 
     Token 0 after each block passes one shared norm, dropout and linear layer; the
-    logits are the mean over blocks. The last block computes token 0 alone, which is
-    all that is read of it. No position embedding. Without blocks token 0 of the input
-    is normalised and classified.
+    logits are the mean over blocks (released code). No position embedding.
+
+    Attributes:
+        classes: k.
+        blocks: transformer blocks; 0: token 0 of the input is classified.
+        dropout: probability before the linear layer.
+        attention: as `implementation` in `attend`.
     """
 
     classes: int
@@ -77,6 +82,7 @@ class EmotionHead(nn.Module):
     def __call__(
         self, tokens: Float[Array, "b n d"], *, train: bool
     ) -> Float[Array, "b k"]:
+        # Made once: every block is read through the same norm and classifier.
         norm = LayerNorm(EPSILON, self.dtype, name="norm")
         drop = nn.Dropout(self.dropout, deterministic=not train)
         classify = nn.Dense(
@@ -89,10 +95,12 @@ class EmotionHead(nn.Module):
             return classify(drop(norm(tokens[:, 0])))
         x, logits = tokens, []
         for i in range(self.blocks):
+            # Of the last block token 0 alone is read: one query is a tenth of its work.
             queries = 1 if i == self.blocks - 1 else x.shape[1]
             x = HeadBlock(self.heads, self.attention, self.dtype, name=f"block_{i}")(
                 x, queries=queries, train=train
             )
             self.sow("intermediates", f"after_block_{i}", x)
             logits.append(classify(drop(norm(x[:, 0]))))
+        # The first block is read too, which trains it directly (released code).
         return sum(logits) / self.blocks

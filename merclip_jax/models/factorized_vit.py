@@ -23,11 +23,15 @@ class FactorizedViT(nn.Module):
     """Clip [b, t, h, w, 3] to VideoFeatures: class token over time, patch tokens.
 
     Every frame passes CLIP's ViT by itself; its class token after `ln_post` stands for
-    the frame. `temporal_layers` blocks then read a class token and the t frames, each
-    with its temporal position; `pooled` is that class token, normalised. `patches` are
-    the raw patch tokens of the last spatial block. Drop path rises over all blocks in
-    their order. Raises ValueError on a clip that is
-    not float [b, `frames`, h, w, 3] or whose frames do not divide into patches.
+    the frame. The temporal blocks then read a class token and the t frames, each with
+    its temporal position; `pooled` is that class token, normalised. `patches` are the
+    raw patch tokens of the last spatial block. Raises ValueError on a clip that is not
+    float [b, `frames`, h, w, 3] or whose frames do not divide into patches.
+
+    Attributes:
+        layers: spatial blocks, those of CLIP's ViT.
+        frames: t, fixed by the temporal position embedding.
+        drop_path: rate of the last block; it rises over all blocks in their order.
     """
 
     width: int
@@ -59,9 +63,11 @@ class FactorizedViT(nn.Module):
         for i in range(self.layers):
             x = self._block(f"block_{i}", rates[i])(x, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
+        # CLIP's `ln_post` was trained for class tokens: patches stay raw.
         frames = LayerNorm(dtype=self.dtype, name="ln_post")(x[:, :, 0])
         self.sow("intermediates", "frames", frames)
 
+        # One sequence a clip: an axis of one lets the same blocks serve space and time.
         y = self._with_class(
             frames[:, None], "temporal_class_embedding", "temporal_embedding"
         )
@@ -83,6 +89,7 @@ class FactorizedViT(nn.Module):
         return jnp.concatenate([first, tokens], axis=2) + places[None, None]
 
     def _block(self, name: str, rate: float) -> LocalBlock:
+        # Without its mixers UniFormerV2's local block is CLIP's block.
         return LocalBlock(
             self.heads,
             local_mhra=0,

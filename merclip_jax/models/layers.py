@@ -1,7 +1,7 @@
 """Layers shared by the towers: norms, attention, MLP, drop path, shifted convolutions.
 
 Every module takes `dtype`, the compute dtype; parameters stay float32 (float64 under
-x64 when initialised so). Norms run in float32 or wider, whatever `dtype` is.
+x64 when initialised so). `*_init` are initialisers of the kernels.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,13 @@ def at_least_float32(dtype: Dtype) -> jnp.dtype:
 
 
 def along(vector: Float[Array, "d"], like: Shaped[Array, "..."]) -> jax.Array:
-    """`vector` with leading axes of one, to broadcast along the last axis of `like`."""
+    """Returns `vector` [d] with leading axes of one, as many as `like` has.
+
+    Args:
+        vector: one value for each channel.
+        like: what it is to be broadcast against, channels last.
+    """
+    # Written out because the tests run with rank_promotion="raise".
     return vector.reshape((1,) * (like.ndim - 1) + (-1,))
 
 
@@ -55,21 +61,27 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        # bfloat16 keeps 8 bits: a mean over 768 channels would lose what it averages.
         wide = at_least_float32(self.dtype)
+        # The fast variance, E[x^2] - E[x]^2, cancels where the mean is large.
         norm = nn.LayerNorm(
             epsilon=self.epsilon, dtype=wide, use_fast_variance=False, name="norm"
         )
-        nn.share_scope(self, norm)
+        nn.share_scope(self, norm)  # parameters lie directly under this module's name
         return norm(x.astype(wide)).astype(self.dtype)
 
 
 class BatchNorm(nn.Module):
-    """torch's BatchNorm over every axis but the last (UNIFORMER_V2 G2).
+    """torch's BatchNorm over every axis but the last.
 
     Normalises with the biased batch variance and keeps running averages of the mean
-    and of the *unbiased* variance. `group_size` clips (leading axis) share one set of
-    statistics, as when each of several devices normalises its own; None: all clips.
-    Raises ValueError when the batch does not divide into groups.
+    and of the *unbiased* variance, which flax's own BatchNorm does not. Raises
+    ValueError when the batch does not divide into groups.
+
+    Attributes:
+        momentum: weight of the new value, as in torch (flax: of the old one).
+        group_size: clips (leading axis) that share one set of statistics, as when each
+            of several devices normalises its own; None: all clips.
     """
 
     epsilon: float = 1e-5
@@ -97,9 +109,11 @@ class BatchNorm(nn.Module):
             axes = tuple(range(1, y.ndim - 1))
             mean = y.mean(axes, keepdims=True)
             var = jnp.square(y - mean).mean(axes, keepdims=True)
+            # A fresh model's buffers stay 0 and 1, as torch's do.
             if not self.is_initializing():
                 count = x.size // width // (len(x) // group)
                 unbiased = var * (count / max(count - 1, 1))
+                # Mean over groups: the released code averages the devices' buffers.
                 for running, new in ((running_mean, mean), (running_var, unbiased)):
                     new = new.reshape(-1, width).mean(0).astype(running.value.dtype)
                     running.value += self.momentum * (new - running.value)
@@ -120,11 +134,19 @@ def attend(
     causal: bool = False,
     implementation: str = "xla",
 ) -> Float[Array, "*batch n d"]:
-    """Multi-head scaled dot-product attention; head h is channels h*d/heads onwards.
+    """Returns multi-head scaled dot-product attention in the dtype of `v`.
 
-    `implementation` "xla" takes the softmax in float32 or wider; "cudnn" is the fused
-    kernel of NVIDIA GPUs, for bfloat16. Raises ValueError for other names, and when the
-    width does not divide into heads.
+    Args:
+        q: n queries.
+        k: s keys.
+        v: the keys' values.
+        heads: parts of the width d; head h is channels h*d/heads onwards.
+        causal: token i reads tokens 0..i alone.
+        implementation: "xla" takes the softmax in float32 or wider; "cudnn" is the
+            fused kernel of NVIDIA GPUs, for bfloat16.
+
+    Raises:
+        ValueError: for other implementations, and when d does not divide into heads.
     """
     if heads < 1 or q.shape[-1] % heads:
         raise ValueError(
@@ -158,6 +180,10 @@ class PackedAttention(nn.Module):
     """Attention with CLIP's packed projection [d, 3d] (q, k, v) and `out_proj` [d, d].
 
     `context` gives keys and values (cross-attention); without it x attends to itself.
+
+    Attributes:
+        zero_out: `out_proj` starts at zero, so a residual branch starts as nothing.
+        implementation: as in `attend`.
     """
 
     heads: int
@@ -178,6 +204,8 @@ class PackedAttention(nn.Module):
         kernel = self.param("in_proj_kernel", self.kernel_init, (width, 3 * width))
         bias = self.param("in_proj_bias", nn.initializers.zeros, (3 * width,))
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        # One matmul for self-attention; for cross-attention two slices of the same
+        # kernel, which keeps the layout of CLIP's files.
         if context is None:
             q, k, v = jnp.split(x @ kernel + along(bias, x), 3, axis=-1)
         else:
@@ -197,7 +225,10 @@ class PackedAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """c_proj(dropout(activation(c_fc(x)))), d -> hidden -> d."""
+    """c_proj(dropout(activation(c_fc(x)))), d -> hidden -> d.
+
+    `zero_out` starts `c_proj` at zero; `bias_init` is of `c_fc`.
+    """
 
     hidden: int
     activation: Callable[[jax.Array], jax.Array] = quick_gelu
@@ -225,16 +256,14 @@ class MLP(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch for whole clips (leading axis) with probability `rate`.
-
-    What survives is scaled by 1/(1-rate). The released code draws per token position
-    in some places; one draw per clip is the textbook meaning (UNIFORMER_V2 section 6).
-    """
+    """Drops a residual branch of whole clips; what stays is scaled by 1/(1 - rate)."""
 
     rate: float
 
     @nn.compact
     def __call__(self, x: Float[Array, "b ..."], *, train: bool) -> jax.Array:
+        # UniFormerV2's released code has tokens in front and so drops single tokens;
+        # one draw for each clip is what drop path means.
         broadcast = tuple(range(1, x.ndim))
         return nn.Dropout(self.rate, broadcast_dims=broadcast, deterministic=not train)(
             x
@@ -245,11 +274,17 @@ def shifted_conv(
     x: Float[Array, "b t h w d"],
     kernel: Float[Array, "kt kh kw d"],
 ) -> Float[Array, "b t h w d"]:
-    """Depthwise 3D convolution, stride 1, zero padding k//2, odd kernels.
+    """Depthwise 3D convolution as a sum of shifted products.
 
-    A sum of shifted products: no convolution, hence nothing that `vmap` over members
-    would turn into a convolution with batched kernels.
+    Args:
+        x: values.
+        kernel: one tap for each channel, kt, kh and kw odd.
+
+    Returns:
+        The convolution with stride 1 and zero padding of half a kernel.
     """
+    # `vmap` over members would turn a convolution into one with batched kernels;
+    # products stay products.
     taps = kernel.shape[:3]
     pad = [(0, 0), *((k // 2, k // 2) for k in taps), (0, 0)]
     padded = jnp.pad(x, pad)

@@ -28,7 +28,8 @@ BIAS = -10.0  # where the sigmoid loss starts: nearly all pairs are negatives (S
 class Size:
     """Widths and depths of one published or test-sized MER-CLIP.
 
-    `global_layers` are those of the SSV2 structure: the last two thirds.
+    `global_layers` are the local blocks, from 0, that a global block follows in the
+    SSV2 structure: the last two thirds. `embed` is the width video and text share.
     """
 
     width: int
@@ -42,6 +43,7 @@ class Size:
     text_heads: int
 
 
+# "b16" and "l14" have the widths of CLIP's towers, whose weights they start from.
 SIZES = {
     "tiny": Size(64, 2, 2, 16, (0, 1), 64, 64, 2, 4),
     "b16": Size(768, 12, 12, 16, tuple(range(4, 12)), 512, 512, 12, 8),
@@ -50,7 +52,7 @@ SIZES = {
 
 
 class Structure(NamedTuple):
-    """How UniFormerV2 arms its ViT; `last_global` None: the size's global layers."""
+    """What UniFormerV2 adds to a ViT; global blocks: the last few, None: as `Size`."""
 
     temporal_downsample: bool
     local_mhra: int
@@ -107,6 +109,7 @@ class MerClipOptions:
     def compute_dtype(self) -> jnp.dtype:
         """What the model computes in on the devices at hand."""
         if self.dtype == "auto":
+            # Most CPUs emulate bfloat16, which is slower than float32 there.
             on_cpu = jax.default_backend() == "cpu"
             return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
         return jnp.dtype(self.dtype)
@@ -124,11 +127,12 @@ class MerClipOutput(NamedTuple):
 class MerClip(nn.Module):
     """The trained part of MER-CLIP; the text tower is frozen and lives apart.
 
-    `encoder` is any module that maps a clip [b, t, h, w, 3] to VideoFeatures.
-    `embed` is the width of the shared space and of the head (the checkpoint's
-    layout needs them equal). `scale` is exp(logit_scale), learnable, or 1/0.07;
-    `bias` is the sigmoid loss's, learnable, or 0. `head_blocks=0` leaves the linear
-    classifier on the pooled token alone.
+    Attributes:
+        encoder: any module that maps a clip [b, t, h, w, 3] to VideoFeatures.
+        embed: width of the shared space and of the head, equal in the released layout.
+        learn_temperature: `scale` is exp(logit_scale), learned; else 1/0.07.
+        learn_bias: the sigmoid loss's bias is learned; else 0.
+        head_blocks: 0 leaves a linear classifier on the pooled token.
     """
 
     encoder: nn.Module
@@ -149,12 +153,14 @@ class MerClip(nn.Module):
         width = pooled.shape[-1]
         self.sow("intermediates", "pooled", pooled)
 
+        # MER-CLIP, eq. 8, and the norm that the released code puts behind it.
         projection = self.param(
             "video_projection", nn.initializers.normal(width**-0.5), (width, self.embed)
         )
         video = pooled @ projection.astype(self.dtype)
         video = LayerNorm(dtype=self.dtype, name="video_norm")(video)
 
+        # MER-CLIP, eq. 4: the pooled token is normalised by now, patches are raw.
         tokens = jnp.concatenate([pooled[:, None], patches], axis=1)
         self.sow("intermediates", "tokens", tokens)
         tokens = nn.Dense(
@@ -166,6 +172,7 @@ class MerClip(nn.Module):
         )(tokens)
         tokens = LayerNorm(dtype=self.dtype, name="head_norm")(tokens)
         self.sow("intermediates", "head_tokens", tokens)
+        # The head has a projection of its own: `video` serves the alignment alone.
         logits = EmotionHead(
             self.classes,
             self.head_blocks,
@@ -177,6 +184,7 @@ class MerClip(nn.Module):
         )(tokens, train=train)
 
         if self.learn_temperature:
+            # The logarithm is what is learned: the scale then cannot turn negative.
             start = nn.initializers.constant(math.log(1 / TEMPERATURE))
             scale = jnp.exp(self.param("logit_scale", start, ()))
         else:
@@ -184,7 +192,7 @@ class MerClip(nn.Module):
         bias = jnp.zeros(())
         if self.learn_bias:
             bias = self.param("logit_bias", nn.initializers.constant(BIAS), ())
-        wide = at_least_float32(self.dtype)
+        wide = at_least_float32(self.dtype)  # losses must not be in bfloat16
         video, logits = video.astype(wide), logits.astype(wide)
         return MerClipOutput(video, logits, scale.astype(wide), bias.astype(wide))
 
@@ -200,7 +208,16 @@ def uniformer_v2(
     attention: str = "xla",
     dtype: Dtype = jnp.float32,
 ) -> UniFormerV2:
-    """A published UniFormerV2 encoder (SSV2 or Kinetics)."""
+    """Returns a published UniFormerV2 encoder.
+
+    Args:
+        size: one of SIZES.
+        structure: one of STRUCTURES.
+        drop_path, global_drop_path: rates of the last local and last global block.
+        global_mlp_dropout: probability in the global blocks' MLPs.
+        bn_group_size: clips that share BatchNorm statistics; None: the batch.
+        attention, dtype: "xla" or "cudnn"; of the computation.
+    """
     global_layers = size.global_layers
     if structure.last_global is not None:
         first = max(size.layers - structure.last_global, 0)
@@ -226,7 +243,7 @@ def uniformer_v2(
 def mer_clip(
     options: MerClipOptions, *, classes: int, frames: int, learn_bias: bool = False
 ) -> MerClip:
-    """Build MER-CLIP.
+    """Returns the MER-CLIP that the options describe.
 
     Args:
         options: its structure.
@@ -272,7 +289,13 @@ def mer_clip(
 
 
 def clip_text(size: Size, *, vocabulary: int, context: int) -> ClipText:
-    """The frozen text tower that belongs to a size."""
+    """Returns the frozen text tower that belongs to a size.
+
+    Args:
+        size: one of SIZES.
+        vocabulary: number of ids.
+        context: longest prompt in tokens.
+    """
     return ClipText(
         vocabulary=vocabulary,
         context=context,

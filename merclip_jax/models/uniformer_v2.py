@@ -1,7 +1,8 @@
 """UniFormerV2: a CLIP ViT with local temporal mixers and global query blocks.
 
 Layout [b, t, n, d] with n = 1 + h*w tokens a frame, the class token first. The clip's
-frame count is read from the array, never from the configuration.
+frame count is read from the array, never from the configuration. Wiring, initial
+values and widths are those of UniFormerV2's released code.
 """
 
 import jax
@@ -29,9 +30,9 @@ from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 
 class LocalMHRA(nn.Module):
-    """Local temporal relation: BN, d -> r, depthwise over 3 frames, r -> d (3.3).
+    """Local temporal relation: BN, d -> r, depthwise over 3 frames, r -> d.
 
-    Acts on patch tokens; starts as zero, so that the residual starts as identity.
+    `reduced` is r; `bn_group_size` is the group size of its `BatchNorm`.
     """
 
     reduced: int
@@ -55,9 +56,11 @@ class LocalMHRA(nn.Module):
         )(x)
         kernel = self.param("kernel", uniform_fan_in(3), (3, self.reduced))
         bias = self.param("bias", uniform_fan_in(3), (self.reduced,))
+        # The three frames are the only neighbours: two axes of one stand for h and w.
         taps = kernel.astype(self.dtype).reshape(3, 1, 1, self.reduced)
         x = shifted_conv(x[:, :, :, None], taps)[:, :, :, 0]
         x = x + along(bias.astype(self.dtype), x)
+        # Zeros, so that a block with CLIP's weights starts as CLIP's block.
         return nn.Dense(
             width,
             kernel_init=nn.initializers.zeros,
@@ -67,7 +70,10 @@ class LocalMHRA(nn.Module):
 
 
 class LocalBlock(nn.Module):
-    """Local UniBlock: MHRA, attention within each frame, MHRA, MLP (3.4)."""
+    """Local UniBlock: MHRA, attention within each frame, MHRA, MLP.
+
+    `local_mhra` 1 leaves the second MHRA out, 0 both; `reduced` are their channels.
+    """
 
     heads: int
     local_mhra: int
@@ -82,6 +88,8 @@ class LocalBlock(nn.Module):
         self, x: Float[Array, "b t n d"], *, train: bool
     ) -> Float[Array, "b t n d"]:
         def mix(x, name):
+            # The class token has no neighbour in space or time: it is left out, and
+            # learns of other frames through the patches it attends to.
             branch = LocalMHRA(self.reduced, self.bn_group_size, self.dtype, name=name)
             y = branch(x[:, :, 1:], train=train)
             y = DropPath(self.drop_path)(y, train=train)
@@ -103,10 +111,9 @@ class LocalBlock(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Global UniBlock: a query reads all tokens of the clip (3.5).
+    """Global UniBlock: one query a clip reads all tokens of all frames.
 
-    The positional convolution (DPE) changes the keys and values only, never the
-    local stream. Attention out_proj and MLP c_proj start at zero.
+    Called with the query, the local stream and the patch grid (rows, columns).
     """
 
     heads: int
@@ -126,6 +133,8 @@ class GlobalBlock(nn.Module):
         train: bool,
     ) -> Float[Array, "b 1 d"]:
         b, t, n, d = tokens.shape
+        # The positional convolution (DPE) changes keys and values only: it starts at
+        # random, and in the stream it would disturb the CLIP blocks that follow.
         patches = tokens[:, :, 1:].reshape(b, t, *grid, d)
         kernel = self.param("dpe_kernel", uniform_fan_in(27), (3, 3, 3, d))
         bias = self.param("dpe_bias", nn.initializers.zeros, (d,))
@@ -134,6 +143,7 @@ class GlobalBlock(nn.Module):
         self.sow("intermediates", "dpe", dpe)
         patches = (patches + dpe).reshape(b, t, n - 1, d)
         context = jnp.concatenate([tokens[:, :, :1], patches], axis=2)
+        # Both branches end in zeros: an untrained block hands the query on as it is.
         y = PackedAttention(
             self.heads,
             zero_out=True,
@@ -157,12 +167,17 @@ class GlobalBlock(nn.Module):
 
 
 class UniFormerV2(nn.Module):
-    """UniFormerV2 video encoder (UNIFORMER_V2 sections 1-4), fused feature normalised.
+    """Clip [b, t, h, w, 3] to VideoFeatures: fused query, raw patch tokens.
 
-    `local_mhra` is the number of temporal mixers a block (0, 1, 2); `global_layers`
-    are the 0-based local blocks that a global block follows; `frozen` is the variant
-    without class-token residual and `balance`. Raises ValueError on a clip that is
-    not float [b, t, h, w, 3] or an impossible option.
+    Raises ValueError on a clip that is not float [b, t, h, w, 3] or an impossible
+    option.
+
+    Attributes:
+        local_mhra: temporal mixers of each local block, 0, 1 or 2.
+        reduction: width over the channels inside a mixer.
+        global_layers: local blocks, from 0, that a global block follows.
+        drop_path, global_drop_path: rates of the last local and last global block.
+        frozen: the variant without class-token residual and `balance`.
     """
 
     width: int
@@ -203,6 +218,7 @@ class UniFormerV2(nn.Module):
         position = self.param("positional_embedding", normal, (n, d)).astype(self.dtype)
         x = x.reshape(b, t, n - 1, d)
         cls = jnp.broadcast_to(cls.reshape(1, 1, 1, d), (b, t, 1, d))
+        # Positions are of space alone: time enters by convolutions (stem, MHRA, DPE).
         x = jnp.concatenate([cls, x], axis=2) + position[None, None]
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
         self.sow("intermediates", "after_ln_pre", x)
@@ -223,6 +239,7 @@ class UniFormerV2(nn.Module):
                 name=f"block_{i}",
             )(x, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
+            # The query is carried on: each global block adds to what those before read.
             if i in self.global_layers:
                 j = self.global_layers.index(i)
                 query = GlobalBlock(
@@ -237,6 +254,7 @@ class UniFormerV2(nn.Module):
                 self.sow("intermediates", f"after_global_{j}", query)
 
         fused = query[:, 0]
+        # MER-CLIP, eq. 3: a learned balance for each channel, half and half at first.
         if not self.frozen:
             balance = self.param("balance", nn.initializers.zeros, (d,))
             alpha = jax.nn.sigmoid(balance.astype(self.dtype))[None]
@@ -261,7 +279,7 @@ class UniFormerV2(nn.Module):
 
 
 class UniFormerV2Classifier(nn.Module):
-    """UniFormerV2 with its own classifier, as trained on Kinetics and SSV2 (3.6)."""
+    """UniFormerV2 with its own classifier, as trained on Kinetics and SSV2."""
 
     encoder: UniFormerV2
     classes: int

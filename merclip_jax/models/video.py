@@ -24,7 +24,17 @@ class VideoFeatures(NamedTuple):
 def check_clip(
     clip: Shaped[Array, "..."], encoder: str, *, frames: int | None = None
 ) -> None:
-    """ValueError unless `clip` is float [b, t, h, w, 3] with t >= 1 or `frames`."""
+    """Checks what a video encoder is given.
+
+    Args:
+        clip: should be float [b, t, h, w, 3].
+        encoder: its name, for the message.
+        frames: the t that it needs; None: any from 1.
+
+    Raises:
+        ValueError: if the clip is anything else.
+    """
+    # uint8 frames would pass every layer and give nonsense: the caller normalises.
     t = "t >= 1" if frames is None else frames
     good = (
         clip.ndim == 5
@@ -39,7 +49,17 @@ def check_clip(
 
 
 def check_positions(module: nn.Module, clip: Shaped[Array, "..."], n: int) -> None:
-    """ValueError when the encoder's position table is not for n tokens a frame."""
+    """Checks that the loaded position embedding fits the frames.
+
+    Args:
+        module: an encoder with a parameter `positional_embedding`.
+        clip: [b, t, h, w, 3], for the message.
+        n: tokens of one frame, class token included.
+
+    Raises:
+        ValueError: when the embedding has another number of rows.
+    """
+    # flax would say it by parameter shapes; a user knows the size of the frames.
     table = module.variables.get("params", {}).get("positional_embedding")
     if table is not None and len(table) != n:
         h, w = clip.shape[2:4]
@@ -50,12 +70,14 @@ def check_positions(module: nn.Module, clip: Shaped[Array, "..."], n: int) -> No
 
 
 class PatchEmbed(nn.Module):
-    """Tubelets to tokens: a strided convolution written as reshape and matmul.
+    """Tubelets to tokens: a strided convolution without bias.
 
-    With `temporal_downsample` the kernel spans frames 2t-1, 2t, 2t+1 (frame -1 and,
-    for odd counts, the frame after the last are zeros) and t = ceil(frames / 2);
-    without, every frame gives one set of patches. Raises ValueError when the frame
-    size is no multiple of the patch.
+    Raises ValueError when the frame size is no multiple of the patch.
+
+    Attributes:
+        temporal_downsample: the kernel spans frames 2t-1, 2t, 2t+1 (frame -1 and, for
+            odd counts, the frame after the last are zeros) and t = ceil(frames / 2);
+            False: every frame gives one set of patches.
     """
 
     width: int
@@ -75,6 +97,8 @@ class PatchEmbed(nn.Module):
         kernel = self.param(
             "kernel", uniform_fan_in(taps * p * p * c), (taps, p, p, c, self.width)
         )
+        # Patches do not overlap, so that the convolution is a reshape and one matmul,
+        # which stays one under `vmap` over members.
         x = clip.astype(self.dtype).reshape(b, f, h // p, p, w // p, p, c)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, h // p, w // p, p * p * c)
         kernel = kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
@@ -92,5 +116,14 @@ class PatchEmbed(nn.Module):
 
 
 def linspace_rates(rate: float, blocks: int) -> list[float]:
-    """Drop-path rates that rise linearly from 0 to `rate` over `blocks` blocks."""
+    """Drop-path rates that rise linearly over the blocks of a tower.
+
+    Args:
+        rate: probability at the last block.
+        blocks: how many.
+
+    Returns:
+        One rate for each block, the first 0.
+    """
+    # Early blocks feed all later ones and are dropped least (stochastic depth).
     return [rate * i / max(blocks - 1, 1) for i in range(blocks)]

@@ -29,7 +29,14 @@ class Chance:
 def guess_by_prior(
     labels: np.ndarray, *, classes: int, draws: int = 2000, seed: int = 0
 ) -> Chance:
-    """UF1 of guessing each clip's class with the classes' own frequencies."""
+    """Returns the UF1 of guessing each clip's class by the classes' frequencies.
+
+    Args:
+        labels: [n] integers in 0..classes-1.
+        classes: K of the task.
+        draws: runs of the guesser.
+        seed: of the draws.
+    """
     support = np.bincount(class_indices("labels", labels, classes), minlength=classes)
     rng = np.random.default_rng(seed)
     uf1 = uf1_uar_acc(_guesses(rng, support, support / support.sum(), (draws,)))[0]
@@ -38,8 +45,14 @@ def guess_by_prior(
 
 
 def majority(labels: np.ndarray, *, classes: int) -> Scores:
-    """Scores of answering the most frequent class for every clip."""
+    """Returns the scores of answering the most frequent class for every clip.
+
+    Args:
+        labels: [n] integers in 0..classes-1.
+        classes: K of the task.
+    """
     labels = class_indices("labels", labels, classes)
+    # Of the labels that are scored: chance is told the truth, to be no easy yardstick.
     answer = np.bincount(labels, minlength=classes).argmax()
     guesses = np.full(labels.shape, answer)
     return scores(confusion_matrix(labels, guesses, classes=classes))
@@ -55,10 +68,20 @@ def selection_ceiling(
 ) -> float:
     """Pooled UF1 a guesser reaches if each fold keeps its best epoch on its own test.
 
-    fold_labels: the test labels of each fold. Every epoch is a fresh guess by prior
-    and the fold keeps the epoch with the highest UF1 on its test clips. Epochs of a
-    real training are alike, so this is the worst case; with epochs=1 it is honest
-    chance. It says how much of a best-on-test score can be selection alone.
+    It says how much of a best-on-test score can be selection alone.
+
+    Args:
+        fold_labels: the test labels of each fold.
+        classes: K of the task.
+        epochs: that each fold chooses from; 1 is honest chance.
+        draws: runs of the guesser.
+        seed: of the draws.
+
+    Returns:
+        The mean over draws.
+
+    Raises:
+        ValueError: without a fold or an epoch.
     """
     if epochs < 1 or not fold_labels:
         raise ValueError(
@@ -69,12 +92,15 @@ def selection_ceiling(
         np.bincount(class_indices(f"labels of fold {i}", f, classes), minlength=classes)
         for i, f in enumerate(fold_labels)
     ]
+    # Every epoch is a fresh guess. Epochs of a real training are alike and give less to
+    # choose from, so that this is the worst case.
     total = np.sum(supports, axis=0)
     rng = np.random.default_rng(seed)
     pooled = np.zeros((draws, classes, classes))
     for support in supports:
         guesses = _guesses(rng, support, total / total.sum(), (draws, epochs))
-        # By the fold's own UF1, as a selection of this program would choose.
+        # By the fold's own UF1, as a selection of this program would choose; of equal
+        # epochs the first.
         best = uf1_uar_acc(guesses)[0].argmax(1)
         pooled += guesses[np.arange(draws), best]
     return float(uf1_uar_acc(pooled)[0].mean())
@@ -84,5 +110,6 @@ def _guesses(
     rng: np.random.Generator, support: np.ndarray, prior: np.ndarray, size: tuple
 ) -> np.ndarray:
     """Confusion matrices [*size, K, K] of guessing by `prior`, a multinomial a row."""
+    # Only counts matter to a score: a multinomial for each class, not a draw a clip.
     rows = [rng.multinomial(int(count), prior, size=size) for count in support]
     return np.stack(rows, axis=-2)

@@ -34,10 +34,18 @@ class Intervals:
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, *, classes: int
 ) -> np.ndarray:
-    """Count clips by true (row) and predicted (column) class.
+    """Counts clips by true (row) and predicted (column) class.
 
-    labels, predictions: [n] integers in [0, classes). Returns [K, K] int64.
-    Raises ValueError if there is no clip, or for a class outside the task.
+    Args:
+        labels: [n] integers in 0..classes-1.
+        predictions: [n], likewise.
+        classes: K of the task.
+
+    Returns:
+        int64 [K, K].
+
+    Raises:
+        ValueError: if there is no clip, or for a class outside the task.
     """
     labels = class_indices("labels", labels, classes)
     predictions = class_indices("predictions", predictions, classes)
@@ -46,14 +54,15 @@ def confusion_matrix(
             f"{labels.size} labels but {predictions.size} predictions: "
             "expected one prediction for each clip"
         )
+    # Each pair of classes has a number of its own: counting them counts the cells.
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     return cells.reshape(classes, classes)
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """Score a confusion matrix [K, K] (rows: truth), zero division giving 0.
+    """Returns the scores of a confusion matrix [K, K] (rows: truth), x/0 being 0.
 
-    UF1 is equation 16 averaged over all K classes, UAR equation 19 (MER-CLIP).
+    UF1 is the mean of MER-CLIP's eq. 16 over all K classes, UAR its eq. 19.
     Equals scikit-learn's macro f1_score and recall_score with
     `labels=range(K), zero_division=0`. Raises ValueError for an empty matrix.
     """
@@ -64,6 +73,7 @@ def scores(matrix: np.ndarray) -> Scores:
         raise ValueError("the confusion matrix holds no clip: nothing to score")
     hits = np.diagonal(matrix)
     support, predicted = matrix.sum(1), matrix.sum(0)
+    # 2TP / (2TP + FP + FN), which needs no precision and recall of absent classes.
     f1 = ratio(2 * hits, support + predicted)
     recall = ratio(hits, support)
     return Scores(
@@ -89,12 +99,22 @@ def subject_bootstrap(
 ) -> Intervals:
     """Intervals of UF1, UAR and ACC by resampling subjects with replacement.
 
-    labels, predictions, subjects and (for several training seeds) seeds: [n]. One
-    resample takes the same subjects for every training seed and averages their scores,
-    as the headline does. A resample may miss a rare class, which then scores 0: with
-    few subjects per class the lower end is therefore cautious.
-    Raises ValueError with fewer than two subjects, where nothing can be resampled.
+    A resample may miss a rare class, which then scores 0: with few subjects per class
+    the lower end is therefore cautious.
+
+    Args:
+        labels, predictions: [n] integers in 0..classes-1.
+        subjects: [n] of the clips.
+        classes: K of the task.
+        seeds: [n] training seed that each prediction is of; None: one seed.
+        samples: resamples to draw.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: with fewer than two subjects, where nothing can be resampled, and
+            for arrays that do not fit each other.
     """
+    # Clips of one subject are alike: resampling clips would give intervals too narrow.
     subjects = np.asarray(subjects)
     labels = class_indices("labels", labels, classes)
     predictions = class_indices("predictions", predictions, classes)
@@ -115,9 +135,12 @@ def subject_bootstrap(
     matrices = np.zeros((groups, runs, classes, classes))
     np.add.at(matrices, (group, run, labels, predictions), 1)
     rng = np.random.default_rng(seed)
+    # How often each subject is drawn; matrices add, so a resample is one product. The
+    # same draw serves every seed, and their scores are averaged as in the headline.
     times = rng.multinomial(groups, np.full(groups, 1 / groups), size=samples)
     drawn = times.astype(np.float64) @ matrices.reshape(groups, -1)
     drawn = drawn.reshape(samples, runs, classes, classes)
+    # Percentiles, as these scores are bounded and skewed: no normal interval fits.
     ends = [np.percentile(s.mean(1), (2.5, 97.5)) for s in uf1_uar_acc(drawn)]
     uf1, uar, acc = ((float(low), float(high)) for low, high in ends)
     return Intervals(uf1=uf1, uar=uar, acc=acc)
@@ -133,13 +156,29 @@ def uf1_uar_acc(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """Top / bottom in float64, with 0 where the bottom is 0."""
+    """Returns a quotient in float64, 0 where the divisor is 0.
+
+    Args:
+        top: what is divided.
+        bottom: by what, of the same shape.
+    """
+    # A class that nobody has or predicts counts as 0 and stays in the mean: leaving it
+    # out would reward folds with few classes.
     zeros = np.zeros(np.shape(top), np.float64)
     return np.divide(top, bottom, out=zeros, where=np.asarray(bottom) != 0)
 
 
 def class_indices(name: str, values: np.ndarray, classes: int) -> np.ndarray:
-    """Check [n] class indices of a task with `classes` classes."""
+    """Returns class indices as int64 [n], checked.
+
+    Args:
+        name: of the array, for messages.
+        values: [n] integers.
+        classes: K of the task.
+
+    Raises:
+        ValueError: for anything but integers in 0..classes-1, naming the first.
+    """
     values = np.asarray(values)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(

@@ -55,6 +55,7 @@ class PromptSet:
     def index(self, au_cells: Sequence[str]) -> np.ndarray:
         """Index int32 [n] of each AU cell; -1 where no sentence describes it."""
         rank = {name: i for i, name in enumerate(self.names)}
+        # The canonical text of a cell is the key: "12 + L4" and "12+L4" are one.
         found = (rank.get(str(facs.parse_cell(cell)), -1) for cell in au_cells)
         return np.fromiter(found, np.int32, len(au_cells))
 
@@ -65,45 +66,61 @@ def au_prompts(
     templates: int = 7,
     wording: facs.Wording = facs.USUAL,
 ) -> PromptSet:
-    """Prompts of the AU combinations in `au_cells` and their mirror images, sorted.
+    """Returns the prompts of AU combinations and their mirror images, sorted.
 
-    Those whose description is empty are left out. Order "shuffled" draws an order for
-    every template and combination. Raises ValueError for AUs that FACS does not know,
-    when nothing is left, or when the number of templates is not 1..10.
+    Args:
+        au_cells: as annotated; combinations that no sentence describes are left out.
+        templates: how many of the paper's.
+        wording: of the descriptions; "shuffled" draws an order for every template.
+
+    Raises:
+        ValueError: for AUs that FACS does not know, when nothing is left, or when the
+            number of templates is not 1..10.
     """
-    sets = {}
+    combinations = {}
     for cell in au_cells:
-        au_set = facs.parse_cell(cell)
-        if unknown := [au.number for au in au_set.aus if au.number not in facs.CODES]:
+        combination = facs.parse_cell(cell)
+        if unknown := [
+            au.number for au in combination.aus if au.number not in facs.CODES
+        ]:
             raise ValueError(
                 f"AU cell {cell!r}: FACS has no AU {unknown[0]}; it has "
                 f"{sorted(facs.CODES)}"
             )
-        for variant in (au_set, facs.mirror(au_set)):
+        # Mirror images too: a flipped clip takes the sentence of the other side.
+        for variant in (combination, facs.mirror(combination)):
             if facs.describe(variant, wording):
-                sets[str(variant)] = variant
-    if not sets:
+                combinations[str(variant)] = variant
+    if not combinations:
         raise ValueError("no clip has an action unit that a sentence can describe")
-    names = tuple(sorted(sets))
+    # Sorted, so that the table does not depend on the order of the clips.
+    names = tuple(sorted(combinations))
+    ordered = [combinations[name] for name in names]
     rank = {name: i for i, name in enumerate(names)}
     return PromptSet(
         names=names,
-        descriptions=tuple(facs.describe(sets[name], wording) for name in names),
+        descriptions=tuple(facs.describe(c, wording) for c in ordered),
         sentences=tuple(
-            tuple(t.format(facs.describe(sets[n], wording, shuffle=i)) for n in names)
+            tuple(t.format(facs.describe(c, wording, shuffle=i)) for c in ordered)
             for i, t in enumerate(chosen(templates))
         ),
-        mirror=np.asarray([rank[str(facs.mirror(sets[n]))] for n in names], np.int32),
-        overlap=_jaccard([set(facs.phrases(sets[n], wording)) for n in names]),
+        mirror=np.asarray([rank[str(facs.mirror(c))] for c in ordered], np.int32),
+        overlap=_jaccard([set(facs.phrases(c, wording)) for c in ordered]),
     )
 
 
 def emotion_prompts(emotions: Sequence[str], *, templates: int = 7) -> PromptSet:
-    """Prompts of the ablation that aligns clips with their emotion, not their AUs.
+    """Returns the prompts of the ablation that aligns clips with their emotion.
 
-    Prompt i is of emotion i. Raises ValueError unless templates are 1..10.
+    Args:
+        emotions: classes of the task; prompt i is of emotion i.
+        templates: how many of the paper's.
+
+    Raises:
+        ValueError: unless templates are 1..10.
     """
     descriptions = tuple(f"the emotion of {emotion}" for emotion in emotions)
+    # An emotion has no mirror image, and two have nothing in common.
     return PromptSet(
         names=tuple(emotions),
         descriptions=descriptions,
@@ -125,11 +142,16 @@ def chosen(templates: int) -> tuple[str, ...]:
 def reference_texts(
     *, templates: int = 7, wording: facs.Wording = facs.USUAL
 ) -> list[str]:
-    """Sentences of all single AUs, sided or not, and of all pairs of Table II.
+    """Returns sentences of all single AUs, sided or not, and of all pairs of Table II.
 
-    They hold every word that a description can have. What is made for a tower with
-    random weights is made from them, never from a dataset: no test clip has a part.
+    They hold every word that a description can have.
+
+    Args:
+        templates: how many of the paper's.
+        wording: of the descriptions; AUs are in ascending order, joined by "and".
     """
+    # What is made for a tower with random weights is made from these sentences, never
+    # from a dataset's: else test clips would have a part in it.
     cells = [str(number) for number in facs.PHRASES]
     cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
     cells += [f"{a}+{b}" for a, b in itertools.combinations(facs.TABLE_II, 2)]
@@ -139,12 +161,13 @@ def reference_texts(
     return [template.format(body) for template in chosen(templates) for body in bodies]
 
 
-def _jaccard(sets: Sequence[set[str]]) -> np.ndarray:
-    """Shared over all phrases of every two sets, float32 [s, s]."""
-    known = {phrase: i for i, phrase in enumerate(sorted(set().union(*sets)))}
-    has = np.zeros((len(sets), len(known)), np.float32)
-    for row, phrases in zip(has, sets, strict=True):
+def _jaccard(said: Sequence[set[str]]) -> np.ndarray:
+    """Shared over all phrases of every two combinations, float32 [s, s]."""
+    known = {phrase: i for i, phrase in enumerate(sorted(set().union(*said)))}
+    has = np.zeros((len(said), len(known)), np.float32)
+    for row, phrases in zip(has, said, strict=True):
         row[[known[phrase] for phrase in phrases]] = 1
+    # A product of indicators counts what two combinations share.
     shared = has @ has.T
     sizes = has.sum(1)
     return shared / (sizes[:, None] + sizes[None] - shared)

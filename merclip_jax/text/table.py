@@ -11,6 +11,7 @@ from merclip_jax.models.clip_text import TOKEN_STD, ClipText
 from merclip_jax.text.prompts import PromptSet
 from merclip_jax.text.vocabulary import Vocabulary, WordVocabulary
 
+# As large as what the blocks add to a token, see `random_tower`.
 RANDOM_TOKEN_STD = 0.5
 
 
@@ -29,11 +30,18 @@ class TextTower:
 
 
 def encode_table(tower: TextTower, prompts: PromptSet, *, positions: int) -> jax.Array:
-    """Text features float32 [p, s, e] of a prompt set, encoded once.
+    """Returns the text features of a prompt set, float32 [p, s, e].
 
-    `positions`: position embeddings from here on are zeros (ViCLIP's tower has 32 of
-    the 77). Raises ValueError if a sentence cannot be encoded.
+    Args:
+        tower: frozen.
+        prompts: p templates of s names.
+        positions: position embeddings from here on are zeros.
+
+    Raises:
+        ValueError: if a sentence cannot be encoded.
     """
+    # The tower is frozen and all prompts are known, so it never runs in a step: a step
+    # gathers from this table.
     variables = keep_positions(tower.variables, positions)
     ids = tokenise(tower.vocabulary, prompts)
     features = encode_prompts(tower.module, variables, ids)
@@ -41,9 +49,14 @@ def encode_table(tower: TextTower, prompts: PromptSet, *, positions: int) -> jax
 
 
 def tokenise(vocabulary: Vocabulary, prompts: PromptSet) -> np.ndarray:
-    """Ids int32 [p * s, l] of a prompt set's sentences, template-major.
+    """Returns the ids of a prompt set's sentences, int32 [p * s, l], template-major.
 
-    Raises ValueError that names the AU combination whose sentence cannot be encoded.
+    Args:
+        vocabulary: of the tower that will read them.
+        prompts: p templates of s names.
+
+    Raises:
+        ValueError: naming the AU combination whose sentence cannot be encoded.
     """
     texts = prompts.texts()
     try:
@@ -59,10 +72,13 @@ def tokenise(vocabulary: Vocabulary, prompts: PromptSet) -> np.ndarray:
 
 
 def keep_positions(variables: dict, count: int) -> dict:
-    """Variables of a tower whose positions from `count` on are zero.
+    """Returns a tower's variables with the positions from `count` on set to zero.
 
-    ViCLIP's text tower has 32 positions; the released code fills up with zeros.
+    Args:
+        variables: are not changed.
+        count: positions to keep.
     """
+    # ViCLIP's text tower has 32 positions; the released code fills up with zeros.
     params = dict(variables["params"])
     kept = jnp.arange(len(params["positional_embedding"]))[:, None] < count
     params["positional_embedding"] = jnp.where(kept, params["positional_embedding"], 0)
@@ -70,12 +86,16 @@ def keep_positions(variables: dict, count: int) -> dict:
 
 
 def random_tower(tower: ClipText, key: jax.Array, ids: np.ndarray) -> dict:
-    """Variables of a frozen tower that nobody trained, whose sentences differ.
+    """Returns variables of an untrained tower whose sentences differ.
 
-    CLIP's own initialisation leaves all sentences nearly parallel. Here the token
-    embeddings are as large as what is added to them, and the final norm's bias centres
-    the features of the sentences `ids` [s, l] on zero.
+    Args:
+        tower: to draw weights for.
+        key: of the draw.
+        ids: [s, l] of the sentences that it must tell apart.
     """
+    # CLIP's own initialisation leaves all sentences nearly parallel. So the token
+    # embeddings are made as large as what is added to them, and the final norm's bias
+    # centres the features on zero.
     variables = jax.jit(tower.init)(key, jnp.asarray(ids[:1]))
     params = dict(variables["params"])
     params["token_embedding"] *= RANDOM_TOKEN_STD / TOKEN_STD
@@ -88,13 +108,26 @@ def random_tower(tower: ClipText, key: jax.Array, ids: np.ndarray) -> dict:
 def random_text_tower(
     module: ClipText, vocabulary: WordVocabulary, texts: Sequence[str]
 ) -> TextTower:
-    """A tower of random weights, always the same ones, that tells `texts` apart."""
+    """Returns a tower of random weights, always the same ones.
+
+    Args:
+        module: its structure.
+        vocabulary: has all words of `texts`.
+        texts: that it must tell apart.
+    """
+    # The key is fixed: every member and every run must read the same sentences.
     variables = random_tower(module, jax.random.key(0), vocabulary.encode(texts))
     return TextTower(module, variables, vocabulary)
 
 
 def similarities(features: jax.Array, video: np.ndarray) -> np.ndarray:
-    """Cosine [s] of a clip [e] with each prompt, averaged over templates [p, s, e]."""
+    """Returns the cosine of a clip with each prompt, [s].
+
+    Args:
+        features: [p, s, e] of p templates.
+        video: [e].
+    """
+    # Mean over templates on the unit sphere, then back onto it, as CLIP's ensembles.
     unit = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     unit = unit.mean(0)
     unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
@@ -102,7 +135,12 @@ def similarities(features: jax.Array, video: np.ndarray) -> np.ndarray:
 
 
 def encode_prompts(tower: ClipText, variables: dict, ids: np.ndarray) -> jax.Array:
-    """Text features float32 [s, e] of prompt ids [s, l]."""
+    """Returns text features, float32 [s, e].
+
+    Args:
+        tower, variables: of the frozen tower.
+        ids: [s, l], padded with zeros.
+    """
     return _encode(tower, variables, ids)[0].astype(jnp.float32)
 
 
@@ -114,6 +152,7 @@ def _encode(tower, variables, ids, *, batch: int = 64) -> tuple[jax.Array, jax.A
         features, state = tower.apply(variables, ids, mutable=["intermediates"])
         return features, state["intermediates"]["sentence"][0]
 
+    # Equal batches compile once; what is repeated to fill the last is cut off.
     padded = np.pad(ids, [(0, -len(ids) % batch), (0, 0)], mode="edge")
     parts = [
         apply(jnp.asarray(padded[i : i + batch])) for i in range(0, len(padded), batch)

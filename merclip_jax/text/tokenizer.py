@@ -63,9 +63,14 @@ class ClipTokenizer:
 
     @classmethod
     def from_merges(cls, path: str | Path, context: int = CONTEXT) -> "ClipTokenizer":
-        """From the list of merges that CLIP was published with, gzipped or plain.
+        """Returns the tokenizer of the list of merges that CLIP was published with.
 
-        UserError names the file when it is damaged or holds too few merges.
+        Args:
+            path: of the list, gzipped or plain.
+            context: of the tower.
+
+        Raises:
+            UserError: naming the file, when it is damaged or holds too few merges.
         """
         path = Path(path)
         merges = _merges(path, _text(path))[:MERGES]
@@ -73,6 +78,7 @@ class ClipTokenizer:
             raise UserError(
                 f"{path}: {len(merges)} merges, expected at least {MERGES} as in CLIP's"
             )
+        # Ids are positions in this order, which the list itself does not say.
         alphabet = byte_alphabet()
         tokens = [*alphabet, *(c + WORD_END for c in alphabet)]
         tokens += [a + b for a, b in merges] + [START, END]
@@ -80,9 +86,14 @@ class ClipTokenizer:
 
     @classmethod
     def from_folder(cls, path: str | Path, context: int = CONTEXT) -> "ClipTokenizer":
-        """From vocab.json and merges.txt, or tokenizer.json, as Hugging Face has them.
+        """Returns the tokenizer of a folder as Hugging Face has them.
 
-        UserError names the folder or file when one lacks, is damaged or is no CLIP's.
+        Args:
+            path: folder with vocab.json and merges.txt, or with tokenizer.json.
+            context: of the tower.
+
+        Raises:
+            UserError: naming what is missing, damaged or not CLIP's.
         """
         folder = Path(path)
         vocab, merges = (folder / name for name in FILES)
@@ -111,6 +122,7 @@ class ClipTokenizer:
     @functools.cached_property
     def sha256(self) -> str:
         """Checksum of vocabulary and merges, whatever files they were read from."""
+        # Sorted content, not files: two layouts of one tokenizer have one checksum.
         content = [sorted(self.vocabulary.items()), self.merges]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -120,6 +132,8 @@ class ClipTokenizer:
         ValueError for a text that is longer than the context (it is never cut) or
         spells one of the marks.
         """
+        # The released code cuts what is too long; a cut sentence loses AUs, so here it
+        # is an error. Zeros pad, as in OpenAI's code.
         ids = np.zeros((len(texts), self.context), np.int32)
         for row, text in zip(ids, texts, strict=True):
             found = self._ids(text)
@@ -141,6 +155,7 @@ class ClipTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         cleaned = clean(text)
+        # Spelled in a text, a mark would end the sentence there.
         if START in cleaned or END in cleaned:
             raise ValueError(f"{text!r}: {START} and {END} are the tokenizer's own")
         ids = self._encoder.encode(cleaned, add_special_tokens=False).ids
@@ -166,6 +181,7 @@ class ClipTokenizer:
 
 def clean(text: str) -> str:
     """A text as CLIP reads it: encoding mended, entities resolved, lower case."""
+    # Twice, as CLIP does: web text has entities of entities ("&amp;amp;").
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", text).strip().lower()
 
@@ -176,6 +192,7 @@ def byte_alphabet() -> tuple[str, ...]:
 
     Printable Latin-1 stands for itself; the other bytes take characters from U+0100 on.
     """
+    # The order of GPT-2's table, on which CLIP's ids rest.
     kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     kept += range(ord("®"), ord("ÿ") + 1)
     return tuple(map(chr, [*kept, *range(256, 512 - len(kept))]))

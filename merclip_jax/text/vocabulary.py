@@ -41,10 +41,12 @@ class WordVocabulary:
     @property
     def size(self) -> int:
         """Number of ids."""
+        # 0 for padding, the words, and the marks of start and end.
         return len(self.words) + 3
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Ids int32 [s, context]; ValueError names a text with an unknown word."""
+        # A word left out would make two sentences one: unknown words are errors.
         index = {word: i + 1 for i, word in enumerate(self.words)}
         ids = np.zeros((len(texts), self.context), np.int32)
         for row, text in zip(ids, texts, strict=True):
@@ -55,6 +57,7 @@ class WordVocabulary:
                     f"{text!r}: expected at most {self.context - 2} known words; "
                     f"unknown: {unknown}"
                 )
+            # Zeros behind the end mark pad; the tower finds the mark as the largest id.
             row[: len(words) + 2] = [
                 self.size - 2,
                 *(index[word] for word in words),

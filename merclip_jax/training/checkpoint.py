@@ -16,14 +16,25 @@ class RoundCheckpoint:
         self.folder = folder
         self.manager = ocp.CheckpointManager(
             folder.absolute(),
+            # The newest is all a resumed run needs. Synchronous, so that a reported
+            # step is a written one.
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=1, create=True, enable_async_checkpointing=False
             ),
         )
 
     def save(self, step: int, tree: dict) -> None:
-        """Write a tree of arrays under `step`; UserError when it cannot be written."""
+        """Writes a tree of arrays.
+
+        Args:
+            step: its number.
+            tree: of sharded or plain arrays.
+
+        Raises:
+            UserError: when it cannot be written; the one before it is kept.
+        """
         try:
+            # `force`: the caller decides when to save, not the manager's interval.
             self.manager.save(step, args=ocp.args.StandardSave(tree), force=True)
             self.manager.wait_until_finished()
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as one

@@ -8,17 +8,23 @@ from jax.sharding import PartitionSpec as P
 
 
 def make_mesh(stack: int, batch_size: int, devices: int | None = None) -> Mesh:
-    """A ("member", "data") mesh over the devices.
+    """Returns a ("member", "data") mesh over the devices.
 
-    As many devices as divide the stack go to members, of the rest as many as divide
-    the batch go to its clips; what then stays over is not used.
+    Args:
+        stack: members trained together.
+        batch_size: clips of a member's batch.
+        devices: how many to use; None: all.
     """
+    # Members first: they need no communication. Of the devices left for each member as
+    # many as divide the batch share its clips; the others stay idle.
     devices = devices or jax.device_count()
     member = math.gcd(stack, devices)
     data = math.gcd(batch_size, devices // member)
     return jax.make_mesh(
         (member, data),
         ("member", "data"),
+        # Under Explicit, JAX's default, `video @ text.T` and the optimizer's init would
+        # need their shardings written out.
         axis_types=(AxisType.Auto, AxisType.Auto),
         devices=jax.devices()[: member * data],
     )
@@ -35,6 +41,11 @@ def by_member(mesh: Mesh) -> NamedSharding:
 
 
 def by_batch(mesh: Mesh, *, scanned: bool) -> NamedSharding:
-    """[m, b, ...] or, `scanned`, [k, m, b, ...] over members and their clips."""
+    """Returns the sharding of a batch over members and their clips.
+
+    Args:
+        mesh: of the run.
+        scanned: arrays are [k, m, b, ...], a scan's steps first; else [m, b, ...].
+    """
     axes = ("member", "data")
     return NamedSharding(mesh, P(None, *axes) if scanned else P(*axes))

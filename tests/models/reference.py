@@ -1,7 +1,7 @@
 """The video models once more, as slow NumPy loops written from their description.
 
-Nothing of merclip_jax is used or imitated: every function follows one paragraph of
-the specification in its order, for one clip, frame, head and tap at a time. Clips are
+Nothing of merclip_jax is used or imitated: every function follows one step of the
+released code in its order, for one clip, frame, head and tap at a time. Clips are
 [b, f, h, w, 3], streams [b, t, 1 + hw, d] with the class token first, weights the
 nested dictionaries of the Flax variables as float64. Drop path and dropout are absent.
 """
@@ -77,7 +77,7 @@ def clip_block(x, p, heads, causal=False):
 
 
 def patch_embedding(clip, kernel, temporal_downsample):
-    """Section 3.1: the strided 3D convolution, one output vector at a time."""
+    """The strided 3D convolution of the stem, one output vector at a time."""
     taps, p, _, _, d = kernel.shape
     b, frames, height, width, _ = clip.shape
     stride, pad = (2, 1) if temporal_downsample else (1, 0)
@@ -94,7 +94,7 @@ def patch_embedding(clip, kernel, temporal_downsample):
 
 
 def embed_tokens(clip, p, temporal_downsample):
-    """Sections 3.1 and 3.2: to the normalised stream [b, t, 1 + hw, d]."""
+    """Stem, class token, positions: the normalised stream [b, t, 1 + hw, d]."""
     volume = patch_embedding(clip, p["patch_embed"]["kernel"], temporal_downsample)
     b, t, h, w, d = volume.shape
     x = np.zeros((b, t, 1 + h * w, d))
@@ -132,7 +132,7 @@ def batch_norm(x, p, stats, train, group):
 
 
 def local_mhra(patches, p, stats, train, group):
-    """Section 3.3 on patch tokens [b, t, hw, d]."""
+    """Local temporal relation of patch tokens [b, t, hw, d]."""
     x, new = batch_norm(patches, p["bn"], stats["bn"], train, group)
     reduced = linear(x, p["reduce"])
     mixed = np.zeros_like(reduced)
@@ -147,7 +147,7 @@ def local_mhra(patches, p, stats, train, group):
 
 
 def local_block(x, p, stats, o, train):
-    """Section 3.4 on the stream [b, t, 1 + hw, d]."""
+    """Local block on the stream [b, t, 1 + hw, d]."""
     x, new = x.copy(), copy.deepcopy(stats)
     b, t = x.shape[:2]
 
@@ -172,7 +172,7 @@ def local_block(x, p, stats, o, train):
 
 
 def position_convolution(patches, kernel, bias, grid):
-    """DPE of section 3.5: depthwise 3x3x3 over one clip's patches [t, hw, d]."""
+    """DPE of a global block: depthwise 3x3x3 over one clip's patches [t, hw, d]."""
     t, _, d = patches.shape
     h, w = grid
     volume = patches.reshape(t, h, w, d)
@@ -187,7 +187,7 @@ def position_convolution(patches, kernel, bias, grid):
 
 
 def global_block(q, x, p, o, grid):
-    """Section 3.5 for one clip: query [1, d], stream [t, 1 + hw, d], left as it is."""
+    """Global block of one clip: query [1, d]; stream [t, 1 + hw, d], left as it is."""
     e = x.copy()
     e[:, 1:] += position_convolution(x[:, 1:], p["dpe_kernel"], p["dpe_bias"], grid)
     e = layer_norm(e.reshape(-1, x.shape[-1]), p["ln_3"])
@@ -257,7 +257,7 @@ def head_block(x, p, heads):
 
 
 def emotion_head(tokens, p, blocks, heads):
-    """MER_CLIP section 4; without blocks the norm and classifier read token 0."""
+    """MER-CLIP, eq. 11; without blocks the norm and classifier read token 0."""
     logits = []
     for x in tokens:
         seen = [] if blocks else [x]
@@ -270,7 +270,7 @@ def emotion_head(tokens, p, blocks, heads):
 
 
 def mer_clip(variables, clip, o, train=False):
-    """Video feature [b, e], logits [b, k], the buffers after (MER_CLIP section 1)."""
+    """Video feature [b, e], logits [b, k], the buffers after (MER-CLIP, eqs. 3-11)."""
     p = variables["params"]
     inner = {k: v["encoder"] for k, v in variables.items() if "encoder" in v}
     if "temporal_layers" in o["encoder"]:
@@ -286,7 +286,7 @@ def mer_clip(variables, clip, o, train=False):
 
 
 def clip_text(variables, ids, layers, heads):
-    """MER_CLIP section 5: features [b, out] at the first largest id."""
+    """MER-CLIP, eq. 7: features [b, out] at the first largest id."""
     p = variables["params"]
     features = []
     for row in ids:

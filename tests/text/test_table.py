@@ -90,8 +90,8 @@ def test_texts_are_template_major(templates):
     texts, sets = made_prompts.texts(), len(made_prompts.names)
     assert len(texts) == templates * sets
     for row, sentence in enumerate(texts):
-        template, au_set = divmod(row, sets)
-        wanted = facs.TEMPLATES[template].format(made_prompts.descriptions[au_set])
+        template, combination = divmod(row, sets)
+        wanted = facs.TEMPLATES[template].format(made_prompts.descriptions[combination])
         assert sentence == wanted
 
 
@@ -211,7 +211,7 @@ def test_prompts_can_name_the_emotion_instead():
     np.testing.assert_array_equal(made_prompts.mirror, [0, 1])
 
 
-def test_a_prompt_that_is_too_long_names_its_au_set(made_prompts):
+def test_a_prompt_that_is_too_long_names_its_au_combination(made_prompts):
     vocabulary = WordVocabulary.of(made_prompts.texts())
     assert table.tokenise(vocabulary, made_prompts).shape == (7 * 6, 77)
     short = dataclasses.replace(vocabulary, context=20)

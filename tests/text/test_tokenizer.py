@@ -170,7 +170,7 @@ def test_published_vocabulary_survives_saving(published, tmp_path):
 def test_the_longest_prompts_fit(published):
     """Eight one-sided AUs, more than any table's clip has, in all templates."""
     cell = "L1+R2+L4+R10+L12+R14+L15+R20"
-    bank = prompts.au_prompts([cell], templates=10)
-    ids = tokenise(published, bank)
+    prompt_set = prompts.au_prompts([cell], templates=10)
+    ids = tokenise(published, prompt_set)
     lengths = (ids != 0).sum(1)
     assert 60 < lengths.max() <= 77
