@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from merclip_jax.data.sampling import FRAMES
+
 LONGEST = 0.5  # seconds: what lasts longer is not a micro-expression
-FRAMES = 16  # what MER-CLIP sees of a clip; a shorter one is repeated
 
 # What can be found. STOP ends a build, --skip_bad leaves such clips out; NOTE is told.
 STOP: dict[str, str] = {

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_builders.readers.findings import (
-    FRAMES,
     LONGEST,
     DatasetError,
     Finding,
     unreadable,
 )
 from data_builders.readers.folders import frame_files
+from merclip_jax.data.sampling import FRAMES
 from merclip_jax.facs import CODES, parse_cell
 
 

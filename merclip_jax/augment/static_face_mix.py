@@ -33,7 +33,7 @@ def static_face_mix(
     partner: Int[Array, "b"],
     region: Int[Array, "b"],
     *,
-    weight: float = 0.5,
+    weight: float,
     inverse: bool = False,
     masks: Shaped[Array, "..."] | None = None,
 ) -> Float[Array, "b t h w c"]:

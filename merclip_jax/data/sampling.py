@@ -8,13 +8,14 @@ released code for CAS(ME)^3.
 import numpy as np
 
 Integer = int | np.integer
+FRAMES = 16  # what MER-CLIP sees of a clip
 
 
 def key_frames(
     onset: Integer,
     apex: Integer,
     offset: Integer,
-    count: int = 16,
+    count: int = FRAMES,
     *,
     strides: str = "float",
 ) -> np.ndarray:
@@ -68,7 +69,7 @@ def key_frames(
 
 def uniform_frames(
     length: Integer,
-    count: int = 16,
+    count: int = FRAMES,
     *,
     rng: np.random.Generator | np.random.RandomState | None = None,
 ) -> np.ndarray:

@@ -24,7 +24,7 @@ class View:
     three; sampling: a key of CONTRACTS. Raises ValueError for values that cannot be.
     """
 
-    frames: int = 16
+    frames: int = sampling.FRAMES
     image_size: int = 224
     resize: int = 0
     grey: bool = False

@@ -72,9 +72,9 @@ class EmotionHead(nn.Module):
     """
 
     classes: int
-    blocks: int = 2
-    heads: int = 4
-    dropout: float = 0.1
+    blocks: int
+    heads: int
+    dropout: float
     attention: str = "xla"
     dtype: Dtype = jnp.float32
 

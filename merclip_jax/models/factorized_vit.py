@@ -38,8 +38,8 @@ class FactorizedViT(nn.Module):
     layers: int
     heads: int
     patch_size: int
-    frames: int = 16
-    temporal_layers: int = 4
+    frames: int
+    temporal_layers: int
     drop_path: float = 0.0
     attention: str = "xla"
     dtype: Dtype = jnp.float32

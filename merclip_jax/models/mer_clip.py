@@ -83,7 +83,7 @@ class MerClipOptions:
     temporal_layers: int = 4
     drop_path: float = 0.2
     global_drop_path: float = 0.4
-    global_mlp_dropout: float = 0.5
+    global_mlp_dropout: float = UniFormerV2.global_mlp_dropout
     head_blocks: int = 2
     head_dropout: float = 0.1
     learn_temperature: bool = False
@@ -203,7 +203,7 @@ def uniformer_v2(
     *,
     drop_path: float = 0.0,
     global_drop_path: float = 0.0,
-    global_mlp_dropout: float = 0.5,
+    global_mlp_dropout: float = UniFormerV2.global_mlp_dropout,
     bn_group_size: int | None = None,
     attention: str = "xla",
     dtype: Dtype = jnp.float32,

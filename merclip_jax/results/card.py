@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from merclip_jax.scoring.metrics import SAMPLES
 from merclip_jax.scoring.predictions import Predictions, named
 
 SCHEMA = "merclip_jax.card/2"
-BOOTSTRAP_SAMPLES = 2000
 _KEYS = (
     "title system task protocol recipe selection input_contract config config_sha256 "
     "scores splits chance ceiling oracle parameters lineage versions notes "
@@ -65,7 +65,7 @@ class Facts:
 
 
 def build_card(
-    predictions: Predictions, facts: Facts, *, samples: int = BOOTSTRAP_SAMPLES
+    predictions: Predictions, facts: Facts, *, samples: int = SAMPLES
 ) -> dict:
     """Score pooled predictions and state everything the number depends on.
 

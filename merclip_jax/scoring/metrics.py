@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SAMPLES = 2000  # resamples of subjects for an interval
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -94,7 +96,7 @@ def subject_bootstrap(
     *,
     classes: int,
     seeds: np.ndarray | None = None,
-    samples: int = 2000,
+    samples: int = SAMPLES,
     seed: int = 0,
 ) -> Intervals:
     """Intervals of UF1, UAR and ACC by resampling subjects with replacement.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from merclip_jax import facs
+from merclip_jax.text.vocabulary import CONTEXT
 
 SUPERVISIONS = ("au", "emotion")
 
@@ -22,7 +23,7 @@ class PromptOptions:
 
     supervision: str = "au"
     templates: int = 7
-    positions: int = 77
+    positions: int = CONTEXT
 
     def __post_init__(self):
         if self.supervision not in SUPERVISIONS:
@@ -63,7 +64,7 @@ class PromptSet:
 def au_prompts(
     au_cells: Sequence[str],
     *,
-    templates: int = 7,
+    templates: int = PromptOptions.templates,
     wording: facs.Wording = facs.USUAL,
 ) -> PromptSet:
     """Returns the prompts of AU combinations and their mirror images, sorted.
@@ -109,7 +110,9 @@ def au_prompts(
     )
 
 
-def emotion_prompts(emotions: Sequence[str], *, templates: int = 7) -> PromptSet:
+def emotion_prompts(
+    emotions: Sequence[str], *, templates: int = PromptOptions.templates
+) -> PromptSet:
     """Returns the prompts of the ablation that aligns clips with their emotion.
 
     Args:
@@ -140,7 +143,7 @@ def chosen(templates: int) -> tuple[str, ...]:
 
 
 def reference_texts(
-    *, templates: int = 7, wording: facs.Wording = facs.USUAL
+    *, templates: int = PromptOptions.templates, wording: facs.Wording = facs.USUAL
 ) -> list[str]:
     """Returns sentences of all single AUs, sided or not, and of all pairs of Table II.
 

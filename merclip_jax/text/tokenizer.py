@@ -22,8 +22,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from merclip_jax.atomic import write_atomically
 from merclip_jax.errors import UserError
+from merclip_jax.text.vocabulary import CONTEXT
 
-CONTEXT = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 MERGES = 48_894  # of the published list's lines, the first that CLIP uses

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+CONTEXT = 77  # tokens of a sentence, as in CLIP
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 
 
@@ -30,7 +31,7 @@ class WordVocabulary:
     """
 
     words: tuple[str, ...]
-    context: int = 77
+    context: int = CONTEXT
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "WordVocabulary":

@@ -22,7 +22,8 @@ from merclip_jax.errors import UserError
 from merclip_jax.systems import describe
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Context, System
-from merclip_jax.text.tokenizer import CONTEXT, FILES, ClipTokenizer
+from merclip_jax.text.tokenizer import FILES, ClipTokenizer
+from merclip_jax.text.vocabulary import CONTEXT
 from merclip_jax.weights.arrays import holds_weights, load_weights, save_weights
 from merclip_jax.weights.families.mer_clip import modules_of
 from merclip_jax.weights.part import Part, Source

@@ -65,7 +65,7 @@ def test_static_face_mix_scales_motion_inside_only():
     clips = jax.random.normal(key, (4, 3, 9, 7, 3))
     region = jnp.asarray([0, 1, 2, 3])
     chosen = jnp.asarray([True, True, False, True])
-    out = static_face_mix(clips, chosen, jnp.asarray([1, 2, 3, 0]), region)
+    out = static_face_mix(clips, chosen, jnp.asarray([1, 2, 3, 0]), region, weight=0.5)
     masks = region_masks(9, 7)[region] & chosen[:, None, None]
     masks = jnp.broadcast_to(masks[:, None, :, :, None], clips.shape)
     assert (out == clips)[~masks].all()
@@ -91,6 +91,7 @@ def test_the_whole_preprocessor_golden(golden):
         jnp.asarray(partner >= 0),
         jnp.asarray(np.maximum(partner, 0)),
         jnp.asarray(np.maximum(region, 0)),
+        weight=0.5,
     )
     np.testing.assert_allclose(out, theirs("full/train_out"), rtol=1e-6, atol=1e-6)
 
@@ -171,7 +172,7 @@ def test_masks_that_do_not_fit_are_named(masks, came):
     clips = augment.normalise(some_clips(2))
     two = jnp.asarray([0, 1])
     with pytest.raises(ValueError, match=r"masks as bool \[regions, 8, 8\].*" + came):
-        static_face_mix(clips, two == two, two, two, masks=masks)
+        static_face_mix(clips, two == two, two, two, weight=0.5, masks=masks)
 
 
 def test_one_draw_for_all_frames():

@@ -660,7 +660,9 @@ def small(**options):
 
 
 def factorised(**options):
-    return FactorizedViT(8, 1, 1, PATCH, **{"frames": 3, **options})
+    return FactorizedViT(
+        8, 1, 1, PATCH, **{"frames": 3, "temporal_layers": 4} | options
+    )
 
 
 CLIP = (2, 3, 8, 8, 3)

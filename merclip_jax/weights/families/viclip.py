@@ -1,6 +1,6 @@
 """ViCLIP (Wang et al., ICLR 2024): the released MER-CLIP takes its text tower."""
 
-from merclip_jax.text.tokenizer import CONTEXT
+from merclip_jax.text.vocabulary import CONTEXT
 from merclip_jax.weights.families.clip_text import CLIP_TEXT
 from merclip_jax.weights.families.family import Family, any_begin
 from merclip_jax.weights.families.rules import prefixed
