@@ -142,8 +142,8 @@ def attend(
         v: the keys' values.
         heads: parts of the width d; head h is channels h*d/heads onwards.
         causal: token i reads tokens 0..i alone.
-        implementation: "xla" takes the softmax in float32 or wider; "cudnn" is the
-            fused kernel of NVIDIA GPUs, for bfloat16.
+        implementation: of `jax.nn.dot_product_attention`: "xla" takes the softmax in
+            float32 or wider; "cudnn" is the fused kernel of NVIDIA GPUs, for bfloat16.
 
     Raises:
         ValueError: for other implementations, and when d does not divide into heads.
@@ -159,21 +159,31 @@ def attend(
     batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
     q = q.reshape(-1, n, heads, d // heads)
     k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))
-    if implementation == "cudnn":
-        out = jax.nn.dot_product_attention(
-            q, k, v, is_causal=causal, implementation="cudnn"
-        )
-        return out.reshape(*batch, n, d)
-    # jax.nn.dot_product_attention sums in float32 even when asked in float64.
-    wide = at_least_float32(q.dtype)
-    scores = jnp.einsum("bnhc,bshc->bhns", q, k, preferred_element_type=wide)
-    scores = scores * (d // heads) ** -0.5
-    if causal:
-        seen = jnp.tril(jnp.ones((1, 1, n, s), bool))
-        scores = jnp.where(seen, scores, -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    out = jnp.einsum("bhns,bshc->bnhc", weights, v)
+    if q.dtype == jnp.float64:
+        out = _attend_float64(q, k, v, causal=causal)
+    else:
+        # Inside, jax mixes bfloat16 with float32 without saying so.
+        with jax.numpy_dtype_promotion("standard"):
+            out = jax.nn.dot_product_attention(
+                q, k, v, is_causal=causal, implementation=implementation
+            )
     return out.reshape(*batch, n, d)
+
+
+def _attend_float64(
+    q: Float[Array, "b n h c"],
+    k: Float[Array, "b s h c"],
+    v: Float[Array, "b s h c"],
+    *,
+    causal: bool,
+) -> Float[Array, "b n h c"]:
+    """The same in float64, where `jax.nn` sums in float32: for the exact tests."""
+    scores = jnp.einsum("bnhc,bshc->bhns", q, k) * q.shape[-1] ** -0.5
+    if causal:
+        seen = jnp.tril(jnp.ones((1, 1, *scores.shape[2:]), bool))
+        scores = jnp.where(seen, scores, -jnp.inf)
+    weights = jax.nn.softmax(scores, axis=-1)
+    return jnp.einsum("bhns,bshc->bnhc", weights, v)
 
 
 class PackedAttention(nn.Module):

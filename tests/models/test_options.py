@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from merclip_jax.models import mer_clip as factory
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention
+from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention, attend
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
 from merclip_jax.models.video import linspace_rates
@@ -777,3 +777,33 @@ def test_long_prompts():
     tower = ClipText(vocabulary=9, context=4, width=8, layers=1, heads=1, out=8)
     with pytest.raises(ValueError, match="prompts of 5 tokens exceed 4"):
         shapes_of(tower, jnp.zeros((1, 5), jnp.int32))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_attention_of_jax_is_the_exact_one_up_to_rounding(dtype, causal):
+    """Values and gradients against float64's own sums, at UniFormerV2's shapes."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    shapes = ((2, 50, 64), (2, 50, 64), (2, 50, 64))
+    given = [
+        jax.random.normal(k, s).astype(dtype) for k, s in zip(keys, shapes, strict=True)
+    ]
+
+    def squares(q, k, v):
+        y = attend(q, k, v, heads=4, causal=causal)
+        wide = jnp.float64 if y.dtype == jnp.float64 else jnp.float32
+        return jnp.square(y.astype(wide)).sum(), y
+
+    # The gradient of a product of bfloat16 summed in float32 mixes the two, in jax.
+    with jax.numpy_dtype_promotion("standard"):
+        found = jax.jit(jax.value_and_grad(squares, (0, 1, 2), has_aux=True))(*given)
+    with float64():
+        wide = [jnp.asarray(np.asarray(x, np.float64)) for x in given]
+        exact = jax.jit(jax.value_and_grad(squares, (0, 1, 2), has_aux=True))(*wide)
+    scale = 2e-6 if dtype == jnp.float32 else 2e-2
+    for ours, theirs in zip(
+        jax.tree.leaves(found), jax.tree.leaves(exact), strict=True
+    ):
+        theirs = np.asarray(theirs)
+        gap = np.abs(np.asarray(ours, np.float64) - theirs).max()
+        assert gap <= scale * np.abs(theirs).max()
