@@ -4,7 +4,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from merclip_jax.text.tokenizer import ClipTokenizer
-from tests.test_tokenizer import PUBLISHED, needs_vocabulary
+from tests.text.test_tokenizer import PUBLISHED, needs_vocabulary
 from tests.text import bpe
 
 
