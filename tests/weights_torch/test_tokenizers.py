@@ -4,8 +4,8 @@ import pytest
 from transformers import CLIPTokenizer
 
 from merclip_jax.text.tokenizer import ClipTokenizer
-from tests.text.test_tokenizer import PUBLISHED, needs_vocabulary
 from tests.text import bpe
+from tests.text.test_tokenizer import PUBLISHED, needs_vocabulary
 
 
 def same(ours, folder, texts):

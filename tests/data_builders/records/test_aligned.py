@@ -5,11 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from merclip_jax.data.source import load_clips
 from skimage import data
 
 from data_builders import build
 from data_builders.records import contents
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.records import load_clips
+from merclip_jax.data.view import View
 from merclip_jax.faces import align as faces
 from tests.fixtures.samm import write_samm
 
@@ -82,14 +84,12 @@ def test_one_transform_serves_all_frames_of_a_clip(built, records):
 
 def test_the_data_source_reads_aligned_clips(built):
     emotions = "anger contempt disgust fear happiness others sadness surprise".split()
-    clips = load_clips(
-        "samm",
+    options = DataOptions(
+        dataset="samm",
         data_dir=str(built / "data"),
-        classes=[(emotion, (emotion,)) for emotion in emotions],
-        frames=8,
-        image_size=224,
-        resize=256,
+        classes=tuple((emotion, (emotion,)) for emotion in emotions),
     )
+    clips = load_clips(options, View(frames=8, image_size=224, resize=256))
     frames = clips.decode(0)
     assert frames.shape == (8, 224, 224, 3) and frames.dtype == np.uint8
     assert np.abs(frames[..., 0].astype(int) - frames[..., 2]).max() <= 2  # grey
