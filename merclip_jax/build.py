@@ -1,9 +1,11 @@
 """From a config to the values that pieces take; nothing below reads a ConfigDict."""
 
 import dataclasses
+import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from merclip_jax import facs
@@ -49,20 +51,20 @@ class Job:
 
 def flatten(config: ConfigDict) -> dict[str, object]:
     """A config as {"train.epochs": 55, ...}, tuples as lists."""
-    flat: dict[str, object] = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            flat |= {f"{key}.{k}": v for k, v in flatten(value).items()}
-        else:
-            flat[key] = _lists(value)
-    return flat
+    # Through JSON: what a run's manifest holds is compared with it later.
+    return json.loads(json.dumps(flatten_dict(config.to_dict(), sep=".")))
 
 
 def options(kind: type[T], config: ConfigDict, group: str) -> T:
     """The dataclass that a group of the config is made of.
 
-    A field that the group has not keeps its default. Raises UserError that names the
-    group for values that the dataclass refuses.
+    Args:
+        kind: the dataclass; a field that the group has not keeps its default.
+        config: all of it.
+        group: such as "data".
+
+    Raises:
+        UserError: the dataclass refuses a value; the group is named.
     """
     names = [f.name for f in dataclasses.fields(kind) if f.name in config[group]]
     try:
@@ -91,7 +93,12 @@ def check(config: ConfigDict) -> None:
 
 
 def job(config: ConfigDict, clips: Clips) -> Job:
-    """Everything that a run of the config needs."""
+    """Everything that a run of the config needs.
+
+    Args:
+        config: all of it.
+        clips: of `clips(config)`, or changed ones.
+    """
     check(config)
     return SYSTEMS[config.system](config, clips)
 
@@ -146,10 +153,6 @@ GROUPS: dict[str, tuple[type, ...]] = {
     "protocol": (ProtocolOptions,),
 }
 SYSTEMS: dict[str, Callable[[ConfigDict, Clips], Job]] = {"mer_clip": mer_clip}
-
-
-def _lists(value):
-    return [_lists(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def _tuples(value):

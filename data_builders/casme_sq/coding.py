@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from data_builders.readers.cells import Record, integer, text
+from data_builders.readers.cells import Record, cell_text, integer
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -216,4 +216,4 @@ def _once(pairs: list[tuple], where: str, expected: str) -> tuple[dict, list[Fin
 
 
 def _lower(cell: object) -> str:
-    return text(cell).strip().lower()
+    return cell_text(cell).strip().lower()

@@ -14,10 +14,10 @@ from data_builders.dfme.ccac import EMOTIONS
 from data_builders.readers.cells import (
     Record,
     cell_findings,
+    cell_text,
     emotion_label,
     integer,
     is_empty,
-    text,
     wrong_cell,
 )
 from data_builders.readers.declaration import Tree
@@ -206,7 +206,7 @@ def _tables(
         except DatasetError as error:  # a workbook of something else
             passed.append(str(error))
             continue
-        records = [(text(r["Filename"]).strip(), n, r) for n, r in sheet.rows]
+        records = [(cell_text(r["Filename"]).strip(), n, r) for n, r in sheet.rows]
         if not any(name.lower() in clips for name, _, _ in records):
             passed.append(f"{path}: no clip of the folders in its column Filename")
             continue
@@ -259,7 +259,7 @@ def _listed(
     if found:
         return None, found
     frames = tuple(integer(record[column]) for column in FRAMES)
-    return _row(clip, where, frames, fps=rate, aus=text(record["AU"])), []
+    return _row(clip, where, frames, fps=rate, aus=cell_text(record["AU"])), []
 
 
 def _row(

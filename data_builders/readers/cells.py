@@ -16,7 +16,7 @@ Record = Mapping[str, object]  # a row's cells by column, as the file has them
 
 def integer(cell: object) -> int | None:
     """Returns a whole number held as text, int or float; None for anything else."""
-    digits = text(cell).strip()
+    digits = cell_text(cell).strip()
     return int(digits) if re.fullmatch("[0-9]+", digits) else None
 
 
@@ -25,7 +25,7 @@ def is_empty(cell: object) -> bool:
     return str(cell if cell is not None else "").strip().lower() in _EMPTY
 
 
-def text(cell: object) -> str:
+def cell_text(cell: object) -> str:
     """Returns a cell as text; a number that a program keeps as 12.0 is "12"."""
     # "12.0" is AU 12 or frame 12 in a column that once held a blank cell; "4.05" stays.
     written = "" if cell is None else str(cell)
@@ -34,7 +34,7 @@ def text(cell: object) -> str:
 
 def emotion_label(cell: object) -> str:
     """Returns an emotion in lower case; happy, sad and other under one name."""
-    label = text(cell).strip().lower()
+    label = cell_text(cell).strip().lower()
     return _SYNONYMS.get(label, label)
 
 
@@ -94,7 +94,7 @@ def cell_findings(
     for column, known in (one_of or {}).items():
         if emotion_label(record[column]) not in known:
             wrong.append((column, f"one of {', '.join(known)}"))
-    if aus and (problem := _au_problem(text(record[aus]))):
+    if aus and (problem := _au_problem(cell_text(record[aus]))):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
         wrong_cell(where, clip, record, column, expected) for column, expected in wrong

@@ -6,11 +6,11 @@ from data_builders.readers.cells import (
     Record,
     at,
     cell_findings,
+    cell_text,
     emotion_label,
     integer,
     is_empty,
     repair,
-    text,
     wrong_cell,
 )
 from data_builders.readers.declaration import Edition, Folders, Mended, Rates, Table
@@ -78,7 +78,7 @@ def read_row(
     """
     columns = table.columns
     onset, apex, offset = columns.frames
-    named = table.name({c: text(record[c]).strip() for c in columns.names})
+    named = table.name({c: cell_text(record[c]).strip() for c in columns.names})
     clip = named.clip
     told = [
         Finding(
@@ -122,7 +122,7 @@ def read_row(
         offset=integer(record[offset]),
         fps=fps,
         emotion=emotion,
-        au_cell=text(record[columns.aus]),
+        au_cell=cell_text(record[columns.aus]),
         split=table.split,
     )
     return row, told
@@ -135,7 +135,7 @@ def _emotion(table: Table, edition: Edition, cell: object) -> tuple[str, str]:
         return "", ""
     if table.combined:
         # In order of the alphabet: annotators wrote both "a+b" and "b+a".
-        labels = sorted({emotion_label(part) for part in text(cell).split("+")})
+        labels = sorted({emotion_label(part) for part in cell_text(cell).split("+")})
         right = set(labels) <= edition.emotions.keys()
         return "+".join(labels), "" if right else f"some of {known}, joined by '+'"
     label = emotion_label(cell)

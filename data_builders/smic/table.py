@@ -12,10 +12,10 @@ import openpyxl
 
 from data_builders.readers.cells import (
     cell_findings,
+    cell_text,
     emotion_label,
     integer,
     is_empty,
-    text,
 )
 from data_builders.readers.findings import Finding
 from data_builders.readers.release import Row
@@ -115,7 +115,7 @@ def _calculate(
             if referred is not None:
                 where = f"{sheet.where(number)}, column {column!r}"
                 said = f"{formula!r} was never calculated; read as {referred!r}"
-                clip = text(record["Filename"])
+                clip = cell_text(record["Filename"])
                 findings.append(Finding("repaired", where, said, clip))
     return findings
 
@@ -123,7 +123,7 @@ def _calculate(
 def _rows(
     where: str, record: Mapping[str, object], folders: Mapping[Key, Folder]
 ) -> tuple[list[Row], list[Finding]]:
-    name = text(record["Filename"]).strip()
+    name = cell_text(record["Filename"]).strip()
     key = clip_key(name)
     if key is None:
         said = f"expected a clip's name such as s1_ne_01, found {record['Filename']!r}"
@@ -159,7 +159,7 @@ def _names(
     where: str, record: Mapping[str, object], folder: Folder, key: Key
 ) -> list[Finding]:
     """What subject, file name and emotion say otherwise than the folder does."""
-    clip, name = folder.clip, text(record["Filename"]).strip()
+    clip, name = folder.clip, cell_text(record["Filename"]).strip()
     findings = []
 
     def say(kind: str, column: str, said: str) -> None:
@@ -169,7 +169,7 @@ def _names(
     own = clip.rpartition("/")[2]
     if name.lower() != own.lower():
         say("repaired", "Filename", f"{name!r} read as the folder {own!r}")
-    cell = text(record["Subject"]).strip()
+    cell = cell_text(record["Subject"]).strip()
     number = re.fullmatch(f"{SUBJECT}|0*([1-9][0-9]?)", cell, re.IGNORECASE)
     if is_empty(cell) or cell.startswith("="):
         say("repaired", "Subject", f"{record['Subject']!r} read as {key[0]}")

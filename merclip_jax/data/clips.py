@@ -98,7 +98,16 @@ class Clips:
 
 
 def read_record(source: Sequence, index: int, dataset: str) -> dict:
-    """A record of a built dataset; UserError that names it when it is damaged."""
+    """A record of a built dataset.
+
+    Args:
+        source: its records.
+        index: which.
+        dataset: its name, for the error.
+
+    Raises:
+        UserError: the record is damaged.
+    """
     try:
         return source[index]
     except Exception as error:  # array_record raises several kinds

@@ -18,8 +18,13 @@ _VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
 def load_clips(options: DataOptions, view: View) -> Clips:
     """The clips of a built dataset that the task's classes keep.
 
-    Raises UserError when the dataset is not built or damaged, or when it has an emotion
-    that the task neither maps to a class nor drops.
+    Args:
+        options: dataset, classes, what is left out.
+        view: which frames of each clip are seen.
+
+    Raises:
+        UserError: the dataset is not built or damaged, or it has an emotion that the
+            task neither maps to a class nor drops.
     """
     dataset = options.dataset
     folder = find(dataset, options.data_dir, options.access)
@@ -41,6 +46,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         if emotion in label_of:
             row = _row(record, i, label_of[emotion], view)
             rows.append(row | {"split": split[i]})
+        # A typing error in the class map would leave clips out in silence.
         elif emotion not in options.dropped:
             unknown.setdefault(emotion, record["clip"].decode())
     if unknown:

@@ -41,6 +41,7 @@ class ClipStore:
             needed = int(sizes.sum()) * int(np.prod(clips.view.shape[1:]))
             residency = "device" if needed <= _room() else "host"
         self._frames = None
+        # uint8 rows, a clip's frames one after another: a quarter of float32.
         if residency == "device":
             self._frames = jnp.asarray(self._decode_all(sizes))
 
@@ -66,9 +67,11 @@ class ClipStore:
     def ahead(
         self, batches: grain.MapDataset, sharding: Sharding
     ) -> Iterator[tuple[np.ndarray, Array]]:
-        """Yields (index, what `put` returns) of (index, positions) elements in order.
+        """Yields (index, what `put` returns) in order, looked up ahead in threads.
 
-        Threads look the next ones up while the device works.
+        Args:
+            batches: (index, positions) elements.
+            sharding: of the index's axes.
         """
         options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
         found = batches.map(lambda x: (x[0], self._find(*x)))
@@ -78,7 +81,12 @@ class ClipStore:
     def gather(
         self, held: Shaped[Array, "..."], sent: Int[Array, "..."] | Num[Array, "..."]
     ) -> Num[Array, "... t h w c"]:
-        """Frames of clips inside a jitted step, from what is held and what was sent."""
+        """Frames of clips, inside a jitted step.
+
+        Args:
+            held: what lies on the device.
+            sent: what `put` sent.
+        """
         return sent if self._frames is None else held[sent]
 
     def sent(self, lead: tuple[int, ...]) -> jax.ShapeDtypeStruct:

@@ -65,8 +65,12 @@ class View:
     ) -> np.ndarray:
         """Positions int64 [t] of the frames that are seen, in onset..offset.
 
-        With `rng` they are those of a training step, without it those of a test; only
-        uniform sampling makes a difference between the two.
+        Args:
+            onset: position of the first frame of the expression.
+            apex: of the strongest.
+            offset: of the last.
+            rng: draws those of a training step; None gives those of a test. Only
+                uniform sampling makes a difference between the two.
         """
         if self.drawn:
             length = offset - onset + 1

@@ -2,7 +2,7 @@
 
 The card is a plain dict that is written as JSON. `card_sha256` signs what was measured
 and how; the command and the timing stand outside it, so that two runs of the same thing
-in two places carry the same signature. Scores stand in blocks (`scoring.tasks.Block`),
+in two places carry the same signature. Scores stand in blocks (`scoring.blocks.Block`),
 whatever the task.
 """
 
@@ -25,6 +25,7 @@ _KEYS = (
     "scores splits chance ceiling oracle parameters lineage versions notes "
     "predictions_sha256 command timing"
 ).split()
+# What may differ between two runs of the same thing.
 _UNSIGNED = ("card_sha256", "command", "timing")
 
 
@@ -78,6 +79,7 @@ def build_card(
     what JSON cannot hold.
     """
     task = predictions.task
+    # Checked before anything is scored: a ceiling of other scores would be divided by.
     blocks = task.score(predictions, samples=samples)
     keys = {row["key"] for row in blocks[0].rows}
     for name, column in (("ceiling", facts.ceiling), ("oracle", facts.oracle)):
@@ -129,9 +131,15 @@ def build_card(
 
 
 def find_row(card: Mapping, key: str, *, part: str = "scores") -> dict:
-    """A row of the card by its key, such as "uf1", or "prior" of the part "chance".
+    """A row of the card by its key.
 
-    Raises KeyError with the keys that there are.
+    Args:
+        card: of `build_card` or `read_card`.
+        key: such as "uf1"; names may be reworded, keys stay.
+        part: "scores" or "chance".
+
+    Raises:
+        KeyError: with the keys that there are.
     """
     rows = {row["key"]: row for block in card[part] for row in block["rows"]}
     if key not in rows:
@@ -147,6 +155,7 @@ def means(predictions: Predictions) -> dict[str, float]:
 
 def clip_list_sha256(predictions: Predictions) -> str:
     """Checksum of which clips the task has: lines of clip, subject, target, sorted."""
+    # Sets of lines: a clip counts once, however many seeds predicted it.
     targets = named(predictions.task, predictions.target)
     zipped = zip(predictions.clip, predictions.subject, targets, strict=True)
     lines = sorted({f"{clip}\t{subject}\t{name}\n" for clip, subject, name in zipped})
@@ -186,6 +195,7 @@ def read_card(path: str | os.PathLike) -> dict:
 def _splits(predictions: Predictions, samples: int) -> list[dict]:
     """The headline of each of the owners' test splits, where there are several."""
     names = np.unique(predictions.split)
+    # One split is the headline already.
     if len(names) < 2:
         return []
     parts = []
@@ -220,6 +230,7 @@ def _plain(value, where: str):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    # JSON has no NaN: Python would write one that other readers refuse.
     if isinstance(value, float) and not math.isfinite(value):
         raise CardError(f"{where} is {value}: a card holds finite numbers")
     if value is not None and not isinstance(value, str | bool | int | float):

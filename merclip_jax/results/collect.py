@@ -28,7 +28,14 @@ def pool(
     *,
     selected: bool,
 ) -> Predictions:
-    """All members' predictions; `selected` takes the answers of the chosen epoch."""
+    """All members' predictions.
+
+    Args:
+        plan: of the run.
+        members: all of it.
+        results: of each member.
+        selected: whether to take the answers of the chosen epoch, not of the last.
+    """
     clips, task = plan.store.clips, plan.system.task
     parts = []
     for member, result in zip(members, results, strict=True):
@@ -50,14 +57,25 @@ def pool(
 
 
 def ceiling(clips: Clips, task: str) -> dict | None:
-    """The score that no model can pass, where the dataset's builder stored one."""
+    """The score that no model can pass, where the dataset's builder stored one.
+
+    Args:
+        clips: whose metadata hold it.
+        task: its name in the class-map table.
+    """
     return clips.metadata.get("ceiling", {}).get(task)
 
 
 def curves(
     plan: Plan, members: Sequence[Member], results: Sequence[MemberResult]
 ) -> dict[str, Mapping[str, np.ndarray]]:
-    """Each member's scalars [epochs] by name, for the report."""
+    """Each member's scalars [epochs] by name.
+
+    Args:
+        plan: of the run.
+        members: all of it.
+        results: of each member.
+    """
     return {
         member.name: {s.name: result.history[s.name] for s in scalars(plan)}
         for member, result in zip(members, results, strict=True)
@@ -76,8 +94,16 @@ def examples(
     *,
     count: int = 6,
 ) -> list[Example]:
-    """Clips of the first seed to show: of every name the surest, then misses."""
+    """Clips to show: of every name the surest right answer, then the worst misses.
+
+    Args:
+        plan: of the run.
+        members: all of it.
+        results: of each member.
+        count: of clips.
+    """
     task, first = plan.system.task, members[0].seed
+    # One model an answer: seeds would show a clip several times.
     pairs = [(m, r) for m, r in zip(members, results, strict=True) if m.seed == first]
     index = np.concatenate([m.fold.test for m, _ in pairs])
     outputs = {
@@ -125,6 +151,11 @@ def first_batch(plan: Plan, member: Member, *, shown: int = 8) -> FirstBatch:
     """The first clips that a member trains on, as augmentation makes them.
 
     Drawn with the member's own key, so that they are what step 0 sees.
+
+    Args:
+        plan: of the run.
+        member: whose batch.
+        shown: clips of it to keep.
     """
     clips, options = plan.store.clips, plan.options
     batches = member_batches(

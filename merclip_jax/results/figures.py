@@ -61,6 +61,7 @@ def curve_panels(
     panels: dict[str, list[str]] = {}
     for scalar in scalars:
         panels.setdefault(scalar.panel, []).append(scalar.name)
+    # In the order of declaration, so that colours do not depend on the curves.
     parts = list(dict.fromkeys(_part(scalar.name) for scalar in scalars))
     drawn_panels = []
     for i, (title, names) in enumerate(panels.items()):

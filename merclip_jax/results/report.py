@@ -93,8 +93,10 @@ def render_report(
 
     Raises ValueError if card and predictions do not belong together.
     """
+    # Tables are drawn from both: they must tell of one run.
     if predictions.sha256() != card["predictions_sha256"]:
         raise ValueError("the card was made from other predictions than these")
+    # A clip's name or a note may hold markup; a forgotten variable must not pass.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -190,6 +192,7 @@ def _subjects(predictions: Predictions) -> list[dict]:
                 "support": (marks[own].sum(0) // seeds).tolist(),
             }
         )
+    # Ties by name, so that the same inputs give the same page.
     return sorted(rows, key=lambda row: (-row["acc"], -row["clips"], row["name"]))
 
 
@@ -204,6 +207,7 @@ def _example(example: Example) -> dict:
     last, apex = len(frames) - 1, example.apex
     if not 0 <= apex <= last:
         raise ValueError(f"{example.clip}: apex {apex} of {len(frames)} frames")
+    # The key frames, and one between each two of them.
     shown = sorted({0, apex // 2, apex, (apex + last + 1) // 2, last})
     names = {last: "offset", apex: "apex", 0: "onset"}
     heat, gain = figures.onset_difference(frames, apex)

@@ -10,6 +10,7 @@ _INNER = WIDTH - 4
 def format_card(card: Mapping) -> str:
     """Lay a card out in a box of at most 80 columns, ready to print."""
     headline, *details = card["scores"]
+    # The score first, then what guessing would have given, then the details.
     groups = [_wrap(card["title"], ""), _about(card), _headline(card, headline)]
     groups += [_split(part) for part in card["splits"]]
     groups += [_BY_KIND[block["kind"]](block) for block in card["chance"]]
@@ -28,6 +29,7 @@ def format_card(card: Mapping) -> str:
 def percent_of_ceiling(card: Mapping) -> float | None:
     """The first score in percent of the ceiling's, where the card has a ceiling."""
     first, ceiling = card["scores"][0]["rows"][0], card["ceiling"]
+    # Real datasets have none; a procedural one knows its own.
     if not ceiling or not ceiling[first["key"]]:
         return None
     return 100 * first["mean"] / ceiling[first["key"]]

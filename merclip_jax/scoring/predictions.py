@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merclip_jax.scoring.tasks import Task
+from merclip_jax.scoring.blocks import Task
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Predictions:
         seeds = np.unique(self.seed).size
         missing = np.array([times[c] != seeds for c in self.clip])
         self._refuse(missing, f"a prediction for some but not all of {seeds} seeds")
+        # Two answers to one clip, or a subject in two folds, would be scored twice.
         targets = [str(row.tolist()) for row in self.target]
         _one_value_each(self.clip, self.subject, "clip", "subject")
         _one_value_each(self.clip, targets, "clip", "target")
@@ -91,6 +92,7 @@ class Predictions:
     def sha256(self) -> str:
         """Fingerprint of all rows, whatever their order."""
         digest = hashlib.sha256()
+        # Sorted, so that the order in which members finished does not count.
         for i in self._order():
             row = [self.seed[i], self.clip[i], self.subject[i], self.fold[i]]
             target = " ".join(map(str, np.ravel(self.target[i])))
@@ -126,7 +128,12 @@ class Predictions:
 
 
 def named(task: Task, values: np.ndarray) -> list[str]:
-    """Targets or answers [n, ...] in words; several names are joined by "+"."""
+    """Targets or answers in words; several names are joined by "+".
+
+    Args:
+        task: which names them.
+        values: [n, ...] as the task has them.
+    """
     return [
         "+".join(name for name, on in zip(task.names, row, strict=True) if on)
         for row in task.marks(values)

@@ -1,76 +1,17 @@
-"""What a system is asked, and what its answers are worth.
+"""What a system is asked, and what its answers are worth."""
 
-A task turns outputs into answers and answers into blocks; the card, the terminal and
-the report show blocks by their kind and know no task.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, softmax
 
 from merclip_jax.scoring import au_metrics, chance, metrics
+from merclip_jax.scoring.blocks import Block, Outputs, yardstick
+from merclip_jax.scoring.blocks import headline as headline_of
 
 if TYPE_CHECKING:
     from merclip_jax.scoring.predictions import Predictions
-
-# How a block is shown. "scores": rows of name, mean, sd, low, high, per_seed; "table":
-# rows of name and `columns`; "matrix": rows of name and counts; "chance": rows of name,
-# value, low, high on the scale of the first score. All rows have a stable `key`.
-KINDS = ("scores", "table", "matrix", "chance")
-Outputs = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a result: its kind, what stands in it, what to remark about it."""
-
-    kind: str
-    title: str
-    rows: tuple[dict[str, Any], ...]
-    columns: tuple[str, ...] = ()
-    note: str = ""
-    remarks: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r}: expected one of {list(KINDS)}")
-
-
-@runtime_checkable
-class Task(Protocol):
-    """A target, how outputs answer it, and its scores.
-
-    target: the column that holds it; reads: the outputs that answers are made of;
-    names: [k] of what can be answered.
-    """
-
-    target: str
-    reads: tuple[str, ...]
-    names: tuple[str, ...]
-
-    def answer(self, outputs: Outputs) -> np.ndarray:
-        """What the outputs say, like the target: a class [n], or what is on [n, k]."""
-
-    def probabilities(self, outputs: Outputs) -> np.ndarray:
-        """Of each name, [n, k]."""
-
-    def marks(self, values: np.ndarray) -> np.ndarray:
-        """Bool [n, k]: which names a target or an answer holds."""
-
-    def invalid(self, target: np.ndarray) -> np.ndarray:
-        """Bool [n]: targets that the task does not have."""
-
-    def select(self, answer: np.ndarray, target: np.ndarray) -> float:
-        """What the choice of an epoch maximises."""
-
-    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
-        """The headline first, then details; `samples` resamples for intervals."""
-
-    def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
-        """What guessing scores; `epochs` are those that a selection could choose."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +49,7 @@ class EmotionTask:
 
     def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
         """UF1, UAR, ACC; each class; the confusion matrix, all from pooled counts."""
+        # One pooled matrix a seed: a mean over folds would weigh small subjects up.
         runs, matrices = {}, []
         for seed in np.unique(table.seed):
             part = table.seed == seed
@@ -123,7 +65,7 @@ class EmotionTask:
                 seeds=table.seed,
                 samples=samples,
             )
-        headline = _headline(
+        headline = headline_of(
             {
                 name: [getattr(run, name.lower()) for run in runs.values()]
                 for name in ("UF1", "UAR", "ACC")
@@ -161,15 +103,15 @@ class EmotionTask:
                 kind="chance",
                 title="UF1 without learning anything",
                 rows=(
-                    _yardstick(
+                    yardstick(
                         "prior",
                         "guessing by class frequency",
                         prior.uf1,
                         prior.low,
                         prior.high,
                     ),
-                    _yardstick("majority", "always the most frequent class", most),
-                    _yardstick("best_on_test", _picked(epochs), best),
+                    yardstick("majority", "always the most frequent class", most),
+                    yardstick("best_on_test", _picked(epochs), best),
                 ),
                 note=f"“Best of {epochs} epochs picked on test” is what pure guessing "
                 "reaches on these folds if each fold keeps the epoch that suits its "
@@ -255,7 +197,7 @@ class AUTask:
             intervals["f1"] = au_metrics.subject_bootstrap(
                 table.target, answer, table.subject, seeds=table.seed, samples=samples
             )
-        headline = _headline(
+        headline = headline_of(
             {"F1": [float(au_metrics.f1(one).mean()) for one in counts]},
             seeds=[str(seed) for seed in seeds],
             intervals=intervals,
@@ -298,8 +240,8 @@ class AUTask:
                 kind="chance",
                 title="F1 without learning anything",
                 rows=(
-                    _yardstick("prior", "guessing by AU frequency", mean, low, high),
-                    _yardstick(
+                    yardstick("prior", "guessing by AU frequency", mean, low, high),
+                    yardstick(
                         "always",
                         "always every AU",
                         float(au_metrics.f1(always).mean()),
@@ -307,45 +249,6 @@ class AUTask:
                 ),
             ),
         )
-
-
-def _headline(
-    values: Mapping[str, list[float]],
-    *,
-    seeds: list[str],
-    intervals: Mapping[str, tuple[float, float]],
-    samples: int,
-) -> Block:
-    """The scores of a run: name -> its value with each training seed."""
-    several = len(seeds) > 1
-    rows = []
-    for name, per_seed in values.items():
-        low, high = intervals.get(name.lower(), (None, None))
-        rows.append(
-            {
-                "key": name.lower(),
-                "name": name,
-                "mean": float(np.mean(per_seed)),
-                "sd": float(np.std(per_seed, ddof=1)) if several else None,
-                "low": low,
-                "high": high,
-                "per_seed": dict(zip(seeds, per_seed, strict=True)),
-            }
-        )
-    remarks = [] if several else ["One seed: the spread over seeds is unknown."]
-    if not intervals:
-        remarks.append("One test subject: no interval over subjects can be given.")
-    return Block(
-        kind="scores",
-        title="Scores",
-        rows=tuple(rows),
-        note=f"95 % percentile bootstrap over subjects, {samples} resamples",
-        remarks=tuple(remarks),
-    )
-
-
-def _yardstick(key, name, value, low=None, high=None) -> dict[str, Any]:
-    return {"key": key, "name": name, "value": value, "low": low, "high": high}
 
 
 def _picked(epochs: int) -> str:

@@ -143,6 +143,7 @@ class MerClip:
     def run_context(self, clips: Clips) -> PromptFeatures:
         """All prompts, encoded once by the frozen text tower."""
         made = self.prompts(clips)
+        # Frozen, and every prompt is known: no step ever runs the tower.
         tower = self.tower or self._random_tower(made)
         features = table.encode_table(tower, made, positions=self.prompting.positions)
         return PromptFeatures(
@@ -169,6 +170,7 @@ class MerClip:
         epoch: Array,
     ) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
         """Weighted loss of a batch (eqs 8 to 15), new BN statistics, scalars."""
+        # Split once by name: a new draw must not move the others.
         augment_key, template_key, dropout_key = jax.random.split(key, 3)
         clips, mirrored = self._augment(augment_key, batch)
         out, changed = self.module.apply(
@@ -180,9 +182,11 @@ class MerClip:
         )
         prompts: PromptFeatures = context.run
         described = batch["au_combination"] >= 0
+        # -1 would read the last sentence; such a clip is masked out below.
         combination = jnp.maximum(batch["au_combination"], 0)
         # A mirrored face shows the mirrored AUs.
         combination = jnp.where(mirrored, prompts.mirror[combination], combination)
+        # Another wording for every clip at every step, as the paper's templates ask.
         template = jax.random.randint(
             template_key, combination.shape, 0, len(prompts.features)
         )
@@ -242,6 +246,7 @@ class MerClip:
         reference = prompts.reference_texts(
             templates=self.prompting.templates, wording=self.wording
         )
+        # The words of emotions are the task's, not a clip's.
         if self.prompting.supervision == "emotion":
             reference += made.texts()
         vocabulary = WordVocabulary.of(reference)
@@ -278,6 +283,7 @@ def objective(
 
     Returns the loss, and its parts by name.
     """
+    # Over the whole batch: each clip's own sentence against those of all others.
     logits = out.scale * contrastive.similarity(out.video, text)
     if weights.contrastive == "sigmoid":
         aligned = contrastive.sigmoid_contrastive(

@@ -13,7 +13,7 @@ import numpy as np
 
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.view import View
-from merclip_jax.scoring.tasks import Task
+from merclip_jax.scoring.blocks import Task
 from merclip_jax.typing import Array
 
 # "frames" [b, t, h, w, c] in 0..255 and what `columns` names, each [b, ...].

@@ -36,10 +36,15 @@ class History:
             self.arrays[f"best_{name}"] = np.zeros(shape, output.dtype)
 
     def add(self, start: int, scalars: Mapping, index: np.ndarray) -> None:
-        """Take the scalars [k, m] of steps start..start+k-1 on clips `index` [k, m, b].
+        """Take what a dispatch reported; it is read when the next one comes.
 
-        They are read when the next ones come, so that the device never waits.
+        Args:
+            start: its first step.
+            scalars: name -> [k, m].
+            index: clips of its batches, [k, m, b].
         """
+        # Reading blocks until the device is done, so the last dispatch is read while
+        # this one runs.
         self.settle()
         self._waiting = start, scalars, index
 
@@ -54,6 +59,7 @@ class History:
         table = np.stack([np.asarray(scalars[n]) for n in self.names], -1)
         for k, row in enumerate(table):
             step = start + k
+            # Members that are done still report; their numbers belong to no epoch.
             running = step < self.steps
             bad = np.flatnonzero(running & ~np.isfinite(row[:, 0]))
             if bad.size:
@@ -79,12 +85,19 @@ class History:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Mean scalars of an epoch over the stack's distinct members that have it."""
+        # The last group is filled up with repeats, which would count twice.
         distinct = {member.name: m for m, member in enumerate(self.stacked)}
         rows = [self.of(m) for m in distinct.values() if epoch < self.epochs[m]]
         return {n: float(np.mean([r[n][epoch] for r in rows])) for n in self.names}
 
     def keep_best(self, scores: np.ndarray, answers: Sequence[Mapping]) -> None:
-        """Keep a member's test outputs where its selection score [m] is a new best."""
+        """Keep a member's test outputs where its score is a new best.
+
+        Args:
+            scores: of the selection, [m].
+            answers: each member's test outputs.
+        """
+        # Strictly better: of equal epochs the first one stays.
         for m, better in enumerate(scores > self.arrays["best_score"]):
             if better:
                 self.arrays["best_score"][m] = scores[m]

@@ -22,16 +22,22 @@ from merclip_jax.training.workdir import MemberResult, Workdir
 def train_members(
     plan: Plan, members: Sequence[Member], size: int, workdir: Workdir
 ) -> None:
-    """Train all members, `size` at a time; finished ones are kept.
+    """Train all members; finished ones are kept.
 
-    Groups are fixed slices of `members`, so a run that was stopped goes on with the
-    same stacks. The last group is filled up with repeats of its last member, so that
-    one compiled program serves all.
+    Args:
+        plan: what to train.
+        members: all of the run.
+        size: how many train at a time.
+        workdir: where finished members lie, and unfinished groups.
+
+    Raises:
+        UserError: a file there is damaged, a loss is not finite, the disk is full.
     """
     for member in members:  # a damaged file is better known before hours of training
         if workdir.has_member(member.name):
             workdir.load_member(member.name, tested(plan, member))
     stack = Stack(plan, members, size)
+    # Fixed slices: a run that was stopped goes on with the same stacks.
     groups = [members[i : i + size] for i in range(0, len(members), size)]
     steps = stack.calls * plan.options.scan_steps
     pause = 0.2 if sys.stderr.isatty() else 30.0  # seconds between updates of the bar
@@ -54,7 +60,13 @@ def train_members(
 def load_results(
     plan: Plan, members: Sequence[Member], workdir: Workdir
 ) -> list[MemberResult]:
-    """The saved results of all members."""
+    """The saved results of all members.
+
+    Args:
+        plan: of the run.
+        members: all of it.
+        workdir: where they lie.
+    """
     return [workdir.load_member(m.name, tested(plan, m)) for m in members]
 
 
@@ -68,6 +80,7 @@ def _train_group(
 ) -> None:
     """Train one group; its members' files are the last thing that is written."""
     plan, options = stack.plan, stack.plan.options
+    # The last group is filled up with its last member: one program serves all.
     stacked = [group[min(i, len(group) - 1)] for i in range(stack.size)]
     member = stack.members(stacked)
     context = stack.context(stacked)
@@ -163,11 +176,14 @@ def _finish(
             best=last if plan.selection == "last" else history.best(m),
             history=history.of(m),
         )
+        # Weights before predictions: a member that has its file is complete.
         if plan.options.keep_weights:
             variables = jax.tree.map(lambda x, m=m: np.asarray(x[m]), state.variables)
             workdir.save_weights(
                 member.name, plan.system, variables, lineage=plan.lineage
             )
+        # Of a group that was stopped between two members: what is there is as good,
+        # and never replaced.
         if workdir.has_member(member.name):
             workdir.load_member(member.name, result.clip)
         else:

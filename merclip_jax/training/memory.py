@@ -19,23 +19,28 @@ SHARE = 0.8  # of a device's memory that members may fill
 def stack_size(plan: Plan, members: Sequence[Member]) -> int:
     """Members trained at once: what the options say, or as many as fit in memory.
 
-    What fits is shared out so that all groups are equally full.
+    Args:
+        plan: of the run.
+        members: all of it.
     """
     if plan.options.stack:
         return min(plan.options.stack, len(members))
     fit = min(members_that_fit(plan, members), len(members))
+    # As many groups as are needed, and all of them equally full.
     return -(-len(members) // -(-len(members) // fit))
 
 
 def members_that_fit(plan: Plan, members: Sequence[Member]) -> int:
     """How many members fit: by the devices' memory, `CPU_STACK` a device on CPU.
 
-    Compiles the program of one member and of two; their memory gives the cost of one
-    more.
+    Args:
+        plan: of the run.
+        members: all of it; the longest decide.
     """
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if not limit or len(members) == 1:
         return CPU_STACK * jax.device_count()
+    # The programs of one member and of two tell the cost of one more.
     used = [Stack(plan, members, n).memory(members) for n in (1, 2)]
     each = max(used[1] - used[0], 1)
     fit = 1 + int((SHARE * limit - used[0]) // each)

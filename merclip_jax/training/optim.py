@@ -69,7 +69,12 @@ class AdamWOptions:
 
 
 def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
-    """AdamW whose rate depends on how long the member's own epochs are."""
+    """AdamW whose rate depends on how long the member's own epochs are.
+
+    Args:
+        options: its numbers.
+        epochs: of a training.
+    """
 
     def rate(step: jax.Array, steps_per_epoch: jax.Array) -> jax.Array:
         return learning_rate(

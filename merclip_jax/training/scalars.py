@@ -12,9 +12,11 @@ from merclip_jax.atomic import write_atomically
 class ScalarWriter:
     """Appends one JSON line and one set of TensorBoard points an epoch.
 
-    `resume_at` is the first epoch that will be written: lines from there on, left by
-    a run that went further than its checkpoint, are dropped. Without `writes` nothing
-    is written at all.
+    Args:
+        folder: of all groups' scalars.
+        name: of the group.
+        resume_at: the first epoch that will be written.
+        writes: False writes nothing at all.
     """
 
     def __init__(self, folder: Path, name: str, *, resume_at: int, writes: bool):
@@ -23,6 +25,7 @@ class ScalarWriter:
             return
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.jsonl"
+        # A run that was killed may have gone further than its last checkpoint.
         kept = [
             line
             for line in (path.read_text().splitlines() if path.exists() else [])

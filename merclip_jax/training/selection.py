@@ -46,14 +46,22 @@ def predict(
 def evaluate(
     stack: Stack, context: Context, state: TrainState, stacked: Sequence[Member]
 ) -> tuple[np.ndarray, list[Mapping[str, np.ndarray]]]:
-    """Scores [m] on the clips that select, and each member's test outputs.
+    """Score an epoch on the clips that select.
 
-    "inner" scores on subjects held out of training; "oracle" on the test clips.
+    Args:
+        stack: of m members.
+        context: of the run and of their folds.
+        state: of the members.
+        stacked: the members.
+
+    Returns:
+        Scores [m] by the task's own measure, and each member's test outputs.
     """
     plan = stack.plan
     task = plan.system.task
     tests = [m.fold.test for m in stacked]
     answers = predict(stack, context, state, tests)
+    # "oracle" chooses on the test clips, "inner" on subjects held out of training.
     chosen, outputs = tests, answers
     if plan.selection == "inner":
         chosen = [m.fold.inner for m in stacked]

@@ -81,7 +81,12 @@ class Plan:
         return -(-self.steps(member) // self.steps_per_epoch(member))
 
     def rows(self, index: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Some columns of clips [...]."""
+        """Some columns, by name.
+
+        Args:
+            index: clips [...].
+            names: of the columns.
+        """
         return {name: self.columns[name][index] for name in names}
 
 
@@ -99,6 +104,7 @@ class Stack:
         self.run = jax.device_put(plan.context.run, everywhere)
         self._init = jax.jit(self._initial_state, out_shardings=by_member)
         context = Context(run=everywhere, fold=by_member)
+        # The old state's memory is given to the new one: a stack fills the device.
         self._train = jax.jit(
             self._steps,
             in_shardings=(everywhere, context, by_member, by_member, self.scanned),
@@ -148,15 +154,36 @@ class Stack:
     def train(
         self, context: Context, state: TrainState, member: StepMember, batches: Batch
     ) -> tuple[TrainState, dict[str, Array]]:
-        """`scan_steps` steps of every member; `batches` as `batch` gives them."""
+        """Run `scan_steps` steps of every member.
+
+        Args:
+            context: of the run and the folds.
+            state: of the members; its buffers are given away.
+            member: keys and lengths.
+            batches: of `batches`.
+
+        Returns:
+            The next state, and scalars [k, m] by name.
+        """
         return self._train(self.held, context, state, member, batches)
 
     def predict(self, context: Context, state: TrainState, batch: Batch) -> Outputs:
-        """Outputs [m, b, ...] of a batch without targets."""
+        """Outputs [m, b, ...] by name.
+
+        Args:
+            context: of the run and the folds.
+            state: of the members.
+            batch: of `tests`.
+        """
         return self._predict(self.held, context, state, batch)
 
     def batches(self, index: np.ndarray, sent: Array) -> Batch:
-        """Training batches of clips [k, m, b], whose frames `ClipStore` has sent."""
+        """Training batches.
+
+        Args:
+            index: clips [k, m, b].
+            sent: what `ClipStore` has sent of their frames.
+        """
         columns = self.plan.rows(index, list(self.plan.columns))
         return {"frames": sent} | jax.device_put(columns, self.scanned)
 
@@ -190,6 +217,7 @@ class Stack:
     def _initial_state(self, keys, start):
         plan = self.plan
         shape = plan.system.view.shape
+        # One clip of zeros: an initialisation reads shapes alone.
         one = {"frames": jnp.zeros((1, *shape), jnp.float32)}
         one |= {name: jnp.asarray(c[:1]) for name, c in plan.columns.items()}
 

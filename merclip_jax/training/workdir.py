@@ -67,6 +67,7 @@ class Workdir:
             raise UserError(f"{path}: not readable as JSON ({error})") from error
         if not isinstance(theirs, dict):
             raise UserError(f"{path}: not this program's; give another --workdir")
+        # First of all: other files would be read as if they were today's.
         if theirs.get("schema") != SCHEMA:
             made = theirs.get("version", "another program")
             raise UserError(
@@ -105,7 +106,15 @@ class Workdir:
         self.write(MANIFEST, text.encode())
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file of the folder, whole or not at all."""
+        """Write a file of the folder, whole or not at all.
+
+        Args:
+            name: its path below the folder.
+            data: all of it.
+
+        Raises:
+            OSError: the disk is full, say; the old file is as it was.
+        """
         if self.writes:
             path = self.path / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +133,7 @@ class Workdir:
         arrays = {f"{_HISTORY}{k}": np.asarray(v) for k, v in result.history.items()}
         arrays |= {f"{_BEST}{k}": np.asarray(v) for k, v in result.best.items()}
         arrays |= {k: np.asarray(v) for k, v in result.outputs.items()}
+        # Into memory first: a file must appear with all of its arrays.
         buffer = io.BytesIO()
         np.savez(buffer, clip=np.asarray(result.clip), **arrays)
         self.write(f"members/{name}.npz", buffer.getvalue())
@@ -149,10 +159,15 @@ class Workdir:
             bundle.save(folder, system, variables, name=name, lineage=lineage)
 
     def load_member(self, name: str, clips: np.ndarray) -> MemberResult:
-        """Read a finished member; `clips` [n] are the test clips it must hold.
+        """Read a finished member.
 
-        Raises UserError for a damaged file or one that holds other clips: neither is
-        ever used or replaced in silence.
+        Args:
+            name: the member's.
+            clips: names [n] of the test clips that it must hold.
+
+        Raises:
+            UserError: it is damaged or holds other clips; it is never used nor
+                replaced in silence.
         """
         path = self.member(name)
         remedy = "delete it to train this member again"
