@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
-		--ignore=tests/weights_torch
+		--no-loadscope-reorder --ignore=tests/weights_torch
 
 test-convert: $(VENV)/.convert
 	$(BIN)/python -m pytest tests/weights_torch

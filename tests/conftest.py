@@ -21,6 +21,29 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+# Files whose tests run trainings, the longest first: begun last, one of them would keep
+# a core busy while the others wait.
+LONGEST = (
+    "training/test_loop.py",
+    "test_builders_run.py",
+    "test_choices.py",
+    "models/test_options.py",
+    "training/test_profile.py",
+    "training/test_memory.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Files in `LONGEST` go first; all else stays in its order."""
+    places = {name: i for i, name in enumerate(LONGEST)}
+
+    def place(item):
+        name = item.path.relative_to(pathlib.Path(__file__).parent).as_posix()
+        return places.get(name, len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def golden() -> pathlib.Path:
     """Folder of the reference numbers."""

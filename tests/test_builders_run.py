@@ -49,6 +49,9 @@ def test_one_epoch_of_the_matching_config(tmp_path, name):
             "train.scan_steps": 2,
         }
     )
+
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
     card = experiment.run(config, tmp_path / "run")
     assert read_card(tmp_path / "run" / "card.json") == card
     assert card["task"]["dataset"] in (dataset, dataset.split("/")[0])

@@ -15,6 +15,9 @@ from merclip_jax.training.workdir import Workdir
 from tests import mini
 from tests.training.test_loop import assert_same_files, files_of
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 # Together they hold every choice that no other run of the tests makes.
 CHOICES = {
     "factorized": {

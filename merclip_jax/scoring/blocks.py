@@ -116,6 +116,7 @@ def yardstick(
     key: str,
     name: str,
     value: float,
+    *,
     low: float | None = None,
     high: float | None = None,
 ) -> dict[str, Any]:

@@ -107,8 +107,8 @@ class EmotionTask:
                         "prior",
                         "guessing by class frequency",
                         prior.uf1,
-                        prior.low,
-                        prior.high,
+                        low=prior.low,
+                        high=prior.high,
                     ),
                     yardstick("majority", "always the most frequent class", most),
                     yardstick("best_on_test", _picked(epochs), best),
@@ -240,7 +240,13 @@ class AUTask:
                 kind="chance",
                 title="F1 without learning anything",
                 rows=(
-                    yardstick("prior", "guessing by AU frequency", mean, low, high),
+                    yardstick(
+                        "prior",
+                        "guessing by AU frequency",
+                        mean,
+                        low=low,
+                        high=high,
+                    ),
                     yardstick(
                         "always",
                         "always every AU",

@@ -8,6 +8,9 @@ from merclip_jax import build, experiment
 from merclip_jax.results.card import find_row
 from tests import mini
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 @pytest.mark.parametrize("row", ablation.ROWS)
 def test_rows_change_what_they_name(mini_data, row):

@@ -11,6 +11,9 @@ from merclip_jax.results import collect
 from merclip_jax.training.workdir import MemberResult
 from tests import mini
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 @pytest.fixture(scope="module")
 def plan(mini_data):

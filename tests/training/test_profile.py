@@ -8,6 +8,9 @@ from merclip_jax.training.profile import Profile
 from merclip_jax.training.workdir import Workdir
 from tests import mini
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 def test_a_run_leaves_a_trace_and_the_same_bits(mini_data, cache, tmp_path):
     changes = {"train.epochs": 2, "train.profile": (2, 3)}

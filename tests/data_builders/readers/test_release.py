@@ -106,8 +106,8 @@ def test_the_table_itself_is_preferred_to_copies_and_locks(tmp_path):
 def test_numbers_as_text(tmp_path):
     assert cells.integer("46.0") == cells.integer(" 46 ") == cells.integer(46.0) == 46
     assert cells.integer("46.5") is cells.integer("1e3") is cells.integer(None) is None
-    assert cells.text("12.0") == cells.text(12.0) == "12"
-    assert cells.text("4.05") == "4.05"
+    assert cells.cell_text("12.0") == cells.cell_text(12.0) == "12"
+    assert cells.cell_text("4.05") == "4.05"
     write_casme2(tmp_path, subjects=1, clips_per_subject=1)
     edit_table(tmp_path / TABLE, 2, "Subject", "1.0")
     edit_table(tmp_path / TABLE, 2, "Action Units", "12.0")
