@@ -30,6 +30,9 @@ CASES = {
 }
 assert mini.NANO  # the size "nano" is known
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_one_epoch_of_the_matching_config(tmp_path, name):
@@ -50,8 +53,6 @@ def test_one_epoch_of_the_matching_config(tmp_path, name):
         }
     )
 
-# Runs of one shape share their compiled programs.
-pytestmark = pytest.mark.usefixtures("cache")
     card = experiment.run(config, tmp_path / "run")
     assert read_card(tmp_path / "run" / "card.json") == card
     assert card["task"]["dataset"] in (dataset, dataset.split("/")[0])

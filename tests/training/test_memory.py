@@ -9,6 +9,9 @@ from merclip_jax.training import memory
 from merclip_jax.training.stack import Stack
 from tests import mini
 
+# Runs of one shape share their compiled programs.
+pytestmark = pytest.mark.usefixtures("cache")
+
 
 @pytest.fixture(scope="module")
 def clips(mini_data):
@@ -20,8 +23,6 @@ def plan_with(mini_data, clips, **changes):
         mini_data, {k.replace("__", "."): v for k, v in changes.items()}
     )
 
-# Runs of one shape share their compiled programs.
-pytestmark = pytest.mark.usefixtures("cache")
     return experiment.plan_of(build.job(config, clips)), mini.members(config, clips)
 
 
