@@ -1,3 +1,3 @@
 """MER-CLIP in JAX/Flax: AU-guided vision-language micro-expression recognition."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
