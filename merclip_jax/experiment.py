@@ -62,7 +62,8 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
 
     # Constants of the run (encoded once), clips on the device if they fit there.
     plan = plan_of(job)
-    print(describe(job, plan, members))
+    parameters = parameter_table(plan)
+    print(describe(job, plan, members, parameters))
 
     # What the first member is about to see, for the eye.
     batch = collect.first_batch(plan, members[0])
@@ -97,7 +98,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             dropped=job.data.dropped,
             ceiling=collect.ceiling(job.clips, job.data.task),
             oracle=cards.means(bound) if bound else None,
-            parameters=parameter_table(plan),
+            parameters=parameters,
             lineage=plan.lineage,
             timing={"seconds_this_command": round(time.monotonic() - started, 1)},
             notes=[
@@ -156,8 +157,15 @@ def manifest(job: Job) -> dict[str, object]:
     }
 
 
-def describe(job: Job, plan: Plan, members: list) -> str:
-    """What is about to be trained: clips, members, and the model part by part."""
+def describe(job: Job, plan: Plan, members: list, parameters: list[dict]) -> str:
+    """What is about to be trained: clips, members, and the model part by part.
+
+    Args:
+        job: what was asked for.
+        plan: what it became.
+        members: all of the run.
+        parameters: rows of `parameter_table`.
+    """
     clips = job.clips
     counts = np.bincount(clips.label, minlength=len(clips.classes))
     listed = ", ".join(f"{n} {c}" for n, c in zip(clips.classes, counts, strict=True))
@@ -168,7 +176,7 @@ def describe(job: Job, plan: Plan, members: list) -> str:
         f"{max(map(plan.epochs, members))} epochs",
         f"{'part':<40}{'arrays':>8}{'trained':>14}{'frozen':>14}",
     ]
-    for row in parameter_table(plan):
+    for row in parameters:
         lines.append(
             f"{row['part']:<40}{row['arrays']:>8}{row['trained']:>14,}"
             f"{row['frozen']:>14,}"
