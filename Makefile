@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
-.PHONY: demo test test-convert lint controls clean
+.PHONY: demo test test-datasets test-convert lint controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -17,7 +17,12 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
-		--no-loadscope-reorder --ignore=tests/weights_torch
+		--no-loadscope-reorder --ignore=tests/weights_torch \
+		--ignore=tests/test_builders_run.py
+
+# Every dataset in miniature, from its owners' tree to a card.
+test-datasets: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 tests/test_builders_run.py
 
 test-convert: $(VENV)/.convert
 	$(BIN)/python -m pytest tests/weights_torch

@@ -25,7 +25,6 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 # a core busy while the others wait.
 LONGEST = (
     "training/test_loop.py",
-    "test_builders_run.py",
     "test_choices.py",
     "models/test_options.py",
     "training/test_profile.py",
