@@ -17,8 +17,9 @@ from ml_collections import config_flags
 from merclip_jax import build
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.view import View
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
-from merclip_jax.systems.mer_clip import LossOptions, MerClip, PromptFeatures
+from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
 from merclip_jax.systems.system import Context
 from merclip_jax.training.optim import AdamWOptions, adamw
 from merclip_jax.training.step import StepMember, init_state, train_step
@@ -36,7 +37,7 @@ def system_of(config) -> MerClip:
         epochs=1000,
         view=build.options(View, config, "data"),
         model=build.options(MerClipOptions, config, "model"),
-        weights=build.options(LossOptions, config, "loss"),
+        loss_options=build.options(LossOptions, config, "loss"),
         augmentation=build.options(Augmentation, config, "augment"),
     )
 

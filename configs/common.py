@@ -14,10 +14,10 @@ from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
-from merclip_jax.facs import Wording
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import MerClipOptions
-from merclip_jax.systems.mer_clip import LossOptions
 from merclip_jax.text.prompts import PromptOptions
+from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions
 from merclip_jax.training.stack import TrainOptions
 from merclip_jax.weights.options import InitOptions

@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from merclip_jax import facs
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
-from merclip_jax.systems.mer_clip import LossOptions, MerClip
+from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import System
 from merclip_jax.text.prompts import PromptOptions
 from merclip_jax.text.table import TextTower
+from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions, Optimiser, adamw
 from merclip_jax.training.stack import TrainOptions
 from merclip_jax.weights import load as weights
@@ -117,10 +118,10 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         epochs=config.train.epochs,
         view=clips.view,
         model=options(MerClipOptions, config, "model"),
-        weights=options(LossOptions, config, "loss"),
+        loss_options=options(LossOptions, config, "loss"),
         augmentation=options(Augmentation, config, "augment"),
         prompting=options(PromptOptions, config, "text"),
-        wording=options(facs.Wording, config, "text"),
+        wording=options(Wording, config, "text"),
         tower=tower,
     )
     video = weights.load_start(system.module, system.view.shape, init)
@@ -144,7 +145,7 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
 GROUPS: dict[str, tuple[type, ...]] = {
     "data": (DataOptions, View),
     "init": (InitOptions,),
-    "text": (PromptOptions, facs.Wording),
+    "text": (PromptOptions, Wording),
     "model": (MerClipOptions,),
     "loss": (LossOptions,),
     "optim": (AdamWOptions,),

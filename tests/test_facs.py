@@ -5,20 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merclip_jax.facs import (
-    AU,
-    CODES,
+from merclip_jax.facs import AU, CODES, AUCellError, AUCombination, mirror, parse_cell
+from merclip_jax.text.wording import (
     NAMES,
     PHRASES,
     SIDED_PHRASES,
     TABLE_II,
     TEMPLATES,
-    AUCellError,
-    AUCombination,
     Wording,
     describe,
-    mirror,
-    parse_cell,
     phrases,
 )
 

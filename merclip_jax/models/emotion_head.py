@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.layers import MLP, LayerNorm, attend, gelu
+from merclip_jax.models.attention import attend
+from merclip_jax.models.layers import MLP, LayerNorm, gelu
 from merclip_jax.typing import Array, Dtype, Float
 
 EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5

@@ -1,4 +1,4 @@
-"""Layers shared by the towers: norms, attention, MLP, drop path, shifted convolutions.
+"""Layers shared by the towers: norms, MLP, drop path, shifted convolutions.
 
 Every module takes `dtype`, the compute dtype; parameters stay float32 (float64 under
 x64 when initialised so). `*_init` are initialisers of the kernels.
@@ -13,7 +13,6 @@ from flax import linen as nn
 from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 Initializer = Callable[..., jax.Array]
-ATTENTIONS = ("xla", "cudnn")
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -123,115 +122,6 @@ class BatchNorm(nn.Module):
         gain = jax.lax.rsqrt(var + self.epsilon) * along(scale.astype(wide), y)
         y = (y - mean) * gain + along(bias.astype(wide), y)
         return y.reshape(x.shape).astype(self.dtype)
-
-
-def attend(
-    q: Float[Array, "*batch n d"],
-    k: Float[Array, "*batch s d"],
-    v: Float[Array, "*batch s d"],
-    *,
-    heads: int,
-    causal: bool = False,
-    implementation: str = "xla",
-) -> Float[Array, "*batch n d"]:
-    """Returns multi-head scaled dot-product attention in the dtype of `v`.
-
-    Args:
-        q: n queries.
-        k: s keys.
-        v: the keys' values.
-        heads: parts of the width d; head h is channels h*d/heads onwards.
-        causal: token i reads tokens 0..i alone.
-        implementation: of `jax.nn.dot_product_attention`: "xla" takes the softmax in
-            float32 or wider; "cudnn" is the fused kernel of NVIDIA GPUs, for bfloat16.
-
-    Raises:
-        ValueError: for other implementations, and when d does not divide into heads.
-    """
-    if heads < 1 or q.shape[-1] % heads:
-        raise ValueError(
-            f"attention: width {q.shape[-1]} does not divide into {heads} heads"
-        )
-    if implementation not in ATTENTIONS:
-        raise ValueError(
-            f"attention={implementation!r}: expected one of {list(ATTENTIONS)}"
-        )
-    batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
-    q = q.reshape(-1, n, heads, d // heads)
-    k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))
-    if q.dtype == jnp.float64:
-        out = _attend_float64(q, k, v, causal=causal)
-    else:
-        # Inside, jax mixes bfloat16 with float32 without saying so.
-        with jax.numpy_dtype_promotion("standard"):
-            out = jax.nn.dot_product_attention(
-                q, k, v, is_causal=causal, implementation=implementation
-            )
-    return out.reshape(*batch, n, d)
-
-
-def _attend_float64(
-    q: Float[Array, "b n h c"],
-    k: Float[Array, "b s h c"],
-    v: Float[Array, "b s h c"],
-    *,
-    causal: bool,
-) -> Float[Array, "b n h c"]:
-    """The same in float64, where `jax.nn` sums in float32: for the exact tests."""
-    scores = jnp.einsum("bnhc,bshc->bhns", q, k) * q.shape[-1] ** -0.5
-    if causal:
-        seen = jnp.tril(jnp.ones((1, 1, *scores.shape[2:]), bool))
-        scores = jnp.where(seen, scores, -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1)
-    return jnp.einsum("bhns,bshc->bnhc", weights, v)
-
-
-class PackedAttention(nn.Module):
-    """Attention with CLIP's packed projection [d, 3d] (q, k, v) and `out_proj` [d, d].
-
-    `context` gives keys and values (cross-attention); without it x attends to itself.
-
-    Attributes:
-        zero_out: `out_proj` starts at zero, so a residual branch starts as nothing.
-        implementation: as in `attend`.
-    """
-
-    heads: int
-    causal: bool = False
-    zero_out: bool = False
-    implementation: str = "xla"
-    dtype: Dtype = jnp.float32
-    kernel_init: Initializer = nn.initializers.xavier_uniform()
-    out_init: Initializer = nn.initializers.xavier_uniform()
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "*batch n d"],
-        context: Float[Array, "*batch s d"] | None = None,
-    ) -> Float[Array, "*batch n d"]:
-        width = x.shape[-1]
-        kernel = self.param("in_proj_kernel", self.kernel_init, (width, 3 * width))
-        bias = self.param("in_proj_bias", nn.initializers.zeros, (3 * width,))
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        # One matmul for self-attention; for cross-attention two slices of the same
-        # kernel, which keeps the layout of CLIP's files.
-        if context is None:
-            q, k, v = jnp.split(x @ kernel + along(bias, x), 3, axis=-1)
-        else:
-            q = x @ kernel[:, :width] + along(bias[:width], x)
-            kv = context @ kernel[:, width:] + along(bias[width:], context)
-            k, v = jnp.split(kv, 2, axis=-1)
-        y = attend(
-            q,
-            k,
-            v,
-            heads=self.heads,
-            causal=self.causal,
-            implementation=self.implementation,
-        )
-        init = nn.initializers.zeros if self.zero_out else self.out_init
-        return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="out_proj")(y)
 
 
 class MLP(nn.Module):

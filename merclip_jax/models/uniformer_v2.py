@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from merclip_jax.models.attention import PackedAttention
 from merclip_jax.models.layers import (
     MLP,
     BatchNorm,
     DropPath,
     LayerNorm,
-    PackedAttention,
     along,
     shifted_conv,
     uniform_fan_in,

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax import facs
 from merclip_jax.augment import clips as augment
 from merclip_jax.augment.clips import Augmentation, denormalise, normalise
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.view import View
-from merclip_jax.losses import classification, contrastive, progression
+from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
-from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
+from merclip_jax.models.mer_clip import MerClipOptions
 from merclip_jax.scoring.tasks import EmotionTask
 from merclip_jax.systems.system import (
     Batch,
@@ -31,39 +30,11 @@ from merclip_jax.text import prompts, table
 from merclip_jax.text.prompts import PromptOptions, PromptSet
 from merclip_jax.text.table import TextTower
 from merclip_jax.text.vocabulary import WordVocabulary
-from merclip_jax.typing import Array, Bool, Float, Int, Leaf
+from merclip_jax.text.wording import USUAL, Wording
+from merclip_jax.typing import Array, Leaf
 
-CONTRASTIVE = ("hard", "soft_au", "sigmoid")
 # Of brightness, contrast, saturation and hue; the released code draws it once a run.
 JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
-
-
-@dataclasses.dataclass(frozen=True)
-class LossOptions:
-    """The weighted sum of alignment and classification (eqs 8 to 15).
-
-    contrastive: "hard" pairs each clip with its own sentence, "soft_au" shares the
-    target by what sentences have in common, "sigmoid" judges every pair by itself.
-    The contrastive weight goes from `contrastive_start` to `contrastive_floor` by
-    `progression`; the other one is `total_weight` minus it. `contrastive_factor`
-    multiplies the contrastive loss alone.
-    """
-
-    contrastive: str = "hard"
-    contrastive_start: float = 2.0
-    contrastive_floor: float = 1.0
-    progression: str = "linear"
-    total_weight: float = 2.0
-    contrastive_factor: float = 1.0
-    focal_gamma: float = 2.0
-
-    def __post_init__(self):
-        known = {"contrastive": CONTRASTIVE, "progression": progression.DECAYS}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
-                )
 
 
 class PromptFeatures(flax.struct.PyTreeNode):
@@ -90,10 +61,10 @@ class MerClip:
     epochs: int
     view: View = View()
     model: MerClipOptions = MerClipOptions()
-    weights: LossOptions = LossOptions()
+    loss_options: LossOptions = LossOptions()
     augmentation: Augmentation = Augmentation()
     prompting: PromptOptions = PromptOptions()
-    wording: facs.Wording = facs.USUAL
+    wording: Wording = USUAL
     tower: TextTower | None = dataclasses.field(default=None, repr=False, compare=False)
 
     name = "mer_clip"
@@ -120,7 +91,7 @@ class MerClip:
             self.model,
             classes=len(self.classes),
             frames=self.view.frames,
-            learn_bias=self.weights.contrastive == "sigmoid",
+            learn_bias=self.loss_options.contrastive == "sigmoid",
         )
 
     def prompts(self, clips: Clips) -> PromptSet:
@@ -191,7 +162,7 @@ class MerClip:
             template_key, combination.shape, 0, len(prompts.features)
         )
         loss, scalars = objective(
-            self.weights,
+            self.loss_options,
             out,
             text=prompts.features[template, combination],
             overlap=prompts.overlap[combination][:, combination],
@@ -256,58 +227,3 @@ class MerClip:
             context=vocabulary.context,
         )
         return table.random_text_tower(module, vocabulary, reference)
-
-
-def objective(
-    weights: LossOptions,
-    out: MerClipOutput,
-    *,
-    text: Float[Array, "b e"],
-    overlap: Float[Array, "b b"],
-    described: Bool[Array, "b"],
-    labels: Int[Array, "b"],
-    epoch: Int[Array, ""],
-    epochs: int,
-) -> tuple[jax.Array, dict[str, Array]]:
-    """The weighted loss of a model's answers (eqs 9 to 15).
-
-    Args:
-        weights: of the parts.
-        out: the model's answers to a batch.
-        text: features of each clip's sentence.
-        overlap: how much two clips' sentences share.
-        described: clips without a sentence have no part in the contrastive loss.
-        labels: emotions.
-        epoch: from 0.
-        epochs: of the whole training.
-
-    Returns the loss, and its parts by name.
-    """
-    # Over the whole batch: each clip's own sentence against those of all others.
-    logits = out.scale * contrastive.similarity(out.video, text)
-    if weights.contrastive == "sigmoid":
-        aligned = contrastive.sigmoid_contrastive(
-            logits + out.bias, valid=described, same=overlap == 1
-        )
-    else:
-        targets = overlap if weights.contrastive == "soft_au" else None
-        both = contrastive.contrastive(logits, valid=described, targets=targets)
-        aligned = sum(both) / 2
-    emotion = classification.focal(out.logits, labels, gamma=weights.focal_gamma)
-    clip_weight, emotion_weight = progression.progressive_weights(
-        epoch,
-        epochs=epochs,
-        start=weights.contrastive_start,
-        floor=weights.contrastive_floor,
-        total=weights.total_weight,
-        decay=weights.progression,
-    )
-    loss = clip_weight * weights.contrastive_factor * aligned + emotion_weight * emotion
-    return loss, {
-        "loss": loss,
-        "loss/contrastive": aligned,
-        "loss/classification": emotion,
-        "weight/contrastive": clip_weight,
-        "weight/classification": emotion_weight,
-        "accuracy": jnp.mean(out.logits.argmax(-1) == labels),
-    }

@@ -8,13 +8,24 @@ import numpy as np
 
 from merclip_jax import facs
 from merclip_jax.text.vocabulary import CONTEXT
+from merclip_jax.text.wording import (
+    PHRASES,
+    SIDED_PHRASES,
+    SIDES,
+    TABLE_II,
+    TEMPLATES,
+    USUAL,
+    Wording,
+    describe,
+    phrases,
+)
 
 SUPERVISIONS = ("au", "emotion")
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptOptions:
-    """What clips are aligned with, beside the wording of `facs.Wording`.
+    """What clips are aligned with, beside the wording of `text.wording`.
 
     supervision: "au", or "emotion" for prompts that name the class instead (an
     ablation); templates: how many of the paper's; positions: position embeddings of the
@@ -65,7 +76,7 @@ def au_prompts(
     au_cells: Sequence[str],
     *,
     templates: int = PromptOptions.templates,
-    wording: facs.Wording = facs.USUAL,
+    wording: Wording = USUAL,
 ) -> PromptSet:
     """Returns the prompts of AU combinations and their mirror images, sorted.
 
@@ -90,7 +101,7 @@ def au_prompts(
             )
         # Mirror images too: a flipped clip takes the sentence of the other side.
         for variant in (combination, facs.mirror(combination)):
-            if facs.describe(variant, wording):
+            if describe(variant, wording):
                 combinations[str(variant)] = variant
     if not combinations:
         raise ValueError("no clip has an action unit that a sentence can describe")
@@ -100,13 +111,13 @@ def au_prompts(
     rank = {name: i for i, name in enumerate(names)}
     return PromptSet(
         names=names,
-        descriptions=tuple(facs.describe(c, wording) for c in ordered),
+        descriptions=tuple(describe(c, wording) for c in ordered),
         sentences=tuple(
-            tuple(t.format(facs.describe(c, wording, shuffle=i)) for c in ordered)
+            tuple(t.format(describe(c, wording, shuffle=i)) for c in ordered)
             for i, t in enumerate(chosen(templates))
         ),
         mirror=np.asarray([rank[str(facs.mirror(c))] for c in ordered], np.int32),
-        overlap=_jaccard([set(facs.phrases(c, wording)) for c in ordered]),
+        overlap=_jaccard([set(phrases(c, wording)) for c in ordered]),
     )
 
 
@@ -137,13 +148,13 @@ def emotion_prompts(
 
 def chosen(templates: int) -> tuple[str, ...]:
     """The first `templates` of the paper's templates; ValueError unless 1..10."""
-    if not 1 <= templates <= len(facs.TEMPLATES):
-        raise ValueError(f"templates must be 1..{len(facs.TEMPLATES)}, got {templates}")
-    return facs.TEMPLATES[:templates]
+    if not 1 <= templates <= len(TEMPLATES):
+        raise ValueError(f"templates must be 1..{len(TEMPLATES)}, got {templates}")
+    return TEMPLATES[:templates]
 
 
 def reference_texts(
-    *, templates: int = PromptOptions.templates, wording: facs.Wording = facs.USUAL
+    *, templates: int = PromptOptions.templates, wording: Wording = USUAL
 ) -> list[str]:
     """Returns sentences of all single AUs, sided or not, and of all pairs of Table II.
 
@@ -155,12 +166,12 @@ def reference_texts(
     """
     # What is made for a tower with random weights is made from these sentences, never
     # from a dataset's: else test clips would have a part in it.
-    cells = [str(number) for number in facs.PHRASES]
-    cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
-    cells += [f"{a}+{b}" for a, b in itertools.combinations(facs.TABLE_II, 2)]
+    cells = [str(number) for number in PHRASES]
+    cells += [f"{side}{n}" for side in SIDES for n in SIDED_PHRASES]
+    cells += [f"{a}+{b}" for a, b in itertools.combinations(TABLE_II, 2)]
     cells.append("ref(1)+(L12 or L14)+2")
     wording = dataclasses.replace(wording, order="ascending", last_and=True)
-    bodies = [facs.describe(facs.parse_cell(cell), wording) for cell in cells]
+    bodies = [describe(facs.parse_cell(cell), wording) for cell in cells]
     return [template.format(body) for template in chosen(templates) for body in bodies]
 
 
@@ -168,8 +179,8 @@ def _jaccard(said: Sequence[set[str]]) -> np.ndarray:
     """Shared over all phrases of every two combinations, float32 [s, s]."""
     known = {phrase: i for i, phrase in enumerate(sorted(set().union(*said)))}
     has = np.zeros((len(said), len(known)), np.float32)
-    for row, phrases in zip(has, said, strict=True):
-        row[[known[phrase] for phrase in phrases]] = 1
+    for row, own in zip(has, said, strict=True):
+        row[[known[phrase] for phrase in own]] = 1
     # A product of indicators counts what two combinations share.
     shared = has @ has.T
     sizes = has.sum(1)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from merclip_jax.augment import augmix
+from merclip_jax.augment import augmix, operations
 
-EXACT = {*augmix.TABLES, "Rotate", *augmix.BLENDS} - {"AdjustContrast"}
+EXACT = {*operations.TABLES, "Rotate", *operations.BLENDS} - {"AdjustContrast"}
 apply_operation = jax.jit(augmix.apply_operation)
 augmix_batch = jax.jit(augmix.augmix_batch)
 
 
 def operate(clip, name, level=0.5, sign=1.0):
-    index = jnp.asarray(augmix.OPERATIONS.index(name), jnp.int32)
+    index = jnp.asarray(operations.OPERATIONS.index(name), jnp.int32)
     clip = jnp.asarray(clip, jnp.float32)
     return np.asarray(
         apply_operation(clip, index, jnp.float32(level), jnp.float32(sign))
@@ -52,12 +52,12 @@ def smooth_clip(t=4, h=20, w=24):
 
 
 def test_order_of_operations(data):
-    assert augmix.OPERATIONS == tuple(str(x) for x in data["op/names"])
-    families = augmix.TABLES + augmix.AFFINE + augmix.BLENDS
-    assert sorted(families) == sorted(augmix.OPERATIONS)
+    assert operations.OPERATIONS == tuple(str(x) for x in data["op/names"])
+    families = operations.TABLES + operations.AFFINE + operations.BLENDS
+    assert sorted(families) == sorted(operations.OPERATIONS)
 
 
-@pytest.mark.parametrize("name", augmix.OPERATIONS)
+@pytest.mark.parametrize("name", operations.OPERATIONS)
 def test_operation_golden(data, clip, name):
     """Tables, rotations and three of the blends exactly.
 
@@ -72,8 +72,8 @@ def test_operation_golden(data, clip, name):
         theirs = theirs.astype(np.float32)
         assert np.abs(ours - theirs).max() <= (0 if name in EXACT else 1)
         assert (ours == theirs).mean() > (0.99 if name == "TranslateX" else 0.995)
-        strength = augmix.strength(
-            jnp.asarray(augmix.OPERATIONS.index(name)),
+        strength = operations.strength(
+            jnp.asarray(operations.OPERATIONS.index(name)),
             jnp.float32(level),
             jnp.float32(sign),
         )
@@ -87,8 +87,8 @@ def golden_draws(data, i):
     level, sign = np.full((3, 3), 0.5, np.float32), np.ones((3, 3), np.float32)
     for c, chain in enumerate(chains):
         for d, (name, arg) in enumerate(chain):
-            operation[c, d] = augmix.OPERATIONS.index(name)
-            constant, slope = augmix.STRENGTH[name]
+            operation[c, d] = operations.OPERATIONS.index(name)
+            constant, slope = operations.STRENGTH[name]
             if slope:
                 level[c, d] = (abs(arg[0]) - constant) / slope
                 sign[c, d] = np.sign(arg[0])
@@ -148,7 +148,7 @@ def test_agrees_with_pillow(name):
                 assert np.abs(out - np.asarray(theirs, np.float32)).max() <= worst
 
 
-@pytest.mark.parametrize("name", augmix.OPERATIONS)
+@pytest.mark.parametrize("name", operations.OPERATIONS)
 def test_flat_clips(name):
     """One colour stays whole where it should: no level is lost to float32."""
     for value in (0, 1, 77, 255):
@@ -159,7 +159,7 @@ def test_flat_clips(name):
             assert (out == value).all()
 
 
-@pytest.mark.parametrize("name", augmix.OPERATIONS)
+@pytest.mark.parametrize("name", operations.OPERATIONS)
 def test_same_for_all_frames_but_own_statistics(name):
     rng = np.random.default_rng(1)
     frames = rng.integers(30, 180, (3, 12, 10, 3))
@@ -176,13 +176,13 @@ def test_same_for_all_frames_but_own_statistics(name):
 def test_histograms_and_tables_by_comparison():
     """What TPUs run: the same numbers as counted here, and it lowers."""
     levels = np.random.default_rng(2).integers(0, 256, (2, 9, 7, 3))
-    counts = augmix.histograms(jnp.asarray(levels, jnp.int32))
+    counts = operations.histograms(jnp.asarray(levels, jnp.int32))
     for t in range(2):
         for c in range(3):
             np.testing.assert_array_equal(
                 counts[t, c], np.bincount(levels[t, ..., c].ravel(), minlength=256)
             )
-    one_hot = levels[..., None] == augmix.ALL_LEVELS
+    one_hot = levels[..., None] == operations.ALL_LEVELS
     np.testing.assert_array_equal(counts, one_hot.sum((1, 2)))
     shapes = jax.ShapeDtypeStruct((2, 2, 9, 7, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))

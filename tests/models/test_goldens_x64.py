@@ -13,11 +13,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from merclip_jax.losses import contrastive
+from merclip_jax.losses import mer_clip as mer_clip_loss
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import HeadBlock
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
-from merclip_jax.systems import mer_clip as mer_clip_system
 from merclip_jax.weights.families import rules
 from merclip_jax.weights.families.clip_text import CLIP_TEXT
 from merclip_jax.weights.families.mer_clip import MER_CLIP
@@ -199,8 +199,8 @@ def objective(merclip, params, epoch, *, training):
         train=training,
         mutable=["batch_stats", "intermediates"],
     )
-    loss, parts = mer_clip_system.objective(
-        mer_clip_system.LossOptions(),
+    loss, parts = mer_clip_loss.objective(
+        mer_clip_loss.LossOptions(),
         out,
         text=table[rows],
         overlap=jnp.eye(len(clip)),

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from merclip_jax.models import mer_clip as factory
+from merclip_jax.models.attention import PackedAttention, attend
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import BatchNorm, DropPath, PackedAttention, attend
+from merclip_jax.models.layers import BatchNorm, DropPath
 from merclip_jax.models.mer_clip import MerClip
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
 from merclip_jax.models.video import linspace_rates

@@ -11,8 +11,9 @@ from flax import linen as nn
 from merclip_jax.augment.clips import Augmentation, normalise
 from merclip_jax.losses import contrastive
 from merclip_jax.losses.classification import focal
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import MerClipOutput
-from merclip_jax.systems.mer_clip import LossOptions, MerClip, PromptFeatures
+from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
 from merclip_jax.systems.system import Context, System
 
 B, E, K, SETS = 6, 4, 3, 5
@@ -78,7 +79,7 @@ def step_loss(made, *, sets=None, prompts=None, augmentation=OFF, epoch=3, **wei
     system = Answering(
         classes=("a", "b", "c"),
         epochs=55,
-        weights=LossOptions(**weights),
+        loss_options=LossOptions(**weights),
         augmentation=augmentation,
         stub=model,
     )

@@ -11,6 +11,14 @@ import unicodedata
 import ftfy
 
 from merclip_jax import facs
+from merclip_jax.text.wording import (
+    PHRASES,
+    SIDED_PHRASES,
+    SIDES,
+    TEMPLATES,
+    Wording,
+    describe,
+)
 
 CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
@@ -105,16 +113,16 @@ def random_texts(count, seed):
 
 def all_prompts():
     """Every phrase alone and in long combinations, in all ten templates."""
-    cells = [str(number) for number in facs.PHRASES]
-    cells += [f"{side}{n}" for side in facs.SIDES for n in facs.SIDED_PHRASES]
+    cells = [str(number) for number in PHRASES]
+    cells += [f"{side}{n}" for side in SIDES for n in SIDED_PHRASES]
     cells += [f"{a}+{b}" for a, b in zip(cells, cells[1:], strict=False)]
     cells += ["1+2+4+5+6", "ref(1)+(L12 or L14)+2", "4+L10+R14+38"]
     sets = [facs.parse_cell(cell) for cell in cells]
     bodies = [
-        facs.describe(s, facs.Wording(order=order, last_and=last_and, words=words))
+        describe(s, Wording(order=order, last_and=last_and, words=words))
         for s in sets
         for order in ("ascending", "annotation")
         for last_and in (True, False)
         for words in ("phrases", "facs")
     ]
-    return sorted({t.format(b) for t in facs.TEMPLATES for b in bodies if b})
+    return sorted({t.format(b) for t in TEMPLATES for b in bodies if b})

@@ -11,6 +11,7 @@ from merclip_jax import facs
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.text import prompts, table
 from merclip_jax.text.vocabulary import WordVocabulary
+from merclip_jax.text.wording import TEMPLATES, Wording
 from merclip_jax.weights.families.clip_text import CLIP_TEXT
 from merclip_jax.weights.match import to_flax
 
@@ -56,7 +57,7 @@ def test_reference_sentences_hold_every_word_of_a_description():
             made_prompts = prompts.au_prompts(
                 cells,
                 templates=10,
-                wording=facs.Wording(order=order, last_and=last_and),
+                wording=Wording(order=order, last_and=last_and),
             )
             texts = made_prompts.texts()
             assert vocabulary.encode(texts).shape == (len(texts), 77)
@@ -91,14 +92,14 @@ def test_texts_are_template_major(templates):
     assert len(texts) == templates * sets
     for row, sentence in enumerate(texts):
         template, combination = divmod(row, sets)
-        wanted = facs.TEMPLATES[template].format(made_prompts.descriptions[combination])
+        wanted = TEMPLATES[template].format(made_prompts.descriptions[combination])
         assert sentence == wanted
 
 
 def test_bank_takes_order_and_joining_of_the_dataset():
     ascending = prompts.au_prompts(["7+4"])
     annotated = prompts.au_prompts(
-        ["7+4"], wording=facs.Wording(order="annotation", last_and=False)
+        ["7+4"], wording=Wording(order="annotation", last_and=False)
     )
     assert ascending.descriptions[0].endswith(
         "lowering the brows and tightening the lids"
@@ -185,13 +186,11 @@ def test_overlap_is_the_jaccard_similarity_of_phrases():
 
 
 def test_shuffled_prompts_have_an_order_for_each_template():
-    shuffled = facs.Wording(order="shuffled")
+    shuffled = Wording(order="shuffled")
     made_prompts = prompts.au_prompts(["1+2+4+5+7"], wording=shuffled)
     bodies = {
         sentences[0].removeprefix(template[: template.index("{")]).removesuffix(".")
-        for sentences, template in zip(
-            made_prompts.sentences, facs.TEMPLATES, strict=False
-        )
+        for sentences, template in zip(made_prompts.sentences, TEMPLATES, strict=False)
     }
     assert len(made_prompts.sentences) == 7
     assert len(bodies) > 4

@@ -11,10 +11,11 @@ from flax.traverse_util import unflatten_dict
 
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions
 from merclip_jax.systems import describe
-from merclip_jax.systems.mer_clip import LossOptions, MerClip
+from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.text.tokenizer import ClipTokenizer
 from merclip_jax.weights import arrays as checkpoint
 from merclip_jax.weights import bundle, convert, export, load, sources
@@ -252,7 +253,7 @@ def test_a_folder_keeps_the_whole_provenance(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"weights": LossOptions(contrastive="sigmoid")},
+        {"loss_options": LossOptions(contrastive="sigmoid")},
         {"model": MerClipOptions(size="tiny", video="factorized_vit", head_blocks=1)},
         {"view": View(frames=8, image_size=32, sampling="uniform")},
     ],
@@ -293,7 +294,7 @@ def test_what_cannot_be_loaded_as_a_system_is_told(parts, tmp_path):
 
 def test_a_system_of_another_version_is_not_read_with_todays_defaults():
     told = describe.to_json(MerClip(classes=("a", "b"), epochs=3))
-    del told["weights"]["focal_gamma"]
+    del told["loss_options"]["focal_gamma"]
     told["view"]["stride"] = 2
     with pytest.raises(
         ValueError, match=r"LossOptions: lacks \['focal_gamma'\]|View: "

@@ -1,0 +1,98 @@
+"""MER-CLIP's objective: the weighted sum of alignment and classification.
+
+Equations are those of the paper (MER-CLIP, 2025).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from merclip_jax.losses import classification, contrastive, progression
+from merclip_jax.models.mer_clip import MerClipOutput
+from merclip_jax.typing import Array, Bool, Float, Int
+
+CONTRASTIVE = ("hard", "soft_au", "sigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """The weighted sum of alignment and classification (eqs 8 to 15).
+
+    contrastive: "hard" pairs each clip with its own sentence, "soft_au" shares the
+    target by what sentences have in common, "sigmoid" judges every pair by itself.
+    The contrastive weight goes from `contrastive_start` to `contrastive_floor` by
+    `progression`; the other one is `total_weight` minus it. `contrastive_factor`
+    multiplies the contrastive loss alone.
+    """
+
+    contrastive: str = "hard"
+    contrastive_start: float = 2.0
+    contrastive_floor: float = 1.0
+    progression: str = "linear"
+    total_weight: float = 2.0
+    contrastive_factor: float = 1.0
+    focal_gamma: float = 2.0
+
+    def __post_init__(self):
+        known = {"contrastive": CONTRASTIVE, "progression": progression.DECAYS}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
+                )
+
+
+def objective(
+    options: LossOptions,
+    out: MerClipOutput,
+    *,
+    text: Float[Array, "b e"],
+    overlap: Float[Array, "b b"],
+    described: Bool[Array, "b"],
+    labels: Int[Array, "b"],
+    epoch: Int[Array, ""],
+    epochs: int,
+) -> tuple[jax.Array, dict[str, Array]]:
+    """The weighted loss of a model's answers (eqs 9 to 15).
+
+    Args:
+        options: which contrastive loss, and the weights of both.
+        out: the model's answers to a batch.
+        text: features of each clip's sentence.
+        overlap: how much two clips' sentences share.
+        described: clips without a sentence have no part in the contrastive loss.
+        labels: emotions.
+        epoch: from 0.
+        epochs: of the whole training.
+
+    Returns the loss, and its parts by name.
+    """
+    # Over the whole batch: each clip's own sentence against those of all others.
+    logits = out.scale * contrastive.similarity(out.video, text)
+    if options.contrastive == "sigmoid":
+        aligned = contrastive.sigmoid_contrastive(
+            logits + out.bias, valid=described, same=overlap == 1
+        )
+    else:
+        targets = overlap if options.contrastive == "soft_au" else None
+        both = contrastive.contrastive(logits, valid=described, targets=targets)
+        aligned = sum(both) / 2
+    emotion = classification.focal(out.logits, labels, gamma=options.focal_gamma)
+    clip_weight, emotion_weight = progression.progressive_weights(
+        epoch,
+        epochs=epochs,
+        start=options.contrastive_start,
+        floor=options.contrastive_floor,
+        total=options.total_weight,
+        decay=options.progression,
+    )
+    loss = clip_weight * options.contrastive_factor * aligned + emotion_weight * emotion
+    return loss, {
+        "loss": loss,
+        "loss/contrastive": aligned,
+        "loss/classification": emotion,
+        "weight/contrastive": clip_weight,
+        "weight/classification": emotion_weight,
+        "accuracy": jnp.mean(out.logits.argmax(-1) == labels),
+    }
