@@ -16,6 +16,7 @@ from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.systems.describe import tuples
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import System
 from merclip_jax.text.prompts import PromptOptions
@@ -69,7 +70,7 @@ def options(kind: type[T], config: ConfigDict, group: str) -> T:
     """
     names = [f.name for f in dataclasses.fields(kind) if f.name in config[group]]
     try:
-        return kind(**{name: _tuples(config[group][name]) for name in names})
+        return kind(**{name: tuples(config[group][name]) for name in names})
     except ValueError as error:
         raise UserError(f"config.{group}.{error}") from error
 
@@ -154,10 +155,3 @@ GROUPS: dict[str, tuple[type, ...]] = {
     "protocol": (ProtocolOptions,),
 }
 SYSTEMS: dict[str, Callable[[ConfigDict, Clips], Job]] = {"mer_clip": mer_clip}
-
-
-def _tuples(value):
-    """Options are hashable: what a config gives as a list becomes a tuple."""
-    if isinstance(value, tuple | list):
-        return tuple(_tuples(v) for v in value)
-    return value

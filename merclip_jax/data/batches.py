@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import grain
 import numpy as np
 
+Batches = grain.MapDataset  # by random access: `batches[step]`
 _DRAWS = 2**40  # more than any training asks for: sampling with replacement is endless
 
 
@@ -16,7 +17,7 @@ def member_batches(
     seed: int,
     batch_size: int,
     balanced: bool = False,
-) -> grain.MapDataset:
+) -> Batches:
     """Endless batches of one member, by random access: `ds[step]`.
 
     Args:
@@ -55,8 +56,8 @@ def member_batches(
 
 
 def stack_batches(
-    members: Sequence[grain.MapDataset], *, start: int, stop: int, scan_steps: int
-) -> grain.MapDataset:
+    members: Sequence[Batches], *, start: int, stop: int, scan_steps: int
+) -> Batches:
     """Batches of a stack, as many at a time as one call of the device trains on.
 
     Args:

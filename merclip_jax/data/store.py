@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Sharding
 from tqdm import tqdm
 
-from merclip_jax.data.clips import Clips
+from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.typing import Array, Int, Num, Shaped
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
@@ -26,7 +26,7 @@ class ClipStore:
     the frames themselves, decoded when they are asked for. Both give the same bits.
     """
 
-    def __init__(self, clips: Clips, *, residency: str = "auto"):
+    def __init__(self, clips: Clips, *, residency: str = DataOptions.residency):
         if residency not in RESIDENCIES:
             raise ValueError(
                 f"residency={residency!r}: expected one of {list(RESIDENCIES)}"
@@ -89,7 +89,7 @@ class ClipStore:
         """
         return sent if self._frames is None else held[sent]
 
-    def sent(self, lead: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    def spec(self, lead: tuple[int, ...]) -> jax.ShapeDtypeStruct:
         """Shape of what `put` sends for leading axes `lead`."""
         t, *picture = self.clips.view.shape
         if self._frames is None:

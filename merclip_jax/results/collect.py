@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import merclip_jax
-from merclip_jax.data.batches import member_batches
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
 from merclip_jax.results.report import Example, FirstBatch
@@ -157,16 +156,8 @@ def first_batch(plan: Plan, member: Member, *, shown: int = 8) -> FirstBatch:
         member: whose batch.
         shown: clips of it to keep.
     """
-    clips, options = plan.store.clips, plan.options
-    batches = member_batches(
-        member.fold.train,
-        clips.label,
-        clips.draw,
-        seed=member.data_seed,
-        batch_size=options.batch_size,
-        balanced=plan.balanced,
-    )
-    index, positions = batches[0]
+    clips = plan.store.clips
+    index, positions = plan.batches(member)[0]
     frames = np.stack(
         [clips.decode(int(i), p) for i, p in zip(index, positions, strict=True)]
     )

@@ -39,7 +39,7 @@ def from_json(kind: type[T], told: Mapping) -> T:
         value = told[name]
         if dataclasses.is_dataclass(types[name]):
             value = from_json(types[name], value)
-        values[name] = _tuples(value)
+        values[name] = tuples(value)
     return kind(**values)
 
 
@@ -47,6 +47,6 @@ def _fields(kind: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(kind) if field.compare]
 
 
-def _tuples(value):
-    """JSON has lists where options, which are hashable, have tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+def tuples(value: object) -> object:
+    """Lists as tuples at any depth: options are hashable, JSON and configs are not."""
+    return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value

@@ -4,6 +4,7 @@ Equations are those of the paper (MER-CLIP, 2025).
 """
 
 import dataclasses
+import functools
 
 import flax
 import jax
@@ -35,6 +36,8 @@ from merclip_jax.typing import Array, Leaf
 
 # Of brightness, contrast, saturation and hue; the released code draws it once a run.
 JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
+# Asked for by columns, context, remarks and each exhibit of one run's clips.
+_au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
 
 
 class PromptFeatures(flax.struct.PyTreeNode):
@@ -99,9 +102,8 @@ class MerClip:
         templates = self.prompting.templates
         if self.prompting.supervision == "emotion":
             return prompts.emotion_prompts(self.classes, templates=templates)
-        return prompts.au_prompts(
-            clips.au_cell.tolist(), templates=templates, wording=self.wording
-        )
+        cells = tuple(clips.au_cell.tolist())
+        return _au_prompts(cells, templates=templates, wording=self.wording)
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Emotions, and which prompt describes each clip (-1: none)."""

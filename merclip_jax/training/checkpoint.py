@@ -1,6 +1,5 @@
 """Checkpoints of a group of members that is being trained."""
 
-import shutil
 from pathlib import Path
 
 import jax
@@ -63,11 +62,6 @@ class RoundCheckpoint:
                 f"({type(error).__name__}: {error}); delete the folder to train this "
                 "round from its beginning"
             ) from error
-
-    def delete(self) -> None:
-        """Remove the round's checkpoints; its predictions are on disk by now."""
-        self.manager.close()
-        shutil.rmtree(self.folder)
 
     def close(self) -> None:
         """Release the files and threads that orbax holds."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 
 from merclip_jax.data.folds import Member
@@ -56,7 +57,8 @@ class History:
         if self._waiting is None:
             return
         (start, scalars, index), self._waiting = self._waiting, None
-        table = np.stack([np.asarray(scalars[n]) for n in self.names], -1)
+        values = jax.device_get(scalars)
+        table = np.stack([values[n] for n in self.names], -1)
         for k, row in enumerate(table):
             step = start + k
             # Members that are done still report; their numbers belong to no epoch.
@@ -75,7 +77,7 @@ class History:
         done = np.where(steps >= self.steps, self.epochs.max(), steps // self.per_epoch)
         return int(done.min())
 
-    def of(self, m: int) -> dict[str, np.ndarray]:
+    def means(self, m: int) -> dict[str, np.ndarray]:
         """Mean scalars [epochs] of member m."""
         counts = np.full(self.epochs[m], self.per_epoch[m])
         # A training counted in steps may end within an epoch.
@@ -87,7 +89,7 @@ class History:
         """Mean scalars of an epoch over the stack's distinct members that have it."""
         # The last group is filled up with repeats, which would count twice.
         distinct = {member.name: m for m, member in enumerate(self.stacked)}
-        rows = [self.of(m) for m in distinct.values() if epoch < self.epochs[m]]
+        rows = [self.means(m) for m in distinct.values() if epoch < self.epochs[m]]
         return {n: float(np.mean([r[n][epoch] for r in rows])) for n in self.names}
 
     def keep_best(self, scores: np.ndarray, answers: Sequence[Mapping]) -> None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from merclip_jax.data.batches import member_batches, stack_batches
+from merclip_jax.data.batches import stack_batches
 from merclip_jax.data.folds import Member
 from merclip_jax.systems.system import Context
 from merclip_jax.training.history import History
@@ -120,29 +120,19 @@ def _train_group(
             if saving:
                 checkpoint.save(call, {"state": state, "history": history.arrays})
         _finish(stack, context, state, group, stacked, history, workdir)
-        checkpoint.delete()
     finally:
         profile.close()
         log.close()
         checkpoint.close()
+    # Its predictions are on disk by now.
+    workdir.forget(name)
 
 
 def _batches(stack: Stack, stacked: Sequence[Member], *, start: int):
     """What the group's steps from `start` on read, by random access."""
     plan, options = stack.plan, stack.plan.options
-    clips = plan.store.clips
     return stack_batches(
-        [
-            member_batches(
-                m.fold.train,
-                clips.label,
-                clips.draw,
-                seed=m.data_seed,
-                batch_size=options.batch_size,
-                balanced=plan.balanced,
-            )
-            for m in stacked
-        ],
+        [plan.batches(member) for member in stacked],
         start=start,
         stop=stack.calls * options.scan_steps,
         scan_steps=options.scan_steps,
@@ -174,7 +164,7 @@ def _finish(
             clip=tested(plan, member),
             outputs=outputs[m],
             best=last if plan.selection == "last" else history.best(m),
-            history=history.of(m),
+            history=history.means(m),
         )
         # Weights before predictions: a member that has its file is complete.
         if plan.options.keep_weights:

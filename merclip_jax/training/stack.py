@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.data.folds import Member
+from merclip_jax.data.batches import Batches, member_batches
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.folds import Member, ProtocolOptions
 from merclip_jax.data.store import ClipStore
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
@@ -63,8 +65,8 @@ class Plan:
     store: ClipStore
     columns: Mapping[str, np.ndarray]
     context: Context
-    balanced: bool = False
-    selection: str = "last"
+    balanced: bool = DataOptions.balanced
+    selection: str = ProtocolOptions.selection
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     lineage: Sequence[str] = ()
 
@@ -79,6 +81,18 @@ class Plan:
     def epochs(self, member: Member) -> int:
         """Passes over the member's clips, the last of which may be cut short."""
         return -(-self.steps(member) // self.steps_per_epoch(member))
+
+    def batches(self, member: Member) -> Batches:
+        """What a member trains on, by random access: (clips [b], frames [b, t])."""
+        clips = self.store.clips
+        return member_batches(
+            member.fold.train,
+            clips.label,
+            clips.draw,
+            seed=member.data_seed,
+            batch_size=self.options.batch_size,
+            balanced=self.balanced,
+        )
 
     def rows(self, index: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some columns, by name.
@@ -196,7 +210,7 @@ class Stack:
     def memory(self, members: Sequence[Member]) -> int:
         """Bytes that a training call needs on a device, held clips included."""
         lead = (self.plan.options.scan_steps, self.size, self.plan.options.batch_size)
-        batches = {"frames": self.plan.store.sent(lead)} | {
+        batches = {"frames": self.plan.store.spec(lead)} | {
             name: jax.ShapeDtypeStruct((*lead, *column.shape[1:]), column.dtype)
             for name, column in self.plan.columns.items()
         }

@@ -77,7 +77,7 @@ def test_the_device_is_sent_rows_and_the_host_sends_frames(device, host, here):
     sent = host.put(INDEX, None, here)
     assert sent.shape == (2, 3, 4, 32, 32, 3) and sent.dtype == np.uint8
     for made, there in ((device, rows), (host, sent)):
-        promised = made.sent((2, 3))
+        promised = made.spec((2, 3))
         assert (promised.shape, promised.dtype) == (there.shape, there.dtype)
     np.testing.assert_array_equal(
         frames(device, here, INDEX), frames(host, here, INDEX)

@@ -205,7 +205,7 @@ def test_no_array_of_all_steps_pixels_is_made(plan, members):
     stack = Stack(plan, members, STACK)
     lead = (plan.options.scan_steps, STACK, plan.options.batch_size)
     assert lead == (2, 2, 8)
-    batches = {"frames": plan.store.sent(lead)} | {
+    batches = {"frames": plan.store.spec(lead)} | {
         name: jax.ShapeDtypeStruct(lead, c.dtype) for name, c in plan.columns.items()
     }
     member = stack.members(members[:STACK])
@@ -474,8 +474,8 @@ def test_history_gives_each_member_its_own_epochs(plan, members):
     history.add(0, dict.fromkeys(history.names, values[:2]), index[:2])
     history.add(2, dict.fromkeys(history.names, values[2:]), index[2:])
     history.settle()
-    np.testing.assert_allclose(history.of(0)["loss"], [2.0, 8.0])  # 0 2 4, 6 8 10
-    np.testing.assert_allclose(history.of(1)["loss"], [2.0, 6.0])  # 1 3, 5 7
+    np.testing.assert_allclose(history.means(0)["loss"], [2.0, 8.0])  # 0 2 4, 6 8 10
+    np.testing.assert_allclose(history.means(1)["loss"], [2.0, 6.0])  # 1 3, 5 7
     assert history.epochs_done() == 2
 
 

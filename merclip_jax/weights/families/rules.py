@@ -58,33 +58,26 @@ BLOCK = r"transformer\.resblocks\.(\d+)"  # CLIP's name, which all families keep
 
 
 def norm(key: str, path: str) -> list[Rule]:
-    """The rules of a LayerNorm, or of the affine part of a BatchNorm.
-
-    Args:
-        key: the layer's, a regular expression.
-        path: of the Flax module.
-
-    Returns:
-        A rule for each array.
-    """
-    return [
-        (rf"{key}\.weight", f"params/{path}/scale", SAME),
-        (rf"{key}\.bias", f"params/{path}/bias", SAME),
-    ]
+    """The rules of a LayerNorm, or of the affine part of a BatchNorm."""
+    return _layer(key, path, "scale", SAME)
 
 
 def linear(key: str, path: str) -> list[Rule]:
-    """The rules of a linear layer.
+    """The rules of a linear layer."""
+    return _layer(key, path, "kernel", LINEAR)
+
+
+def _layer(key: str, path: str, weight: str, layout: Layout) -> list[Rule]:
+    """Rules of torch's `weight` and `bias`.
 
     Args:
         key: the layer's, a regular expression.
         path: of the Flax module.
-
-    Returns:
-        A rule for each array.
+        weight: what Flax calls the weight.
+        layout: of the weight.
     """
     return [
-        (rf"{key}\.weight", f"params/{path}/kernel", LINEAR),
+        (rf"{key}\.weight", f"params/{path}/{weight}", layout),
         (rf"{key}\.bias", f"params/{path}/bias", SAME),
     ]
 
