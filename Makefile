@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
-.PHONY: demo test test-datasets test-convert lint controls clean
+.PHONY: demo test test-datasets test-convert fuzz lint controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -26,6 +26,11 @@ test-datasets: $(VENV)/.test
 
 test-convert: $(VENV)/.convert
 	$(BIN)/python -m pytest tests/weights_torch
+
+# Twenty times the cases of hostile input that `make test` tries.
+fuzz: $(VENV)/.test
+	FUZZ_CASES=20000 $(BIN)/python -m pytest -n auto --maxprocesses=4 \
+		--dist loadfile tests/fuzz
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def jax_case(case: str):
     import jax.numpy as jnp
 
     from merclip_jax.augment.clips import Augmentation
-    from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
+    from merclip_jax.systems.mer_clip import MerClip
     from merclip_jax.systems.system import Context
     from merclip_jax.training.optim import AdamWOptions, adamw
     from merclip_jax.training.step import (
@@ -55,7 +55,8 @@ def jax_case(case: str):
         jax.random.key(0)
     )
     features = jax.random.normal(jax.random.key(1), (7, 1, 512))
-    context = Context(run=PromptFeatures(features, one, jnp.ones((1, 1))))
+    prompts = {"features": features, "mirror": one, "overlap": jnp.ones((1, 1))}
+    context = Context(run=prompts)
     if case == "jax forward":
         run = jax.jit(lambda s, b: predict_step(system, context, s, b))
         compiled = run.lower(state, batch).compile()

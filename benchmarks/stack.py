@@ -19,7 +19,7 @@ from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.view import View
 from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
-from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
+from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Context
 from merclip_jax.training.optim import AdamWOptions, adamw
 from merclip_jax.training.step import StepMember, init_state, train_step
@@ -54,7 +54,9 @@ def program(config, size: int):
     member = StepMember(keys, per_epoch, per_epoch * 1000)
     features = jax.random.normal(jax.random.key(0), (1, PROMPTS, embed))
     mirror = jnp.arange(PROMPTS, dtype=jnp.int32)
-    context = Context(run=PromptFeatures(features, mirror, jnp.eye(PROMPTS)))
+    context = Context(
+        run={"features": features, "mirror": mirror, "overlap": jnp.eye(PROMPTS)}
+    )
     rng = np.random.default_rng(0)
     lead = (training.scan_steps, size, training.batch_size)
     batches = {

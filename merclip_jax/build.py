@@ -5,6 +5,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
@@ -35,8 +36,8 @@ T = typing.TypeVar("T")
 class Job:
     """A run that is ready to go: what trains, on what, and what the card says of it.
 
-    values: the config as a flat dict; start: published weights that the run uses; every
-    member starts from those of the video part.
+    values: the config as a flat dict; start: Flax paths to the arrays that every member
+    starts from; origins: all published weights that the run uses.
     """
 
     name: str
@@ -48,7 +49,8 @@ class Job:
     protocol: ProtocolOptions
     options: TrainOptions
     values: Mapping[str, object]
-    start: Sequence[Part] = ()
+    start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    origins: Sequence[Part] = ()
 
 
 def flatten(config: ConfigDict) -> dict[str, object]:
@@ -71,7 +73,7 @@ def options(kind: type[T], config: ConfigDict, group: str) -> T:
     names = [f.name for f in dataclasses.fields(kind) if f.name in config[group]]
     try:
         return kind(**{name: tuples(config[group][name]) for name in names})
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"config.{group}.{error}") from error
 
 
@@ -84,6 +86,10 @@ def clips(config: ConfigDict) -> Clips:
 
 def check(config: ConfigDict) -> None:
     """UserError for a value that no part of the program knows, before any work."""
+    if config.system not in SYSTEMS:
+        raise UserError(
+            f"config.system={config.system!r}: expected one of {list(SYSTEMS)}"
+        )
     for group, kinds in GROUPS.items():
         for kind in kinds:
             options(kind, config, group)
@@ -138,7 +144,9 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         protocol=options(ProtocolOptions, config, "protocol"),
         options=options(TrainOptions, config, "train"),
         values=flatten(config),
-        start=[part for part in (video, text) if part],
+        # The text tower is frozen: it makes the context, members start as the video.
+        start=video.arrays if video else {},
+        origins=[part for part in (video, text) if part],
     )
 
 

@@ -125,8 +125,6 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
 
 def plan_of(job: Job) -> Plan:
     """What training needs of a job: its constants encoded, its clips in a store."""
-    # A text tower is frozen and went into the context; members start from the video's.
-    video = [part.arrays for part in job.start if part.kind == "video"]
     try:
         columns = job.system.columns(job.clips)
         context = Context(run=job.system.run_context(job.clips))
@@ -141,8 +139,8 @@ def plan_of(job: Job) -> Plan:
         context=context,
         balanced=job.data.balanced,
         selection=job.protocol.selection,
-        start=video[0] if video else {},
-        lineage=provenance.lineage_lines(job.start),
+        start=job.start,
+        lineage=provenance.lineage_lines(job.origins),
     )
 
 
@@ -153,7 +151,7 @@ def manifest(job: Job) -> dict[str, object]:
         "dataset_fingerprint": job.clips.fingerprint,
         "clips": len(job.clips),
         "version": merclip_jax.__version__,
-        **provenance.identity(job.start),
+        **provenance.identity(job.origins),
     }
 
 

@@ -43,6 +43,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Prints how the cases of `tests/fuzz` ended, area by area."""
+    rows = []
+    for report in terminalreporter.getreports(""):
+        for name, counts in getattr(report, "user_properties", ()):
+            if name == "fuzz" and report.when == "teardown":
+                rows.append((report.nodeid.split("::")[-1], *counts))
+    if not rows:
+        return
+    rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
+    terminalreporter.section("fuzz")
+    for name, cases, refused, succeeded in rows:
+        terminalreporter.write_line(
+            f"{name}: {cases} cases, {refused} refused, {succeeded} succeeded"
+        )
+
+
 @pytest.fixture(scope="session")
 def golden() -> pathlib.Path:
     """Folder of the reference numbers."""

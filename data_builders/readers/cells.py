@@ -1,7 +1,7 @@
 """Cells of a table: what is in them, and findings where they cannot be read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from data_builders.readers.findings import Finding
 from merclip_jax.facs import AUCellError, parse_cell
@@ -70,7 +70,6 @@ def cell_findings(
     record: Record,
     *,
     span: tuple[str, str],
-    one_of: Mapping[str, Sequence[str]] | None = None,
     aus: str = "",
 ) -> list[Finding]:
     """Sees what keeps a row from being read.
@@ -80,7 +79,6 @@ def cell_findings(
         clip: Its name.
         record: The row's cells.
         span: The columns of onset and offset, whole numbers in this order.
-        one_of: Column -> the emotions known there.
         aus: The column of AU cells, "" for none.
 
     Returns:
@@ -91,9 +89,6 @@ def cell_findings(
     onset, offset = (integer(record[column]) for column in span)
     if not wrong and offset < onset:
         wrong.append((span[1], f"a frame number from {onset} on"))
-    for column, known in (one_of or {}).items():
-        if emotion_label(record[column]) not in known:
-            wrong.append((column, f"one of {', '.join(known)}"))
     if aus and (problem := _au_problem(cell_text(record[aus]))):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [

@@ -8,6 +8,7 @@ import numpy as np
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 
+RESIDENCIES = ("auto", "device", "host")
 _COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
 _COLUMNS += ("positions", "apex", "spans", "records")
 
@@ -32,6 +33,12 @@ class DataOptions:
     excluded: tuple[str, ...] = ()
     residency: str = "auto"
     balanced: bool = False
+
+    def __post_init__(self):
+        if self.residency not in RESIDENCIES:
+            raise ValueError(
+                f"residency={self.residency!r}: expected one of {list(RESIDENCIES)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,11 @@ class ProtocolOptions:
             raise ValueError(
                 f"selection={self.selection!r}: expected one of {list(selections)}"
             )
-        if (self.selection == "inner") != bool(self.inner_subjects):
+        if not all(isinstance(seed, int) for seed in self.seeds):
+            raise ValueError(f"seeds={self.seeds}: expected whole numbers")
+        if (self.selection == "inner") != (self.inner_subjects != 0) or (
+            self.inner_subjects < 0
+        ):
             raise ValueError(
                 "selection='inner' goes with inner_subjects of 1 or more, the others "
                 "with 0"

@@ -9,12 +9,11 @@ import numpy as np
 from jax.sharding import Sharding
 from tqdm import tqdm
 
-from merclip_jax.data.clips import Clips, DataOptions
+from merclip_jax.data.clips import RESIDENCIES, Clips, DataOptions
 from merclip_jax.typing import Array, Int, Num, Shaped
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
 HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CPU)
-RESIDENCIES = ("auto", "device", "host")
 
 
 class ClipStore:

@@ -35,6 +35,13 @@ class View:
             raise ValueError(
                 f"sampling={self.sampling!r}: expected one of {list(CONTRACTS)}"
             )
+        # Onset, apex and offset are kept, so there must be room for three.
+        least = 1 if self.drawn else 3
+        if self.frames < least or self.image_size < 1:
+            raise ValueError(
+                f"frames={self.frames}, image_size={self.image_size}: expected at "
+                f"least {least} and 1"
+            )
         if self.resize and self.resize < self.image_size:
             raise ValueError(
                 f"resize={self.resize}: cannot crop {self.image_size} pixels from it"

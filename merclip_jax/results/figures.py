@@ -74,8 +74,8 @@ def curve_panels(
 
 
 def _part(name: str) -> str:
-    """What a scalar is of: "contrastive" of "loss/contrastive"."""
-    return name.partition("/")[2]
+    """What a scalar is of: "contrastive" of "loss/contrastive", "lr" of "lr"."""
+    return name.rpartition("/")[2]
 
 
 def _stacked(curves: Mapping, name: str) -> np.ndarray:

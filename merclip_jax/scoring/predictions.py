@@ -58,6 +58,12 @@ class Predictions:
             bad = ~np.isfinite(values.reshape(n, -1)).all(1)
             self._refuse(bad, f"{name} that are not finite")
         self._refuse(self.task.invalid(self.target), "a target outside the task")
+        answers = self.task.probabilities(self.outputs).shape
+        if answers != (n, len(self.task.names)):
+            raise ValueError(
+                f"outputs that give {list(answers)} answers, but the task has the "
+                f"{len(self.task.names)} names {list(self.task.names)}"
+            )
         self._check_rows(n)
 
     def _check_rows(self, n: int) -> None:

@@ -6,7 +6,6 @@ Equations are those of the paper (MER-CLIP, 2025).
 import dataclasses
 import functools
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,24 +31,12 @@ from merclip_jax.text.prompts import PromptOptions, PromptSet
 from merclip_jax.text.table import TextTower
 from merclip_jax.text.vocabulary import WordVocabulary
 from merclip_jax.text.wording import USUAL, Wording
-from merclip_jax.typing import Array, Leaf
+from merclip_jax.typing import Array
 
 # Of brightness, contrast, saturation and hue; the released code draws it once a run.
 JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
 # Asked for by columns, context, remarks and each exhibit of one run's clips.
 _au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
-
-
-class PromptFeatures(flax.struct.PyTreeNode):
-    """Encoded sentences of all AU combinations, and how these relate: an array each.
-
-    features: [p, s, e] of p templates x s combinations; mirror: [s] each with left and
-    right swapped; overlap: [s, s] Jaccard similarity of what two of them say.
-    """
-
-    features: Leaf
-    mirror: Leaf
-    overlap: Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,20 +100,26 @@ class MerClip:
             described = self.prompts(clips).index(clips.au_cell.tolist())
         return {"label": clips.label, "au_combination": described}
 
-    def run_context(self, clips: Clips) -> PromptFeatures:
-        """All prompts, encoded once by the frozen text tower."""
+    def run_context(self, clips: Clips) -> dict[str, jax.Array]:
+        """All prompts, encoded once by the frozen text tower, and how they relate.
+
+        features: [p, s, e] of p templates x s AU combinations; mirror: [s] each with
+        left and right swapped; overlap: [s, s] Jaccard similarity of what two say.
+        """
         made = self.prompts(clips)
         # Frozen, and every prompt is known: no step ever runs the tower.
         tower = self.tower or self._random_tower(made)
         features = table.encode_table(tower, made, positions=self.prompting.positions)
-        return PromptFeatures(
-            features, jnp.asarray(made.mirror), jnp.asarray(made.overlap)
-        )
+        return {
+            "features": features,
+            "mirror": jnp.asarray(made.mirror),
+            "overlap": jnp.asarray(made.overlap),
+        }
 
-    def fold_context(self, train_clips: Clips) -> tuple:
+    def fold_context(self, train_clips: Clips) -> dict[str, jax.Array]:
         """Nothing: no constant of MER-CLIP comes from a fold."""
         del train_clips
-        return ()
+        return {}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Random variables; the shapes of the frames are all that counts."""
@@ -153,21 +146,21 @@ class MerClip:
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        prompts: PromptFeatures = context.run
+        prompts = context.run
         described = batch["au_combination"] >= 0
         # -1 would read the last sentence; such a clip is masked out below.
         combination = jnp.maximum(batch["au_combination"], 0)
         # A mirrored face shows the mirrored AUs.
-        combination = jnp.where(mirrored, prompts.mirror[combination], combination)
+        combination = jnp.where(mirrored, prompts["mirror"][combination], combination)
         # Another wording for every clip at every step, as the paper's templates ask.
         template = jax.random.randint(
-            template_key, combination.shape, 0, len(prompts.features)
+            template_key, combination.shape, 0, len(prompts["features"])
         )
         loss, scalars = objective(
             self.loss_options,
             out,
-            text=prompts.features[template, combination],
-            overlap=prompts.overlap[combination][:, combination],
+            text=prompts["features"][template, combination],
+            overlap=prompts["overlap"][combination][:, combination],
             described=described,
             labels=batch["label"],
             epoch=epoch,
@@ -199,7 +192,7 @@ class MerClip:
         """The three sentences nearest to a clip's embedding, and the annotated one."""
         made = self.prompts(clips)
         mine = int(self.columns(clips)["au_combination"][index])
-        similarity = table.similarities(context.run.features, outputs["video"])
+        similarity = table.similarities(context.run["features"], outputs["video"])
         best = np.argsort(-similarity, kind="stable")[:3]
         rows = [
             (float(similarity[i]), made.descriptions[i], int(i) == mine) for i in best

@@ -27,12 +27,13 @@ Variables = dict[str, Any]
 class Context(flax.struct.PyTreeNode):
     """What a step reads beside its batch and may not change.
 
-    run: the same for all members; fold: made of one member's training clips alone. In a
-    stack only `fold` has a leading axis m.
+    Dicts of arrays, so that a folder of weights can hold them. run: the same for all
+    members; fold: made of one member's training clips alone. In a stack only `fold`
+    has a leading axis m.
     """
 
-    run: Any = ()
-    fold: Any = ()
+    run: Any = flax.struct.field(default_factory=dict)
+    fold: Any = flax.struct.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,8 @@ class System(Protocol):
 
     A frozen dataclass of a module and numbers: hashable, so that it is static under
     jit. `inputs` names the columns that `predict` may see beside the frames; it is
-    never handed a target. `scalars` are what `loss` reports, in the log's order.
+    never handed a target. `scalars` are what `loss` reports, in the log's order; one is
+    "loss", and training stops where that is not finite.
     """
 
     name: str
@@ -75,10 +77,10 @@ class System(Protocol):
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""
 
-    def run_context(self, clips: Clips) -> Any:
-        """Constants of the run, a pytree of arrays."""
+    def run_context(self, clips: Clips) -> dict[str, Any]:
+        """Constants of the run."""
 
-    def fold_context(self, train_clips: Clips) -> Any:
+    def fold_context(self, train_clips: Clips) -> dict[str, Any]:
         """Constants of a fold, alike in shape; is handed its training clips alone."""
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:

@@ -19,14 +19,12 @@ RANDOM_TOKEN_STD = 0.5
 class TextTower:
     """A frozen text tower that can be asked: module, variables, vocabulary.
 
-    `origin` is its provenance as the weights say it, empty for a random tower. Two
-    towers are equal only if they are the same object, which keeps systems hashable.
+    Two towers are equal only if they are the same object, which keeps systems hashable.
     """
 
     module: ClipText
     variables: dict
     vocabulary: Vocabulary
-    origin: dict = dataclasses.field(default_factory=dict)
 
 
 def encode_table(tower: TextTower, prompts: PromptSet, *, positions: int) -> jax.Array:

@@ -30,7 +30,7 @@ class History:
         self.arrays = {
             "steps": np.zeros((), np.int32),
             "sums": np.zeros((m, self.epochs.max(), len(self.names)), np.float64),
-            "best_score": np.full((m,), -1.0),
+            "best_score": np.full((m,), -np.inf),
         }
         for name, output in outputs.items():
             shape = (m, tested, *output.shape[2:])
@@ -63,9 +63,10 @@ class History:
             step = start + k
             # Members that are done still report; their numbers belong to no epoch.
             running = step < self.steps
-            bad = np.flatnonzero(running & ~np.isfinite(row[:, 0]))
+            losses = row[:, self.names.index("loss")]
+            bad = np.flatnonzero(running & ~np.isfinite(losses))
             if bad.size:
-                self._refuse(int(bad[0]), float(row[bad[0], 0]), step, index[k])
+                self._refuse(int(bad[0]), float(losses[bad[0]]), step, index[k])
             epoch = step // self.per_epoch
             rows = np.flatnonzero(running)
             self.arrays["sums"][rows, epoch[rows]] += row[rows]

@@ -17,6 +17,9 @@ class Epochs:
 
     count: int
 
+    def __post_init__(self):
+        _at_least_one("epochs", self.count)
+
     def steps(self, steps_per_epoch: int) -> int:
         """Steps of a member whose pass takes `steps_per_epoch` steps."""
         return self.count * steps_per_epoch
@@ -27,6 +30,9 @@ class Steps:
     """A training of so many steps, however many clips there are."""
 
     count: int
+
+    def __post_init__(self):
+        _at_least_one("steps", self.count)
 
     def steps(self, steps_per_epoch: int) -> int:
         """The same for every member."""
@@ -190,13 +196,13 @@ def adamw_directions(
     return optax.chain(
         optax.stateless(freeze),
         optax.clip_by_global_norm(clip_norm),
-        _adam(),
+        adam(),
         optax.add_decayed_weights(weight_decay, mask=decay),
         optax.stateless(freeze),
     )
 
 
-def _adam() -> optax.GradientTransformation:
+def adam() -> optax.GradientTransformation:
     """Adam's directions. Optax raises a float to an int32 power: not so strictly."""
     adam = optax.scale_by_adam()
 
@@ -205,3 +211,8 @@ def _adam() -> optax.GradientTransformation:
             return adam.update(updates, state, params)
 
     return optax.GradientTransformation(adam.init, update)
+
+
+def _at_least_one(name: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"{name}={count}: expected 1 or more")

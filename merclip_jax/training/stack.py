@@ -44,19 +44,25 @@ class TrainOptions:
     profile: tuple[int, ...] = ()
 
     def __post_init__(self):
-        if self.profile and not (
-            len(self.profile) == 2 and 0 <= self.profile[0] <= self.profile[1]
-        ):
-            raise ValueError(f"profile={self.profile}: expected (first, last) step")
+        for name in ("epochs", "batch_size", "scan_steps", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+        if self.stack < 0:
+            raise ValueError(f"stack={self.stack}: expected 0 or more")
+        steps = self.profile
+        whole = all(isinstance(step, int) for step in steps)
+        if steps and not (whole and len(steps) == 2 and 0 <= steps[0] <= steps[1]):
+            raise ValueError(f"profile={steps}: expected (first, last) step")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """All that training needs beside its members.
 
-    columns: the system's, [n, ...]; labels: [n], which balanced batches draw by;
-    context: the run's constants; selection: "last", "inner" or "oracle"; start: Flax
-    paths to arrays that every member starts from, and lineage says whence they come.
+    columns: the system's, [n, ...]; context: the run's constants; balanced: whether
+    batches draw every class equally often; selection: "last", "inner" or "oracle";
+    start: Flax paths to arrays that every member starts from, and lineage says whence
+    they come.
     """
 
     system: System

@@ -85,6 +85,13 @@ def train_step(
         return system.loss(variables, context, batch, key=key, epoch=epoch)
 
     grads, (changed, scalars) = jax.grad(loss, has_aux=True)(params)
+    # While it is traced: at run time this costs nothing.
+    declared = {scalar.name for scalar in system.scalars}
+    if set(scalars) != declared or "loss" not in declared:
+        raise ValueError(
+            f"{system.name}: reports the scalars {sorted(scalars)}, declares "
+            f"{sorted(declared)}; they must be the same, and one of them 'loss'"
+        )
     updates, opt_state = optimiser.tx.update(grads, state.opt_state, params)
     rate = optimiser.rate(state.step, member.steps_per_epoch)
     moved = jax.tree.map(lambda p, u: p - rate * u, params, updates)

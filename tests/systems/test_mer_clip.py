@@ -13,7 +13,7 @@ from merclip_jax.losses import contrastive
 from merclip_jax.losses.classification import focal
 from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import MerClipOutput
-from merclip_jax.systems.mer_clip import MerClip, PromptFeatures
+from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Context, System
 
 B, E, K, SETS = 6, 4, 3, 5
@@ -66,7 +66,11 @@ def made():
         "au_combination": jnp.asarray([0, 1, 2, 3, 4, 1]),
     }
     features = jax.random.normal(keys[2], (1, SETS, E))
-    prompts = PromptFeatures(features, jnp.asarray(MIRROR), jnp.asarray(OVERLAP))
+    prompts = {
+        "features": features,
+        "mirror": jnp.asarray(MIRROR),
+        "overlap": jnp.asarray(OVERLAP),
+    }
     model = Stub()
     params = model.init(keys[3], normalise(clips), train=False)["params"]
     return model, params, batch, prompts
@@ -102,7 +106,7 @@ def answers(made, *, mirrored=False, sets=None):
     clips = clips[:, :, :, ::-1] if mirrored else clips
     out = model.apply({"params": params}, normalise(clips), train=True)
     sets = np.asarray(batch["au_combination"] if sets is None else sets)
-    text = prompts.features[0, np.maximum(sets, 0)]
+    text = prompts["features"][0, np.maximum(sets, 0)]
     similarity = out.scale * contrastive.similarity(out.video, text)
     return similarity, out, sets, batch["label"]
 
@@ -166,10 +170,10 @@ def test_every_clip_has_its_own_template(made):
     """Of many templates a batch shows several: one alone would give other logits."""
     model, params, batch, prompts = made
     many = jax.random.normal(jax.random.key(5), (50, SETS, E))
-    both = prompts.replace(features=many)
+    both = prompts | {"features": many}
     found = step_loss(made, prompts=both)["loss/contrastive"]
     alone = [
-        step_loss(made, prompts=prompts.replace(features=many[i : i + 1]))
+        step_loss(made, prompts=prompts | {"features": many[i : i + 1]})
         for i in range(50)
     ]
     assert all(abs(one["loss/contrastive"] - found) > 1e-4 for one in alone)
@@ -191,7 +195,7 @@ def test_mixing_leaves_labels_and_sentences(made):
     (mixed,) = asked
     assert (mixed != normalise(batch["frames"])).any((1, 2, 3, 4)).all()
     out = Stub().apply({"params": params}, mixed, train=True)
-    text = prompts.features[0, batch["au_combination"]]
+    text = prompts["features"][0, batch["au_combination"]]
     logits = out.scale * contrastive.similarity(out.video, text)
     wanted = sum(contrastive.contrastive(logits)) / 2
     np.testing.assert_allclose(found["loss/contrastive"], wanted, rtol=1e-5)

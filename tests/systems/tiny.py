@@ -6,7 +6,6 @@ length in steps, two learning rates, constants of the run and of the fold.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -19,7 +18,7 @@ from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
 from merclip_jax.scoring.tasks import AUTask
 from merclip_jax.systems.system import Exhibit, Scalar
-from merclip_jax.training.optim import Optimiser, Steps
+from merclip_jax.training.optim import Optimiser, Steps, adam
 from merclip_jax.training.stack import TrainOptions
 
 AUS = (1, 2, 4, 6, 7, 12)
@@ -63,14 +62,15 @@ class Tiny:
         return {"aus": aus.astype(np.int32), "brightness": means.astype(np.float32)}
 
     def run_context(self, clips):
-        return jnp.asarray(0.5)
+        return {"share": jnp.asarray(0.5)}
 
     def fold_context(self, train_clips):
         """Positive weights: negatives over positives of the training clips alone."""
         if self.seen is not None:
             self.seen.append(train_clips)
         shown = self.columns(train_clips)["aus"].sum(0)
-        return jnp.asarray((len(train_clips) - shown) / np.maximum(shown, 1))
+        weights = (len(train_clips) - shown) / np.maximum(shown, 1)
+        return {"positive": jnp.asarray(weights.astype(np.float32))}
 
     def init(self, key, batch):
         return self.module.init(key, batch["frames"].astype(jnp.float32))
@@ -79,9 +79,9 @@ class Tiny:
         frames = batch["frames"].astype(jnp.float32)
         logits = self.module.apply(variables, frames)
         target = batch["aus"].astype(jnp.float32)
-        weight = 1 + (context.fold[None].astype(jnp.float32) - 1) * target
+        weight = 1 + (context.fold["positive"][None] - 1) * target
         losses = optax.sigmoid_binary_cross_entropy(logits, target)
-        loss = context.run * jnp.mean(weight * losses)
+        loss = context.run["share"] * jnp.mean(weight * losses)
         return loss, ({}, {"loss": loss, "positive": jnp.mean(logits > 0)})
 
     def predict(self, variables, context, batch):
@@ -101,17 +101,6 @@ class Tiny:
 def optimiser(steps):
     """Adam at a constant rate; the bias learns ten times as fast."""
     labels = {"dense": {"kernel": "slow", "bias": "fast"}}
-
-    def adam():
-        inner = optax.scale_by_adam()
-
-        def update(updates, state, params=None):
-            # Optax raises a float to an int32 power.
-            with jax.numpy_dtype_promotion("standard"):
-                return inner.update(updates, state, params)
-
-        return optax.GradientTransformation(inner.init, update)
-
     tx = optax.partition(
         {"slow": adam(), "fast": optax.chain(adam(), optax.scale(10.0))}, labels
     )

@@ -170,14 +170,14 @@ def test_the_text_table_takes_nothing_from_test_clips(clips, mini_data, members)
     names, fewer = system.prompts(clips).names, system.prompts(blank).names
     assert set(fewer) < set(names)
     rows = np.asarray([names.index(cell) for cell in fewer])
-    np.testing.assert_array_equal(left.features, whole.features[:, rows])
+    np.testing.assert_array_equal(left["features"], whole["features"][:, rows])
 
 
 def garbled(plan, test):
     """Labels and AUs of the test clips replaced by others."""
     columns = {name: column.copy() for name, column in plan.columns.items()}
     columns["label"][test] = (columns["label"][test] + 1) % 3
-    count = len(plan.context.run.mirror)
+    count = len(plan.context.run["mirror"])
     columns["au_combination"][test] = (columns["au_combination"][test] + 1) % count
     return {"columns": columns}
 
