@@ -16,6 +16,7 @@ from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
 from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.naming import RunOptions
 from merclip_jax.text.prompts import PromptOptions
 from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions
@@ -74,11 +75,8 @@ def base() -> ConfigDict:
     means.
     """
     return ConfigDict(
-        {
-            "name": "",
-            "system": "mer_clip",
-            "recipe": "paper",
-            "ablation": "none",
+        values(RunOptions)
+        | {
             # MER-CLIP sees colours: no `grey`.
             "data": values(DataOptions) | values(View, without=("grey",)),
             "init": values(InitOptions),

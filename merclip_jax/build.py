@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from merclip_jax import declared
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -17,6 +18,7 @@ from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.naming import RunOptions
 from merclip_jax.systems.describe import tuples
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import System
@@ -64,17 +66,10 @@ def options(kind: type[T], config: ConfigDict, group: str) -> T:
 
     Args:
         kind: the dataclass; a field that the group has not keeps its default.
-        config: all of it.
-        group: such as "data".
-
-    Raises:
-        UserError: the dataclass refuses a value; the group is named.
+        config: all of it, which `check` has seen.
+        group: such as "data", "" for the keys outside of groups.
     """
-    names = [f.name for f in dataclasses.fields(kind) if f.name in config[group]]
-    try:
-        return kind(**{name: tuples(config[group][name]) for name in names})
-    except (ValueError, TypeError) as error:
-        raise UserError(f"config.{group}.{error}") from error
+    return kind(**_values(kind, config, group))
 
 
 def clips(config: ConfigDict) -> Clips:
@@ -85,19 +80,43 @@ def clips(config: ConfigDict) -> Clips:
 
 
 def check(config: ConfigDict) -> None:
-    """UserError for a value that no part of the program knows, before any work."""
-    if config.system not in SYSTEMS:
-        raise UserError(
-            f"config.system={config.system!r}: expected one of {list(SYSTEMS)}"
-        )
+    """Compares every key with what its dataclass declares, before any work.
+
+    Raises:
+        UserError: that lists all keys with a value that cannot be.
+    """
+    found = []
     for group, kinds in GROUPS.items():
         for kind in kinds:
-            options(kind, config, group)
-    batch, group = config.train.batch_size, config.model.bn_group_size
-    if group and batch % group:
-        raise UserError(
-            f"config.model.bn_group_size={group} does not divide a batch of {batch}"
-        )
+            found += _problems(kind, config, group)
+    if not found:
+        batch, group = config.train.batch_size, config.model.bn_group_size
+        if group and batch % group:
+            found.append(
+                f"config.model.bn_group_size={group} does not divide a batch of {batch}"
+            )
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _values(kind: type, config: ConfigDict, group: str) -> dict[str, object]:
+    """The fields of a dataclass that a group of the config has."""
+    given = config[group] if group else config
+    names = [f.name for f in dataclasses.fields(kind) if f.name in given]
+    return {name: tuples(given[name]) for name in names}
+
+
+def _problems(kind: type, config: ConfigDict, group: str) -> list[str]:
+    """All that is wrong with a dataclass's values; those that go together come last."""
+    prefix = f"config.{group}." if group else "config."
+    values = _values(kind, config, group)
+    if found := declared.problems(kind, values):
+        return [f"{prefix}{name}={text}" for name, text in found.items()]
+    try:
+        kind(**values)
+    except ValueError as error:
+        return [f"{prefix}{error}"]
+    return []
 
 
 def job(config: ConfigDict, clips: Clips) -> Job:
@@ -152,6 +171,7 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
 
 # What a config's groups are made of, and each system's way from a config to a job.
 GROUPS: dict[str, tuple[type, ...]] = {
+    "": (RunOptions,),
     "data": (DataOptions, View),
     "init": (InitOptions,),
     "text": (PromptOptions, Wording),

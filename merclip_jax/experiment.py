@@ -1,6 +1,7 @@
 """One experiment, in the order it happens."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +24,38 @@ from merclip_jax.training.workdir import Workdir
 from merclip_jax.weights import provenance
 
 # What may change between two commands that continue one run: no number depends on it.
-_FREE = ("data.data_dir", "data.residency", "train.checkpoint_every", "train.profile")
+# Weights count by their checksums, wherever they lie.
+_FREE = ("data.data_dir", "data.access", "data.residency", "init.vision", "init.text")
+_FREE += ("init.merclip", "train.checkpoint_every", "train.profile")
 
 
-def run(config: ConfigDict, path: Path, *, command: str = "") -> dict:
+def run(
+    config: ConfigDict, path: Path, *, command: str = "", elsewhere: bool = False
+) -> dict:
     """Train and score everything that `config` asks for; returns the result card.
 
     Writes card.json, report.html, predictions.csv, scalars/ and members/ under `path`;
-    called again it goes on where it was stopped. Raises UserError for what the user
-    can mend.
+    called again it goes on where it was stopped.
+
+    Args:
+        config: all of it.
+        path: the run's folder.
+        command: how the run was started, for the card.
+        elsewhere: whether it may go on on another machine than it began on.
+
+    Raises:
+        UserError: for what the user can mend.
+        Stopped: a signal asked for it; the same call goes on.
     """
-    return run_on(build.clips(config), config, path, command=command)
+    job = build.job(config, build.clips(config))
+    with Workdir(path, elsewhere=elsewhere) as workdir:
+        return train_and_score(job, workdir, command=command)
 
 
 def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -> dict:
     """`run` on clips that are loaded already."""
-    return train_and_score(build.job(config, clips), Workdir(path), command=command)
+    with Workdir(path) as workdir:
+        return train_and_score(build.job(config, clips), workdir, command=command)
 
 
 def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
@@ -51,18 +68,19 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     """
     started = time.monotonic()
 
-    # The folder is this run's alone: results of other settings are never mixed in.
-    workdir.open(manifest(job))
-
     # Subjects to folds to members, before anything else happens to a clip.
     parts = folds.split(
         job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
     )
     members = folds.members(parts, job.protocol.seeds)
+    parameters = parameter_table(job.system, job.optimiser, columns_of(job))
+
+    # The folder is this run's alone, now that nothing in the config can be wrong:
+    # results of other settings are never mixed in.
+    workdir.open(manifest(job))
 
     # Constants of the run (encoded once), clips on the device if they fit there.
     plan = plan_of(job)
-    parameters = parameter_table(plan)
     print(describe(job, plan, members, parameters))
 
     # What the first member is about to see, for the eye.
@@ -70,7 +88,9 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     workdir.write("first_batch.png", figures.contact_sheet(batch.seen))
 
     # Training, as many members at a time as the memory holds.
-    train_members(plan, members, stack_size(plan, members), workdir)
+    if not all(map(workdir.has_member, members)):
+        size = workdir.stack(lambda: stack_size(plan, members))
+        train_members(plan, members, size, workdir)
     results = load_results(plan, members, workdir)
 
     # Answers pooled over folds, scored, and stated with all that they depend on.
@@ -99,6 +119,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             ceiling=collect.ceiling(job.clips, job.data.task),
             oracle=cards.means(bound) if bound else None,
             parameters=parameters,
+            machines=collect.machines(members, results),
             lineage=plan.lineage,
             timing={"seconds_this_command": round(time.monotonic() - started, 1)},
             notes=[
@@ -123,19 +144,26 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     return card
 
 
+def columns_of(job: Job) -> Mapping[str, np.ndarray]:
+    """What the system reads of the clips; UserError for an unknown AU, say."""
+    try:
+        return job.system.columns(job.clips)
+    except ValueError as error:
+        raise UserError(f"{job.name}: {error}") from error
+
+
 def plan_of(job: Job) -> Plan:
     """What training needs of a job: its constants encoded, its clips in a store."""
     try:
-        columns = job.system.columns(job.clips)
         context = Context(run=job.system.run_context(job.clips))
-    except ValueError as error:  # such as an AU that FACS does not have
+    except ValueError as error:
         raise UserError(f"{job.name}: {error}") from error
     return Plan(
         system=job.system,
         optimiser=job.optimiser,
         options=job.options,
         store=ClipStore(job.clips, residency=job.data.residency),
-        columns=columns,
+        columns=columns_of(job),
         context=context,
         balanced=job.data.balanced,
         selection=job.protocol.selection,

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.readers.findings import DatasetError
 from data_builders.records.features import fingerprint
-from merclip_jax.data.encoded import Encoded
+from merclip_jax.data.encoded import Encoded, record_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Contents:
     """What a dataset's records hold: clips by emotion, and two identities.
 
     `fingerprint`: of the owners' files, annotations and options; `records`: SHA-256 of
-    the stored pictures, which may differ between versions of OpenCV.
+    all that is stored, pictures too, which may differ between versions of OpenCV.
     """
 
     clips: int
@@ -48,22 +48,21 @@ def contents(folder: Path, crop: str = "") -> Contents:
     """
     hashes, subjects, frames = [], set(), 0
     emotions: collections.Counter = collections.Counter()
-    pictures = hashlib.sha256()
+    records = hashlib.sha256()
     # From what is on disk, not from what was meant to be written.
     for record in read_back(folder):
         hashes.append((record["clip"].decode(), record["source_hash"].decode()))
         subjects.add(record["subject"].decode())
         emotions[record["emotion"].decode()] += 1
         frames += len(record["frames"])
-        for frame in record["frames"]:
-            pictures.update(frame)
+        records.update(record_digest(record))
     return Contents(
         len(hashes),
         len(subjects),
         frames,
         dict(sorted(emotions.items())),
         fingerprint(hashes, crop),
-        pictures.hexdigest(),
+        records.hexdigest(),
     )
 
 
@@ -91,7 +90,6 @@ def check(folder: Path) -> Contents:
     Raises:
         DatasetError: If that is not what was written.
     """
-    # The pictures' hash finds a changed byte; the fingerprint a changed annotation.
     try:
         metadata = tfds.builder_from_directory(folder).info.metadata
         found = contents(folder, str(metadata.get("crop", "")))

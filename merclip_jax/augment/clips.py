@@ -4,6 +4,7 @@ Clips are [b, t, h, w, 3] with values 0..255.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,12 @@ from merclip_jax.augment.augmix import augmix_batch
 from merclip_jax.augment.colour import colour_jitter
 from merclip_jax.augment.geometry import flip, per_clip
 from merclip_jax.augment.static_face_mix import REGIONS, static_face_mix
+from merclip_jax.declared import Range, check
 from merclip_jax.typing import Array, Bool, Float, Int, Num
 
 MEAN = (123.675, 116.28, 103.53)  # of ImageNet, on the 0..255 scale
 STD = (58.395, 57.12, 57.375)
+Share = Annotated[float, Range(0, 1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,20 +32,17 @@ class Augmentation:
     but the region. Raises ValueError for what is no probability.
     """
 
-    augmix: float = 0.5
-    flip: float = 0.5
+    augmix: Share = 0.5
+    flip: Share = 0.5
     flip_swaps_sides: bool = True
-    colour_jitter: float = 0.5
-    static_mix: float = 0.5
-    static_mix_weight: float = 0.5
+    colour_jitter: Share = 0.5
+    static_mix: Share = 0.5
+    static_mix_weight: Share = 0.5
     static_mix_self: bool = False
     static_mix_inverse: bool = False
 
     def __post_init__(self):
-        for name in ("augmix", "flip", "colour_jitter", "static_mix"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name}={share}: expected a probability")
+        check(self)
 
 
 def normalise(clips: Num[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:

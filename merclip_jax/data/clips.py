@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 
 from merclip_jax.data.view import View
+from merclip_jax.declared import Matches, OneOf, check
 from merclip_jax.errors import UserError
 
 RESIDENCIES = ("auto", "device", "host")
+_DATASET = "|[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?"
 _COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
 _COLUMNS += ("positions", "apex", "spans", "records")
 
@@ -24,21 +27,23 @@ class DataOptions:
     balanced: draw every class equally often.
     """
 
-    dataset: str = ""
+    dataset: Annotated[str, Matches(_DATASET, "NAME or NAME/CONFIG")] = ""
     data_dir: str = "data"
     access: str = ""
     task: str = ""
     classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     dropped: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    residency: str = "auto"
+    residency: Annotated[str, OneOf(RESIDENCIES)] = "auto"
     balanced: bool = False
 
     def __post_init__(self):
-        if self.residency not in RESIDENCIES:
-            raise ValueError(
-                f"residency={self.residency!r}: expected one of {list(RESIDENCIES)}"
-            )
+        check(self)
+        emotions = [e for _, several in self.classes for e in several]
+        names = [name for name, _ in self.classes]
+        for listed in (names, [*emotions, *self.dropped]):
+            if twice := sorted({x for x in listed if listed.count(x) > 1}):
+                raise ValueError(f"classes, dropped: {twice} stand there twice")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +79,10 @@ class Clips:
     def take(self, index: np.ndarray) -> "Clips":
         """The clips of an index [k] alone, in its order."""
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
-        return dataclasses.replace(self, **columns)
+        # The others' records are out of reach, and so is what metadata say of them.
+        columns["records"] = np.arange(len(index))
+        source = _Subset(self.source, self.records[index])
+        return dataclasses.replace(self, **columns, source=source, metadata={})
 
     def decode(self, index: int, positions: np.ndarray | None = None) -> np.ndarray:
         """Frames uint8 [t, h, w, c] of clip `index`, by default those of a test."""
@@ -104,6 +112,19 @@ class Clips:
         )
 
 
+class _Subset(Sequence):
+    """Some records of a source, by their numbers there."""
+
+    def __init__(self, source: Sequence, numbers: np.ndarray):
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int):
+        return self._source[int(self._numbers[index])]
+
+
 def read_record(source: Sequence, index: int, dataset: str) -> dict:
     """A record of a built dataset.
 
@@ -125,6 +146,12 @@ def read_record(source: Sequence, index: int, dataset: str) -> dict:
 def damaged(where: object, dataset: str, error: Exception) -> str:
     """What to tell of something that cannot be read, and what to do about it."""
     return (
-        f"{dataset}: {where} cannot be read ({type(error).__name__}: {error}); build "
-        f"it again: python -m data_builders.build --dataset={dataset} --overwrite"
+        f"{dataset}: {where} cannot be read ({type(error).__name__}: {error}); "
+        f"{rebuild(dataset)}"
     )
+
+
+def rebuild(dataset: str) -> str:
+    """How to make a damaged dataset anew."""
+    command = f"python -m data_builders.build --dataset={dataset} --overwrite"
+    return f"build it again: {command}"

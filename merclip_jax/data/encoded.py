@@ -1,5 +1,9 @@
-"""The one TFDS decoder that builders and trainings read records with."""
+"""Records as they are stored: how builders and trainings read them and sum them up."""
 
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 import tensorflow_datasets as tfds
 
 
@@ -9,3 +13,35 @@ class Encoded(tfds.decode.SkipDecoding):
     def decode_batch_example_np(self, batch: object) -> object:
         """Called by TFDS for the frames of one record; theirs has no such method."""
         return batch
+
+
+def record_digest(record: Mapping[str, object]) -> bytes:
+    """SHA-256 of a record's features, labels as well as encoded pictures.
+
+    Of what it says, not of its bytes on disk: the order of a protocol buffer's fields
+    differs between two processes that write the same.
+    """
+    digest = hashlib.sha256()
+    for part in _parts(record):
+        # Lengths too: else a byte could move from one picture to the next.
+        digest.update(f"{len(part)}\n".encode())
+        digest.update(part)
+    return digest.digest()
+
+
+def _parts(value: object) -> Iterator[bytes]:
+    """A feature's bytes: of mappings by name, of lists one after another."""
+    if isinstance(value, bytes):
+        yield value
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            yield name.encode()
+            yield from _parts(value[name])
+    elif isinstance(value, list) or getattr(value, "dtype", None) == object:
+        yield str(len(value)).encode()
+        for part in value:
+            yield from _parts(part)
+    else:
+        array = np.asarray(value)
+        yield f"{array.dtype.str} {array.shape}".encode()
+        yield array.tobytes()

@@ -5,9 +5,11 @@ Every split is by subject, made before anything else happens to a clip.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
+from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.errors import UserError
 
 
@@ -43,6 +45,7 @@ class Member:
 
 
 PROTOCOLS = ("loso", "kfold", "holdout")
+SELECTIONS = ("last", "inner", "oracle")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,26 +58,21 @@ class ProtocolOptions:
     each training part, or "oracle" by the test subjects, which goes in its own column.
     """
 
-    name: str = "loso"
-    seeds: tuple[int, ...] = (0,)
-    folds: int = 5
+    name: Annotated[str, OneOf(PROTOCOLS)] = "loso"
+    # A member's key is made of its seed, times a large number, and has 31 bits.
+    seeds: Annotated[tuple[int, ...], Range(0, 20_000)] = (0,)
+    folds: Annotated[int, Range(2, 10_000)] = 5
     test_subjects: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ()
-    selection: str = "last"
-    inner_subjects: int = 0
+    selection: Annotated[str, OneOf(SELECTIONS)] = "last"
+    inner_subjects: Annotated[int, Range(0, 10_000)] = 0
 
     def __post_init__(self):
-        selections = ("last", "inner", "oracle")
-        if self.selection not in selections:
-            raise ValueError(
-                f"selection={self.selection!r}: expected one of {list(selections)}"
-            )
-        if not all(isinstance(seed, int) for seed in self.seeds):
-            raise ValueError(f"seeds={self.seeds}: expected whole numbers")
-        if (self.selection == "inner") != (self.inner_subjects != 0) or (
-            self.inner_subjects < 0
-        ):
+        check(self)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds={self.seeds}: expected distinct seeds")
+        if (self.selection == "inner") != (self.inner_subjects != 0):
             raise ValueError(
                 "selection='inner' goes with inner_subjects of 1 or more, the others "
                 "with 0"
@@ -97,7 +95,7 @@ def split(
         splits: [n] where each clip lies in the owners' release; holdout needs it.
 
     Raises:
-        UserError: for an unknown protocol, subject or split, and for a training part
+        UserError: for an unknown subject or split, and for a training part
             with fewer than two classes.
     """
     # By subject alone: a face seen in training must never be tested.
@@ -124,7 +122,7 @@ def split(
         for subject in sorted(names, key=lambda s: (-counts[s], s)):
             min(groups, key=lambda g: sum(counts[s] for s in g)).append(subject)
         titles = [f"fold{i + 1}" for i in range(folds)]
-    elif name == "holdout":
+    else:  # holdout
         unknown = sorted(set(test_subjects) - set(names))
         if unknown or not test_subjects or len(test_subjects) == len(names):
             raise UserError(
@@ -132,10 +130,6 @@ def split(
                 f"unknown: {unknown}; known: {names}"
             )
         groups, titles = [list(test_subjects)], ["holdout"]
-    else:
-        raise UserError(
-            f"config.protocol.name={name!r}: expected one of {list(PROTOCOLS)}"
-        )
 
     made = []
     for title, group in zip(titles, groups, strict=True):
@@ -160,14 +154,9 @@ def members(folds: Sequence[Fold], seeds: Sequence[int]) -> list[Member]:
     Args:
         folds: of the protocol.
         seeds: one model of every fold each.
-
-    Raises:
-        UserError: when seeds are not distinct or there is none.
     """
     # Seed-major: a run that is stopped early has whole seeds.
-    if len(set(seeds)) != len(seeds) or not seeds:
-        raise UserError(f"protocol.seeds must be distinct and not empty: {seeds}")
-    return [Member(f, int(s), i) for s in seeds for i, f in enumerate(folds)]
+    return [Member(f, s, i) for s in seeds for i, f in enumerate(folds)]
 
 
 def check_leakage(folds: Sequence[Fold], subjects: np.ndarray) -> None:

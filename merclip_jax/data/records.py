@@ -1,14 +1,15 @@
 """Built TFDS datasets: where they are, and the clips in them that a task keeps."""
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record
-from merclip_jax.data.encoded import Encoded
+from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record, rebuild
+from merclip_jax.data.encoded import Encoded, record_digest
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 
@@ -23,8 +24,8 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         view: which frames of each clip are seen.
 
     Raises:
-        UserError: the dataset is not built or damaged, or it has an emotion that the
-            task neither maps to a class nor drops.
+        UserError: the dataset is not built, damaged or not what was built, or it has an
+            emotion that the task neither maps to a class nor drops.
     """
     dataset = options.dataset
     folder = find(dataset, options.data_dir, options.access)
@@ -33,13 +34,16 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         splits = builder.as_data_source(decoders={"frames": Encoded()})
         source = _Chained([splits[name] for name in sorted(splits)])
         split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
+        metadata = dict(builder.info.metadata or {})
     except Exception as error:  # TFDS and array_record each raise their own
         raise UserError(damaged(folder, dataset, error)) from error
 
+    _check_task(options, metadata)
     label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
-    rows, unknown = [], {}
+    rows, unknown, digests = [], {}, []
     for i in range(len(source)):
         record = read_record(source, i, dataset)
+        digests.append(record_digest(record))
         emotion = record["emotion"].decode()
         if record["clip"].decode() in options.excluded:
             continue
@@ -49,6 +53,18 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         # A typing error in the class map would leave clips out in silence.
         elif emotion not in options.dropped:
             unknown.setdefault(emotion, record["clip"].decode())
+    # Metadata says which dataset the card names: other records under it are no such.
+    found = hashlib.sha256(b"".join(digests)).hexdigest()
+    if "records" not in metadata:  # built by another program than ours
+        note = "the dataset came without a hash of its records: none was checked"
+        metadata["notes"] = [*metadata.get("notes", []), note]
+    elif found != metadata["records"]:
+        raise UserError(
+            f"{folder}: its records are not those that were built: their hash is "
+            f"{found}, metadata.json says {metadata['records']}; they were "
+            "replaced or damaged, or an older version built them; "
+            f"{rebuild(dataset)}"
+        )
     if unknown:
         listing = ", ".join(f"{e!r} (clip {c})" for e, c in sorted(unknown.items()))
         raise UserError(
@@ -58,13 +74,12 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     if not rows:
         raise UserError(f"{dataset}: no clip has an emotion of the task")
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
-    metadata = dict(builder.info.metadata or {})
     return Clips(
         dataset=dataset,
         fingerprint=str(metadata.get("fingerprint", "")),
         metadata=metadata,
         classes=tuple(name for name, _ in options.classes),
-        source=source,
+        source=_Checked(source, digests),
         view=view,
         **columns,
     )
@@ -94,6 +109,35 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
         "or point --config.data.data_dir to the folder where it is built.",
     ]
     raise UserError("\n".join(lines))
+
+
+def _check_task(options: DataOptions, metadata: Mapping) -> None:
+    """Raises UserError for a task that the dataset's builder does not know."""
+    # Procedural datasets list their tasks with ceilings, real ones with counts.
+    known = metadata.get("ceiling") or metadata.get("tasks") or {}
+    if options.task and known and options.task not in known:
+        raise UserError(
+            f"config.data.task={options.task!r}: {options.dataset} has {list(known)}"
+        )
+
+
+class _Checked(Sequence):
+    """Records that are the same whenever they are read.
+
+    Training reads them for hours: a file may be replaced meanwhile.
+    """
+
+    def __init__(self, source: Sequence, digests: Sequence[bytes]):
+        self.source, self.digests = source, digests
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int):
+        record = self.source[index]
+        if record_digest(record) != self.digests[index]:
+            raise ValueError("it has changed since the run began")
+        return record
 
 
 class _Chained(Sequence):

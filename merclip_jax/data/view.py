@@ -1,10 +1,12 @@
 """What a system sees of a clip: how many frames, which ones, how large."""
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 
 from merclip_jax.data import sampling
+from merclip_jax.declared import OneOf, Range, check
 
 # Each way to choose frames, and what an annotator must have given for it. The result
 # card prints the second: a score that needs the apex cannot be had on a new video.
@@ -24,24 +26,17 @@ class View:
     three; sampling: a key of CONTRACTS. Raises ValueError for values that cannot be.
     """
 
-    frames: int = sampling.FRAMES
-    image_size: int = 224
-    resize: int = 0
+    frames: Annotated[int, Range(1, 256)] = sampling.FRAMES
+    image_size: Annotated[int, Range(1, 2048)] = 224
+    resize: Annotated[int, Range(0, 4096)] = 0
     grey: bool = False
-    sampling: str = "keyframes"
+    sampling: Annotated[str, OneOf(CONTRACTS)] = "keyframes"
 
     def __post_init__(self):
-        if self.sampling not in CONTRACTS:
-            raise ValueError(
-                f"sampling={self.sampling!r}: expected one of {list(CONTRACTS)}"
-            )
+        check(self)
         # Onset, apex and offset are kept, so there must be room for three.
-        least = 1 if self.drawn else 3
-        if self.frames < least or self.image_size < 1:
-            raise ValueError(
-                f"frames={self.frames}, image_size={self.image_size}: expected at "
-                f"least {least} and 1"
-            )
+        if self.frames < 3 and not self.drawn:
+            raise ValueError(f"frames={self.frames}: expected 3 or more key frames")
         if self.resize and self.resize < self.image_size:
             raise ValueError(
                 f"resize={self.resize}: cannot crop {self.image_size} pixels from it"

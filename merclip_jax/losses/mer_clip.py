@@ -4,15 +4,19 @@ Equations are those of the paper (MER-CLIP, 2025).
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
+from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.losses import classification, contrastive, progression
 from merclip_jax.models.mer_clip import MerClipOutput
 from merclip_jax.typing import Array, Bool, Float, Int
 
 CONTRASTIVE = ("hard", "soft_au", "sigmoid")
+_WEIGHT = Range(0, 1000)
+_DECAY = OneOf(progression.DECAYS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,21 +30,16 @@ class LossOptions:
     multiplies the contrastive loss alone.
     """
 
-    contrastive: str = "hard"
-    contrastive_start: float = 2.0
-    contrastive_floor: float = 1.0
-    progression: str = "linear"
-    total_weight: float = 2.0
-    contrastive_factor: float = 1.0
-    focal_gamma: float = 2.0
+    contrastive: Annotated[str, OneOf(CONTRASTIVE)] = "hard"
+    contrastive_start: Annotated[float, _WEIGHT] = 2.0
+    contrastive_floor: Annotated[float, _WEIGHT] = 1.0
+    progression: Annotated[str, _DECAY] = "linear"
+    total_weight: Annotated[float, _WEIGHT] = 2.0
+    contrastive_factor: Annotated[float, _WEIGHT] = 1.0
+    focal_gamma: Annotated[float, Range(0, 100)] = 2.0
 
     def __post_init__(self):
-        known = {"contrastive": CONTRASTIVE, "progression": progression.DECAYS}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
-                )
+        check(self)
 
 
 def objective(

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.models.attention import ATTENTIONS
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
@@ -60,6 +61,7 @@ STRUCTURES = {
     "kinetics": Structure(False, 0, 4),
 }
 ENCODERS = ("uniformer_v2", "factorized_vit")
+_DROPPED = Range(0, 1, below=True)  # what is left is divided by 1 - the rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,33 +75,22 @@ class MerClipOptions:
     float32 on a CPU. Raises ValueError for names that are not known.
     """
 
-    video: str = "uniformer_v2"
-    size: str = "b16"
-    structure: str = "ssv2"
-    temporal_layers: int = 4
-    drop_path: float = 0.2
-    global_drop_path: float = 0.4
-    global_mlp_dropout: float = UniFormerV2.global_mlp_dropout
-    head_blocks: int = 2
-    head_dropout: float = 0.1
+    video: Annotated[str, OneOf(ENCODERS)] = "uniformer_v2"
+    size: Annotated[str, OneOf(SIZES)] = "b16"
+    structure: Annotated[str, OneOf(STRUCTURES)] = "ssv2"
+    temporal_layers: Annotated[int, Range(1, 48)] = 4
+    drop_path: Annotated[float, _DROPPED] = 0.2
+    global_drop_path: Annotated[float, _DROPPED] = 0.4
+    global_mlp_dropout: Annotated[float, _DROPPED] = UniFormerV2.global_mlp_dropout
+    head_blocks: Annotated[int, Range(0, 48)] = 2
+    head_dropout: Annotated[float, _DROPPED] = 0.1
     learn_temperature: bool = False
-    bn_group_size: int = 0
-    attention: str = "xla"
-    dtype: str = "auto"
+    bn_group_size: Annotated[int, Range(0, 4096)] = 0
+    attention: Annotated[str, OneOf(ATTENTIONS)] = "xla"
+    dtype: Annotated[str, OneOf(("auto", "float32", "bfloat16"))] = "auto"
 
     def __post_init__(self):
-        known = {
-            "video": ENCODERS,
-            "size": SIZES,
-            "structure": STRUCTURES,
-            "attention": ATTENTIONS,
-            "dtype": ("auto", "float32", "bfloat16"),
-        }
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}: expected one of {list(values)}"
-                )
+        check(self)
 
     @property
     def compute_dtype(self) -> jnp.dtype:

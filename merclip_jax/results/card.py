@@ -22,7 +22,7 @@ from merclip_jax.scoring.predictions import Predictions, named
 SCHEMA = "merclip_jax.card/2"
 _KEYS = (
     "title system task protocol recipe selection input_contract config config_sha256 "
-    "scores splits chance ceiling oracle parameters lineage versions notes "
+    "scores splits chance ceiling oracle parameters machines lineage versions notes "
     "predictions_sha256 command timing"
 ).split()
 # What may differ between two runs of the same thing.
@@ -40,7 +40,8 @@ class Facts:
     config: flat dict; epochs: how many a best-on-test selection could have chosen from;
     ceiling: {name, and scores by key} that no model can pass; oracle: scores by key of
     the epoch that suits the test subjects, an upper bound and never the headline;
-    parameters: rows of `training.memory.parameter_table`.
+    parameters: rows of `training.memory.parameter_table`; machines: what trained ->
+    names of the members.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Facts:
     ceiling: Mapping | None = None
     oracle: Mapping | None = None
     parameters: Sequence[Mapping] = ()
+    machines: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     lineage: Sequence[str] = ()
     timing: Mapping = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -119,6 +121,7 @@ def build_card(
         "ceiling": facts.ceiling and dict(facts.ceiling),
         "oracle": facts.oracle and dict(facts.oracle),
         "parameters": list(facts.parameters),
+        "machines": dict(facts.machines),
         "lineage": list(facts.lineage),
         "versions": dict(facts.versions),
         "notes": [*facts.notes, *remarks],

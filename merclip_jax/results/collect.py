@@ -15,9 +15,9 @@ from merclip_jax.results.report import Example, FirstBatch
 from merclip_jax.scoring import predictions
 from merclip_jax.scoring.predictions import Predictions, named
 from merclip_jax.systems.system import Scalar
+from merclip_jax.training.members import MemberResult
 from merclip_jax.training.stack import Plan
 from merclip_jax.training.step import SCALARS
-from merclip_jax.training.workdir import MemberResult
 
 
 def pool(
@@ -53,6 +53,21 @@ def pool(
             )
         )
     return predictions.pool(parts)
+
+
+def machines(
+    members: Sequence[Member], results: Sequence[MemberResult]
+) -> dict[str, list[str]]:
+    """Names of the members that each machine, or chain of machines, has trained.
+
+    Args:
+        members: all of the run.
+        results: of each member.
+    """
+    found: dict[str, list[str]] = {}
+    for member, result in zip(members, results, strict=True):
+        found.setdefault(", then ".join(result.machines), []).append(member.name)
+    return found
 
 
 def ceiling(clips: Clips, task: str) -> dict | None:

@@ -132,8 +132,14 @@ _BY_KIND: dict[str, Callable[[Mapping], list[str]]] = {
 def _provenance(card: Mapping) -> list[str]:
     lineage = "; ".join(card["lineage"]) or "no weights were loaded"
     versions = ", ".join(f"{k} {v}" for k, v in sorted(card["versions"].items()))
+    where = "; ".join(
+        # Of one machine there is nothing to tell: which members need not be listed.
+        f"{', '.join(members)}: {name}" if len(card["machines"]) > 1 else name
+        for name, members in card["machines"].items()
+    )
     return [
         *_field("weights", lineage),
+        *_field("trained on", where),
         *_field("versions", versions),
         *_field("clip list", card["task"]["clip_list_sha256"][:16]),
         *_field("config", card["config_sha256"][:16]),

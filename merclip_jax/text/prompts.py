@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
 from merclip_jax import facs
+from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.text.vocabulary import CONTEXT
 from merclip_jax.text.wording import (
     PHRASES,
@@ -32,17 +34,12 @@ class PromptOptions:
     text tower from here on are zeros.
     """
 
-    supervision: str = "au"
-    templates: int = 7
-    positions: int = CONTEXT
+    supervision: Annotated[str, OneOf(SUPERVISIONS)] = "au"
+    templates: Annotated[int, Range(1, len(TEMPLATES))] = 7
+    positions: Annotated[int, Range(1, CONTEXT)] = CONTEXT
 
     def __post_init__(self):
-        if self.supervision not in SUPERVISIONS:
-            raise ValueError(
-                f"supervision={self.supervision!r}: expected one of "
-                f"{list(SUPERVISIONS)}"
-            )
-        chosen(self.templates)
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,9 @@ All are MER-CLIP's, to the letter; its ablation's three templates come last.
 
 import random
 from dataclasses import dataclass
+from typing import Annotated
 
+from merclip_jax.declared import OneOf, check
 from merclip_jax.facs import AU, AUCombination
 
 # fmt: off
@@ -127,20 +129,13 @@ class Wording:
     ValueError for other values.
     """
 
-    order: str = "ascending"
-    words: str = "phrases"
+    order: Annotated[str, OneOf(("ascending", "annotation", "shuffled"))] = "ascending"
+    words: Annotated[str, OneOf(("phrases", "facs"))] = "phrases"
     last_and: bool = True
     au26: str = PHRASES[26]
 
     def __post_init__(self):
-        for name, known in (
-            ("order", ("ascending", "annotation", "shuffled")),
-            ("words", ("phrases", "facs")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} is one of {list(known)}, not {getattr(self, name)!r}"
-                )
+        check(self)
 
 
 USUAL = Wording()

@@ -34,7 +34,8 @@ class History:
         }
         for name, output in outputs.items():
             shape = (m, tested, *output.shape[2:])
-            self.arrays[f"best_{name}"] = np.zeros(shape, output.dtype)
+            plain = np.float32 if output.dtype.kind == "V" else output.dtype
+            self.arrays[f"best_{name}"] = np.zeros(shape, plain)
 
     def add(self, start: int, scalars: Mapping, index: np.ndarray) -> None:
         """Take what a dispatch reported; it is read when the next one comes.
@@ -93,6 +94,10 @@ class History:
         rows = [self.means(m) for m in distinct.values() if epoch < self.epochs[m]]
         return {n: float(np.mean([r[n][epoch] for r in rows])) for n in self.names}
 
+    def improved(self, scores: np.ndarray) -> np.ndarray:
+        """Whether scores [m] are new bests: of equal epochs the first one stays."""
+        return scores > self.arrays["best_score"]
+
     def keep_best(self, scores: np.ndarray, answers: Sequence[Mapping]) -> None:
         """Keep a member's test outputs where its score is a new best.
 
@@ -100,13 +105,11 @@ class History:
             scores: of the selection, [m].
             answers: each member's test outputs.
         """
-        # Strictly better: of equal epochs the first one stays.
-        for m, better in enumerate(scores > self.arrays["best_score"]):
-            if better:
-                self.arrays["best_score"][m] = scores[m]
-                for name in self.plan.system.task.reads:
-                    kept = self.arrays[f"best_{name}"][m]
-                    kept[: len(answers[m][name])] = answers[m][name]
+        for m in np.flatnonzero(self.improved(scores)):
+            self.arrays["best_score"][m] = scores[m]
+            for name in self.plan.system.task.reads:
+                kept = self.arrays[f"best_{name}"][m]
+                kept[: len(answers[m][name])] = answers[m][name]
 
     def best(self, m: int) -> dict[str, np.ndarray]:
         """The kept test outputs of member m, those that the task reads."""

@@ -2,15 +2,17 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from merclip_jax.data.folds import Member
-from merclip_jax.training.optim import frozen_mask, path_of
+from merclip_jax.errors import UserError
+from merclip_jax.systems.system import System
+from merclip_jax.training.optim import Optimiser, frozen_mask, path_of
 from merclip_jax.training.stack import Plan, Stack
-from merclip_jax.training.step import init_state
 
 CPU_STACK = 12  # members at once where the memory is not the device's own
 SHARE = 0.8  # of a device's memory that members may fill
@@ -37,29 +39,40 @@ def members_that_fit(plan: Plan, members: Sequence[Member]) -> int:
         plan: of the run.
         members: all of it; the longest decide.
     """
-    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    devices, limit = jax.device_count(), _limit()
     if not limit or len(members) == 1:
-        return CPU_STACK * jax.device_count()
-    # The programs of one member and of two tell the cost of one more.
-    used = [Stack(plan, members, n).memory(members) for n in (1, 2)]
+        return CPU_STACK * devices
+    # The programs of one member a device and of two tell the cost of one more. (Fewer
+    # members than devices would share out their batches, which says nothing of that.)
+    used = [Stack(plan, members, n * devices).memory(members) for n in (1, 2)]
     each = max(used[1] - used[0], 1)
     fit = 1 + int((SHARE * limit - used[0]) // each)
-    return max(1, fit) * jax.device_count()
+    return max(1, fit) * devices
 
 
-def parameter_table(plan: Plan) -> list[dict]:
+def parameter_table(
+    system: System, optimiser: Optimiser, columns: Mapping[str, np.ndarray]
+) -> list[dict]:
     """Rows of part, arrays, trained and frozen parameters of one member.
 
     A part is the first two names of a path, numbered blocks taken together.
+
+    Args:
+        system: whose parameters they are.
+        optimiser: which of them it moves.
+        columns: the system's, [n, ...].
+
+    Raises:
+        UserError: a pattern of `optim.frozen` matches no parameter.
     """
-    batch = {"frames": jnp.zeros((1, *plan.system.view.shape), jnp.float32)}
-    batch |= {name: jnp.asarray(c[:1]) for name, c in plan.columns.items()}
-    state = jax.eval_shape(
-        lambda key: init_state(plan.system, plan.optimiser, key, batch),
-        jax.random.key(0),
-    )
-    params = state.variables["params"]
-    frozen = jax.tree.leaves(frozen_mask(params, plan.optimiser.frozen))
+    batch = {"frames": jnp.zeros((1, *system.view.shape), jnp.float32)}
+    batch |= {name: jnp.asarray(c[:1]) for name, c in columns.items()}
+    variables = jax.eval_shape(lambda key: system.init(key, batch), jax.random.key(0))
+    params = variables["params"]
+    try:
+        frozen = jax.tree.leaves(frozen_mask(params, optimiser.frozen))
+    except ValueError as error:
+        raise UserError(f"config.optim.frozen: {error}") from error
     rows: dict[str, dict] = {}
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (key_path, leaf), still in zip(leaves, frozen, strict=True):
@@ -71,3 +84,8 @@ def parameter_table(plan: Plan) -> list[dict]:
         row["arrays"] += 1
         row["frozen" if still else "trained"] += math.prod(leaf.shape)
     return list(rows.values())
+
+
+def _limit() -> int:
+    """Bytes of a device, 0 where the memory is not the device's own."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 0)

@@ -3,11 +3,13 @@
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from merclip_jax.declared import Range, Regex, check
 from merclip_jax.typing import Array, Float, Int
 
 
@@ -61,17 +63,21 @@ class AdamWOptions:
     """AdamW with warm-up and cosine, as MER-CLIP trains (section IV-B).
 
     peak_lr: highest learning rate; warmup_epochs: until it is reached; lr_floor: share
-    of it at the start and at the end; clip_norm: largest global norm of the gradients;
-    decay_embeddings: see `decay_mask`; frozen: regular expressions of parameter paths.
+    of it at the start and at the end; clip_norm: largest global norm of the gradients,
+    0 for no limit; decay_embeddings: see `decay_mask`; frozen: regular expressions of
+    parameter paths.
     """
 
-    peak_lr: float = 5e-5
-    warmup_epochs: int = 5
-    lr_floor: float = 0.1
-    weight_decay: float = 0.05
-    clip_norm: float = 20.0
+    peak_lr: Annotated[float, Range(0, 1e9, above=True)] = 5e-5
+    warmup_epochs: Annotated[int, Range(0, 10_000)] = 5
+    lr_floor: Annotated[float, Range(0, 1)] = 0.1
+    weight_decay: Annotated[float, Range(0, 1000)] = 0.05
+    clip_norm: Annotated[float, Range(0, 1e9)] = 20.0
     decay_embeddings: bool = False
-    frozen: tuple[str, ...] = ()
+    frozen: Annotated[tuple[str, ...], Regex()] = ()
+
+    def __post_init__(self):
+        check(self)
 
 
 def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
@@ -195,7 +201,7 @@ def adamw_directions(
 
     return optax.chain(
         optax.stateless(freeze),
-        optax.clip_by_global_norm(clip_norm),
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         adam(),
         optax.add_decayed_weights(weight_decay, mask=decay),
         optax.stateless(freeze),

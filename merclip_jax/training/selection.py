@@ -1,6 +1,6 @@
 """Predicting clips with a stack, and the score by which an epoch may be chosen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from merclip_jax.data.batches import padded
 from merclip_jax.data.folds import Member
 from merclip_jax.systems.system import Context
+from merclip_jax.training.history import History
 from merclip_jax.training.stack import Stack
 from merclip_jax.training.step import TrainState
 
@@ -36,7 +37,11 @@ def predict(
         )
         for i in range(0, length, size)
     ]
-    whole = {name: np.concatenate([p[name] for p in parts], 1) for name in parts[0]}
+    # Files hold what NumPy knows: bfloat16 is not among it, and fits into float32.
+    whole = {
+        name: _plain(np.concatenate([part[name] for part in parts], 1))
+        for name in parts[0]
+    }
     return [
         {name: values[m, : len(index)] for name, values in whole.items()}
         for m, index in enumerate(indices)
@@ -44,30 +49,39 @@ def predict(
 
 
 def evaluate(
-    stack: Stack, context: Context, state: TrainState, stacked: Sequence[Member]
-) -> tuple[np.ndarray, list[Mapping[str, np.ndarray]]]:
-    """Score an epoch on the clips that select.
+    stack: Stack,
+    context: Context,
+    state: TrainState,
+    stacked: Sequence[Member],
+    history: History,
+) -> None:
+    """Score an epoch on the clips that select, and keep its answers where it is best.
 
     Args:
         stack: of m members.
         context: of the run and of their folds.
         state: of the members.
         stacked: the members.
-
-    Returns:
-        Scores [m] by the task's own measure, and each member's test outputs.
+        history: of the stack; it keeps them.
     """
     plan = stack.plan
     task = plan.system.task
     tests = [m.fold.test for m in stacked]
-    answers = predict(stack, context, state, tests)
     # "oracle" chooses on the test clips, "inner" on subjects held out of training.
-    chosen, outputs = tests, answers
-    if plan.selection == "inner":
-        chosen = [m.fold.inner for m in stacked]
-        outputs = predict(stack, context, state, chosen)
-    scores = [
-        task.select(task.answer(said), plan.columns[task.target][index])
-        for said, index in zip(outputs, chosen, strict=True)
-    ]
-    return np.asarray(scores), answers
+    inner = plan.selection == "inner"
+    chosen = [m.fold.inner for m in stacked] if inner else tests
+    outputs = predict(stack, context, state, chosen)
+    scores = np.asarray(
+        [
+            task.select(task.answer(said), plan.columns[task.target][index])
+            for said, index in zip(outputs, chosen, strict=True)
+        ]
+    )
+    # Most epochs are no new best: then their test clips need no answer.
+    if history.improved(scores).any():
+        answers = predict(stack, context, state, tests) if inner else outputs
+        history.keep_best(scores, answers)
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) if values.dtype.kind == "V" else values

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,9 @@ import numpy as np
 
 from merclip_jax.data.batches import Batches, member_batches
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.folds import Member, ProtocolOptions
+from merclip_jax.data.folds import Fold, Member, ProtocolOptions
 from merclip_jax.data.store import ClipStore
+from merclip_jax.declared import Range, check
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
 from merclip_jax.training.optim import Optimiser
@@ -35,24 +37,20 @@ class TrainOptions:
     of a profiler trace, () for none.
     """
 
-    epochs: int = 55
-    batch_size: int = 16
-    stack: int = 0
-    scan_steps: int = 8
-    checkpoint_every: int = 50
+    # Upper ends are far above sense: they catch a typing error before it takes hours.
+    epochs: Annotated[int, Range(1, 10_000)] = 55
+    batch_size: Annotated[int, Range(1, 4096)] = 16
+    stack: Annotated[int, Range(0, 10_000)] = 0
+    scan_steps: Annotated[int, Range(1, 1000)] = 8
+    checkpoint_every: Annotated[int, Range(1, 1_000_000)] = 50
     keep_weights: bool = False
-    profile: tuple[int, ...] = ()
+    profile: Annotated[tuple[int, ...], Range(0, 10**9)] = ()
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "scan_steps", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
-        if self.stack < 0:
-            raise ValueError(f"stack={self.stack}: expected 0 or more")
-        steps = self.profile
-        whole = all(isinstance(step, int) for step in steps)
-        if steps and not (whole and len(steps) == 2 and 0 <= steps[0] <= steps[1]):
-            raise ValueError(f"profile={steps}: expected (first, last) step")
+        check(self)
+        ordered = tuple(sorted(self.profile)) == self.profile
+        if self.profile and not (len(self.profile) == 2 and ordered):
+            raise ValueError(f"profile={self.profile}: expected (first, last) step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +120,7 @@ class Stack:
         self.single = sharding.by_batch(self.mesh, scanned=False)
         self.held = plan.store.held(everywhere)
         self.run = jax.device_put(plan.context.run, everywhere)
+        self._folds: dict[str, Mapping[str, Array]] = {}
         self._init = jax.jit(self._initial_state, out_shardings=by_member)
         context = Context(run=everywhere, fold=by_member)
         # The old state's memory is given to the new one: a stack fills the device.
@@ -149,13 +148,17 @@ class Stack:
         A fold's constants are made from its training clips, and nothing else is in
         reach of the system that makes them.
         """
-        clips = self.plan.store.clips
-        folds = [
-            self.plan.system.fold_context(clips.take(m.fold.train)) for m in stacked
-        ]
+        folds = [self._fold_context(m.fold) for m in stacked]
         fold = jax.tree.map(lambda *leaves: jnp.stack(leaves), *folds)
         fold = jax.device_put(fold, sharding.by_member(self.mesh))
         return Context(run=self.run, fold=fold)
+
+    def _fold_context(self, fold: Fold) -> Mapping[str, Array]:
+        # Seeds of one fold share it, and so do the repeats that fill a group up.
+        if fold.name not in self._folds:
+            clips = self.plan.store.clips.take(fold.train)
+            self._folds[fold.name] = self.plan.system.fold_context(clips)
+        return self._folds[fold.name]
 
     def members(self, stacked: Sequence[Member]) -> StepMember:
         """Keys and lengths, [m]."""

@@ -1,109 +1,112 @@
 """A run's folder: everything that is written there, by process 0 alone."""
 
-import dataclasses
-import io
+import datetime
+import fcntl
+import hashlib
 import json
+import os
+import platform
 import shutil
-import zipfile
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from merclip_jax.atomic import write_atomically
+from merclip_jax.atomic import sweep, write_atomically
+from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
 from merclip_jax.systems.system import System
-from merclip_jax.training.checkpoint import RoundCheckpoint
+from merclip_jax.training import members
+from merclip_jax.training.checkpoint import GroupCheckpoint
+from merclip_jax.training.machine import machine, name_of
+from merclip_jax.training.members import MemberResult
 from merclip_jax.training.scalars import ScalarWriter
 from merclip_jax.weights import bundle
 
 MANIFEST = "run.json"
-SCHEMA = "merclip_jax.run/2"
-_BEST, _HISTORY = "best_", "history/"
-
-
-@dataclasses.dataclass(frozen=True)
-class MemberResult:
-    """A finished member: its outputs for the test clips, and how training went.
-
-    clip: [n] str; outputs: name -> [n, ...]; best: those that the task reads, of the
-    selected epoch, equal to `outputs` when that is the last; history: name -> [epochs].
-    """
-
-    clip: np.ndarray
-    outputs: Mapping[str, np.ndarray]
-    best: Mapping[str, np.ndarray]
-    history: Mapping[str, np.ndarray]
+SCHEMA = "merclip_jax.run/3"
+_LOCK = ".lock"
+_MACHINES = "machines"
 
 
 class Workdir:
     """The folder of one run.
 
-    run.json says whose it is; members/ holds finished members, rounds/ checkpoints of
-    groups that are not finished, scalars/ what training reported. Files are whole or
-    absent. Processes other than 0 read, and write nothing but their part of a
-    checkpoint, in which Orbax asks all of them.
+    run.json says whose it is and which machines trained it; members/ holds finished
+    members, rounds/ checkpoints of groups that are not finished, scalars/ what training
+    reported. Files are whole or absent. Processes other than 0 read, and write nothing
+    but their part of a checkpoint, in which Orbax asks all of them.
+
+    Args:
+        path: of the folder.
+        elsewhere: whether a run may go on on another machine than it began on.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, elsewhere: bool = False):
         self.path = path
+        self.elsewhere = elsewhere
         self.writes = jax.process_index() == 0
+        self.run = ""  # hash of all that the run's numbers depend on, once it is open
+        self._manifest: dict[str, object] = {}
+        self._unlock: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> "Workdir":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._unlock()
 
     def open(self, manifest: Mapping[str, object]) -> None:
-        """Make the folder this run's, or check that it already is.
+        """Make the folder this run's alone, or check that it already is.
 
-        `manifest` is a flat dict of everything that the results depend on. Raises
-        UserError, listing what differs, when the folder belongs to another run.
+        Args:
+            manifest: a flat dict of everything that the results depend on.
+
+        Raises:
+            UserError: the folder belongs to another run (what differs is listed), or
+                another process is at work in it.
         """
         path = self.path / MANIFEST
         ours = json.loads(json.dumps({"schema": SCHEMA, **manifest}))
-        if not path.exists():
-            self._start(ours)
+        self.run = hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()
+        if path.exists():
+            theirs = _read(path)
+            self._manifest = ours | {_MACHINES: theirs.pop(_MACHINES, [])}
+            _compare(self.path, ours, theirs)
+            self._claim()
             return
-        try:
-            theirs = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(f"{path}: not readable as JSON ({error})") from error
-        if not isinstance(theirs, dict):
-            raise UserError(f"{path}: not this program's; give another --workdir")
-        # First of all: other files would be read as if they were today's.
-        if theirs.get("schema") != SCHEMA:
-            made = theirs.get("version", "another program")
-            raise UserError(
-                f"{self.path} was made by version {made} of this program, whose files "
-                f"this one ({SCHEMA}) does not continue; nothing in it was touched and "
-                "its results stand; give another --workdir"
-            )
-        keys = ours.keys() | theirs.keys()
-        absent = "(absent)"
-        listing = "\n".join(
-            f"  {k}: there {theirs.get(k, absent)!r}, now {ours.get(k, absent)!r}"
-            for k in sorted(keys)
-            if k not in ours or k not in theirs or ours[k] != theirs[k]
-        )
-        if listing:
-            raise UserError(
-                f"{self.path} was made with other settings; nothing in it was touched:"
-                f"\n{listing}\n"
-                "Give another --workdir, or the settings it was made with."
-            )
+        self._manifest = ours | {_MACHINES: []}
+        if self.writes:
+            self._start()
 
-    def _start(self, manifest: Mapping[str, object]) -> None:
-        if not self.writes:
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}") from error
-        # Hidden files are the file manager's, and no reason to refuse a folder.
-        if any(p for p in self.path.iterdir() if not p.name.startswith(".")):
+    def stack(self, size: Callable[[], int]) -> int:
+        """Members that train at once on this machine, the same whenever it goes on.
+
+        Args:
+            size: finds out, where this machine has not trained this run before.
+
+        Raises:
+            UserError: the run began on another machine and may not go on elsewhere.
+        """
+        here, known = machine(), self._manifest[_MACHINES]
+        for there in known:
+            if {**there, "stack": None} == {**here, "stack": None}:
+                return there["stack"]
+        if known and not self.elsewhere:
+            began = {k: v for k, v in known[0].items() if k != "stack"}
             raise UserError(
-                f"{self.path} is not empty and was not made by this program; give "
-                "another --workdir"
+                f"{self.path}: this run began on {name_of(began)}, here is "
+                f"{name_of(here)}: sums are taken in another order there, and the last "
+                "bits of what is trained here would differ; nothing was touched. Go on "
+                "where it began, or add --continue_elsewhere: the card then says which "
+                "members were trained where"
             )
-        text = json.dumps(manifest, indent=1, sort_keys=True)
-        self.write(MANIFEST, text.encode())
+        found = size()
+        known.append(here | {"stack": found})
+        self.write(MANIFEST, self._text())
+        return found
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the folder, whole or not at all.
@@ -120,27 +123,35 @@ class Workdir:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
 
-    def member(self, name: str) -> Path:
+    def member(self, member: Member) -> Path:
         """Where a finished member lies."""
-        return self.path / "members" / f"{name}.npz"
+        return self.path / "members" / f"{member.name}.npz"
 
-    def has_member(self, name: str) -> bool:
+    def has_member(self, member: Member) -> bool:
         """Whether the member is finished."""
-        return self.member(name).exists()
+        return self.member(member).exists()
 
-    def save_member(self, name: str, result: MemberResult) -> None:
+    def save_member(self, member: Member, result: MemberResult) -> None:
         """Write a finished member."""
-        arrays = {f"{_HISTORY}{k}": np.asarray(v) for k, v in result.history.items()}
-        arrays |= {f"{_BEST}{k}": np.asarray(v) for k, v in result.best.items()}
-        arrays |= {k: np.asarray(v) for k, v in result.outputs.items()}
-        # Into memory first: a file must appear with all of its arrays.
-        buffer = io.BytesIO()
-        np.savez(buffer, clip=np.asarray(result.clip), **arrays)
-        self.write(f"members/{name}.npz", buffer.getvalue())
+        data = members.encode(result, member, self.run)
+        self.write(f"members/{member.name}.npz", data)
+
+    def load_member(self, member: Member, clips: np.ndarray) -> MemberResult:
+        """Read a finished member of this run.
+
+        Args:
+            member: which.
+            clips: names [n] of the test clips that it must hold.
+
+        Raises:
+            UserError: it is damaged, altered, another's, or holds other clips; it is
+                never used nor replaced in silence.
+        """
+        return members.decode(self.member(member), member, self.run, clips)
 
     def save_weights(
         self,
-        name: str,
+        member: Member,
         system: System,
         variables: Mapping,
         *,
@@ -149,55 +160,22 @@ class Workdir:
         """Write a member's weights as a bundle.
 
         Args:
-            name: the member's.
+            member: whose.
             system: what the weights are of.
             variables: NumPy arrays in Flax's collections.
             lineage: what the training started from, as the card says it.
         """
         if self.writes:
+            name = member.name
             folder = self.path / "weights" / name
             bundle.save(folder, system, variables, name=name, lineage=lineage)
 
-    def load_member(self, name: str, clips: np.ndarray) -> MemberResult:
-        """Read a finished member.
-
-        Args:
-            name: the member's.
-            clips: names [n] of the test clips that it must hold.
-
-        Raises:
-            UserError: it is damaged or holds other clips; it is never used nor
-                replaced in silence.
-        """
-        path = self.member(name)
-        remedy = "delete it to train this member again"
-        try:
-            # np.load does not close a damaged file that it opened itself.
-            with open(path, "rb") as file, np.load(file) as data:
-                arrays = {k: data[k] for k in data.files}
-            result = _result(arrays)
-        except (
-            OSError,
-            EOFError,
-            KeyError,
-            TypeError,  # an array that is no archive
-            ValueError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise UserError(f"{path}: damaged ({error}); {remedy}") from error
-        if result.clip.tolist() != list(clips):
-            raise UserError(f"{path}: holds other clips than this fold tests; {remedy}")
-        for output, values in result.outputs.items():
-            if len(values) != len(clips) or not np.isfinite(values).all():
-                raise UserError(f"{path}: holds {output} that are not finite; {remedy}")
-        return result
-
-    def checkpoint(self, group: str) -> RoundCheckpoint:
+    def checkpoint(self, group: str) -> GroupCheckpoint:
         """The checkpoints of a group of members that is being trained."""
-        return RoundCheckpoint(self.path / "rounds" / group)
+        return GroupCheckpoint(self.path / "rounds" / group)
 
-    def forget(self, group: str) -> None:
-        """Remove the checkpoints of a group whose members are all finished."""
+    def forget(self, group: str = "") -> None:
+        """Remove the checkpoints of a group whose members are finished, or of all."""
         if self.writes:
             shutil.rmtree(self.path / "rounds" / group, ignore_errors=True)
 
@@ -206,17 +184,88 @@ class Workdir:
         folder = self.path / "scalars"
         return ScalarWriter(folder, group, resume_at=resume_at, writes=self.writes)
 
+    def _start(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}") from error
+        # Hidden files are the file manager's, and no reason to refuse a folder.
+        if any(p for p in self.path.iterdir() if not p.name.startswith(".")):
+            raise UserError(
+                f"{self.path} is not empty and was not made by this program; give "
+                "another --workdir"
+            )
+        self._claim()
+        self.write(MANIFEST, self._text())
 
-def _result(arrays: dict[str, np.ndarray]) -> MemberResult:
-    """Sort a file's arrays by their names; KeyError or ValueError when some lack."""
-    clip = arrays.pop("clip")
-    history = _taken(arrays, _HISTORY)
-    best = _taken(arrays, _BEST)
-    if not arrays or not history or not best:
-        raise ValueError("no outputs, no best outputs or no history in it")
-    return MemberResult(clip=clip, outputs=arrays, best=best, history=history)
+    def _claim(self) -> None:
+        """Lock the folder, for as long as this object or the process lives."""
+        if not self.writes:
+            return
+        path = self.path / _LOCK
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:  # a read-only folder: a finished run can still be looked at
+            return
+        # The system lets go of it when the process ends, however it ends.
+        self._unlock = weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace") or "another process"
+            self._unlock()
+            raise UserError(
+                f"{self.path}: {holder} is at work in this folder; wait for it, stop "
+                "it, or give another --workdir"
+            ) from error
+        except OSError:  # some network drives know no locks
+            print(f"{self.path}: this drive has no locks: start no second run in it")
+            return
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        os.ftruncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {platform.node()} ({now})".encode())
+        for folder in (self.path, self.path / "members", self.path / "scalars"):
+            sweep(folder)
+
+    def _text(self) -> bytes:
+        return json.dumps(self._manifest, indent=1, sort_keys=True).encode()
 
 
-def _taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    names = [name for name in arrays if name.startswith(prefix)]
-    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
+def _read(path: Path) -> dict[str, object]:
+    """A run.json of this version; UserError for any other."""
+    try:
+        theirs = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(theirs, dict):
+        raise UserError(f"{path}: not this program's; give another --workdir")
+    # First of all: other files would be read as if they were today's.
+    if theirs.get("schema") != SCHEMA:
+        made = theirs.get("version", "another program")
+        raise UserError(
+            f"{path.parent} was made by version {made} of this program, whose files "
+            f"this one ({SCHEMA}) does not continue; nothing in it was touched and "
+            "its results stand; give another --workdir"
+        )
+    there = theirs.get(_MACHINES, [])
+    kinds = {name: type(value) for name, value in machine().items()} | {"stack": int}
+    for one in there if isinstance(there, list) else [None]:
+        if not isinstance(one, dict) or {k: type(v) for k, v in one.items()} != kinds:
+            raise UserError(f"{path}: its list of machines was altered")
+    return theirs
+
+
+def _compare(folder: Path, ours: Mapping, theirs: Mapping) -> None:
+    """Raises UserError that lists what differs between two manifests."""
+    keys, absent = ours.keys() | theirs.keys(), "(absent)"
+    listing = "\n".join(
+        f"  {k}: there {theirs.get(k, absent)!r}, now {ours.get(k, absent)!r}"
+        for k in sorted(keys)
+        if k not in ours or k not in theirs or ours[k] != theirs[k]
+    )
+    if listing:
+        raise UserError(
+            f"{folder} was made with other settings; nothing in it was touched:"
+            f"\n{listing}\n"
+            "Give another --workdir, or the settings it was made with."
+        )

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from merclip_jax.declared import check
+
 
 @dataclasses.dataclass(frozen=True)
 class InitOptions:
@@ -18,3 +20,6 @@ class InitOptions:
     merclip: str = ""
     norm_from_classifier: bool = True
     new_head: bool = False
+
+    def __post_init__(self):
+        check(self)

@@ -8,7 +8,7 @@ import pytest
 from merclip_jax import build, experiment
 from merclip_jax.augment.clips import denormalise
 from merclip_jax.results import collect
-from merclip_jax.training.workdir import MemberResult
+from merclip_jax.training.members import MemberResult
 from tests import mini
 
 # Runs of one shape share their compiled programs.

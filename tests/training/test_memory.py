@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from merclip_jax import build, experiment
+from merclip_jax.errors import UserError
 from merclip_jax.training import memory
 from merclip_jax.training.stack import Stack
 from tests import mini
@@ -26,9 +27,13 @@ def plan_with(mini_data, clips, **changes):
     return experiment.plan_of(build.job(config, clips)), mini.members(config, clips)
 
 
+def table_of(plan):
+    return memory.parameter_table(plan.system, plan.optimiser, plan.columns)
+
+
 def test_the_table_counts_every_parameter_once(mini_data, clips):
     plan, _ = plan_with(mini_data, clips)
-    rows = memory.parameter_table(plan)
+    rows = table_of(plan)
     parts = [row["part"] for row in rows]
     assert len(set(parts)) == len(parts)
     assert {"encoder/block_*", "encoder/patch_embed", "head/classifier"} <= set(parts)
@@ -42,9 +47,15 @@ def test_the_table_counts_every_parameter_once(mini_data, clips):
 
 def test_frozen_parts_are_told(mini_data, clips):
     plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/block_.*", "head/.*"))
-    for row in memory.parameter_table(plan):
+    for row in table_of(plan):
         still = row["part"].startswith(("encoder/block_", "head/"))
         assert bool(row["frozen"]) == still and bool(row["trained"]) != still, row
+
+
+def test_a_pattern_that_matches_nothing_is_told_by_its_key(mini_data, clips):
+    plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/blok_.*",))
+    with pytest.raises(UserError, match=r"config\.optim\.frozen: .*blok_"):
+        table_of(plan)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(2, 2), (100, 3), (0, 3)])
@@ -60,6 +71,29 @@ def test_what_fits_is_shared_out_evenly(mini_data, clips, monkeypatch):
     assert memory.stack_size(plan, members) == 2
     monkeypatch.setattr(memory, "CPU_STACK", 4)
     assert memory.stack_size(plan, [*members, *members][:5]) == 3
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_memory_is_filled_to_its_share(mini_data, clips, monkeypatch, devices):
+    """Of 100 bytes a device 80; a stack takes 20 and 15 for each member of a device."""
+    plan, members = plan_with(mini_data, clips, train__stack=0)
+    measured = []
+
+    class Fake:
+        def __init__(self, plan, members, size):
+            measured.append(size)
+            self.size = size
+
+        def memory(self, members):
+            return 20 + 15 * self.size // devices
+
+    monkeypatch.setattr(memory, "Stack", Fake)
+    monkeypatch.setattr(memory, "_limit", lambda: 100)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert memory.members_that_fit(plan, members) == 4 * devices
+    assert measured == [devices, 2 * devices]
+    monkeypatch.setattr(memory, "_limit", lambda: 30)
+    assert memory.members_that_fit(plan, members) == devices
 
 
 def test_a_training_call_tells_its_memory(mini_data, clips):

@@ -1,9 +1,13 @@
 """Nothing lost, nothing silently reused: workdirs, member files, full disks."""
 
+import dataclasses
 import errno
 import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,9 +17,12 @@ import numpy as np
 import pytest
 
 from merclip_jax import atomic
+from merclip_jax.data.folds import Fold, Member
 from merclip_jax.errors import UserError
-from merclip_jax.training.checkpoint import RoundCheckpoint
-from merclip_jax.training.workdir import MemberResult, Workdir
+from merclip_jax.training.checkpoint import GroupCheckpoint
+from merclip_jax.training.members import MemberResult
+from merclip_jax.training.workdir import Workdir
+from tests import mini
 
 IDENTITY = {"train.epochs": 3, "protocol.seeds": (0, 1), "data.classes": [["a", ["b"]]]}
 
@@ -32,7 +39,7 @@ def test_a_workdir_is_claimed_once_and_stays_its_runs(tmp_path):
     run = tmp_path / "deep" / "run"
     Workdir(run).open(IDENTITY)
     before = contents(run)
-    assert list(before) == ["run.json"]
+    assert list(before) == [".lock", "run.json"]
     Workdir(run).open(IDENTITY | {"protocol.seeds": [0, 1]})  # as JSON has it
     assert contents(run) == before
 
@@ -83,7 +90,7 @@ def test_only_process_0_writes(tmp_path, monkeypatch):
     run = Workdir(tmp_path / "run")
     run.open(IDENTITY)
     run.write("card.json", b"{}")
-    run.save_member("s-seed0", result())
+    run.save_member(MEMBER, result())
     writer = run.scalars("round1of1", resume_at=0)
     writer.write(0, {"loss": 1.0})
     writer.close()
@@ -130,12 +137,23 @@ def result(fill=1.0):
     )
 
 
-def save(path, result):
-    Workdir(path.parents[1]).save_member(path.stem, result)
+MEMBER = Member(Fold("s", np.arange(5), np.arange(3), np.arange(0)), 0, 0)
 
 
-def load(path, clips):
-    return Workdir(path.parents[1]).load_member(path.stem, clips)
+def opened(path, manifest=IDENTITY):
+    run = Workdir(path)
+    run.open(manifest)
+    return run
+
+
+def save(path, result, member=MEMBER, manifest=IDENTITY):
+    with opened(path.parents[1], manifest) as run:
+        run.save_member(member, result)
+
+
+def load(path, clips, member=MEMBER):
+    with opened(path.parents[1]) as run:
+        return run.load_member(member, clips)
 
 
 @pytest.fixture
@@ -182,6 +200,122 @@ def test_a_member_file_with_flipped_bits_is_refused(saved):
     data[at] ^= 0xFF
     saved.write_bytes(data)
     refused(saved, "damaged")
+
+
+@pytest.mark.parametrize("bit", range(0, 8, 3))
+def test_no_flipped_bit_is_accepted(saved, bit):
+    """Wherever it is: refused, or of no consequence (a date in the archive's list)."""
+    data = saved.read_bytes()
+    whole = load(saved, CLIPS)
+    refusals = 0
+    for at in range(0, len(data), 7):
+        saved.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+        try:
+            found = load(saved, CLIPS)
+        except UserError as error:
+            assert str(saved) in str(error)
+            refusals += 1
+        else:
+            for name, values in whole.outputs.items():
+                np.testing.assert_array_equal(found.outputs[name], values)
+            assert found.machines == whole.machines
+    assert refusals > len(data) // 7 / 2
+
+
+def test_a_member_of_another_run_fold_or_seed_is_refused(saved, tmp_path):
+    other = tmp_path / "other" / "members" / "s-seed0.npz"
+    save(other, result(fill=7.0), manifest=IDENTITY | {"optim.peak_lr": 1.0})
+    saved.write_bytes(other.read_bytes())
+    refused(saved, "of another run")
+    for member in (
+        Member(dataclasses.replace(MEMBER.fold, name="t"), 0, 0),
+        Member(MEMBER.fold, 1, 0),
+    ):
+        path = saved.with_name(f"{member.name}.npz")
+        save(path, result(), member)
+        saved.write_bytes(path.read_bytes())
+        refused(saved, "of another (fold|seed)")
+
+
+@pytest.mark.parametrize("name", ["logits", "video", "best/logits", "history/lr"])
+def test_altered_arrays_are_refused(saved, name):
+    """An archive as NumPy writes it, with sound sums of its own."""
+    with np.load(saved) as data:
+        arrays = dict(data)
+    for change in (-arrays[name], arrays[name][:1], arrays[name].astype(np.float16)):
+        with open(saved, "wb") as file:
+            np.savez(file, **arrays | {name: change})
+        refused(saved, "not those that were written")
+    for rest in ({k: v for k, v in arrays.items() if k != name}, arrays | {"x": CLIPS}):
+        with open(saved, "wb") as file:
+            np.savez(file, **rest)
+        refused(saved, "not those that were written|damaged")
+
+
+def test_a_packed_archive_is_not_unpacked(saved):
+    with open(saved, "wb") as file:
+        np.savez_compressed(file, clip=np.zeros(10**7))
+    refused(saved, "packed")
+
+
+@pytest.mark.parametrize("name", ["clip", "seal", "best/logits"])
+def test_outputs_may_not_hide_other_arrays(tmp_path, name):
+    bad = dataclasses.replace(result(), outputs={name: np.ones((3, 2))})
+    with opened(tmp_path) as run, pytest.raises(ValueError, match=name):
+        run.save_member(MEMBER, bad)
+
+
+def test_a_second_run_in_a_workdir_is_refused(tmp_path):
+    """Also from another process; and not any more when the first has ended."""
+    with opened(tmp_path):
+        with pytest.raises(UserError, match=f"process {os.getpid()} on .* at work"):
+            Workdir(tmp_path).open(IDENTITY)
+        code = (
+            "import sys; from pathlib import Path;"
+            "from merclip_jax.training.workdir import Workdir;"
+            f"Workdir(Path(sys.argv[1])).open({IDENTITY!r})"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=mini.ROOT)
+        assert done.returncode == 1
+        assert f"process {os.getpid()} on {platform.node()}" in done.stderr
+    opened(tmp_path)
+
+
+def test_halves_of_a_killed_run_are_swept(tmp_path):
+    opened(tmp_path)
+    (tmp_path / "members").mkdir()
+    for half in (tmp_path / ".card.json.x.tmp", tmp_path / "members" / ".s.npz.y.tmp"):
+        half.write_bytes(b"half")
+    opened(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_another_machine_is_refused_or_told(tmp_path, monkeypatch):
+    with opened(tmp_path) as run:
+        assert run.stack(lambda: 4) == 4
+    with opened(tmp_path) as run:  # known by now: not measured again
+        assert run.stack(pytest.fail) == 4
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    with opened(tmp_path) as run:
+        before = contents(tmp_path)
+        with pytest.raises(UserError, match=r"began on 1 x .*8 x .*continue_elsewhere"):
+            run.stack(pytest.fail)
+        assert contents(tmp_path) == before
+    with Workdir(tmp_path, elsewhere=True) as run:
+        run.open(IDENTITY)
+        assert run.stack(lambda: 32) == 32
+    with opened(tmp_path) as run:  # said once
+        assert run.stack(pytest.fail) == 32
+
+
+@pytest.mark.parametrize("machines", ["x", [3], [{}], [{"devices": "1"}]])
+def test_an_altered_list_of_machines_is_refused(tmp_path, machines):
+    opened(tmp_path)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"machines": machines}))
+    with pytest.raises(UserError, match=r"run\.json: its list of machines"):
+        opened(tmp_path)
 
 
 def test_a_foreign_member_file_is_refused(saved):
@@ -242,7 +376,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, full):
     with pytest.raises(OSError, match="nothing was written") as caught:
         Workdir(tmp_path).open(IDENTITY)
     assert str(tmp_path / "run.json") in str(caught.value)
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_write_that_fails_half_way_leaves_no_half_file(tmp_path, monkeypatch):
@@ -277,31 +411,75 @@ def test_dev_full():
 
 
 TREE = {"a": np.arange(4.0), "b": {"c": np.ones((2, 3), np.float32)}}
+FACTS = {"run": "x", "members": ["s-seed0"]}
 
 
 def test_the_newest_checkpoint_comes_back(tmp_path):
-    checkpoint = RoundCheckpoint(tmp_path / "round")
+    checkpoint = GroupCheckpoint(tmp_path / "round")
     assert checkpoint.restore(TREE) is None
     for step in (1, 2):
-        checkpoint.save(step, TREE | {"a": np.full(4, step, float)})
+        checkpoint.save(step, TREE | {"a": np.full(4, step, float)}, FACTS)
     checkpoint.close()
-    again = RoundCheckpoint(tmp_path / "round")
+    again = GroupCheckpoint(tmp_path / "round")
     step, tree = again.restore(TREE)
     assert step == 2
     np.testing.assert_array_equal(tree["a"], np.full(4, 2.0))
     again.close()
 
 
+def test_facts_lie_beside_a_checkpoint(tmp_path):
+    checkpoint = GroupCheckpoint(tmp_path / "round")
+    assert checkpoint.facts() is None
+    checkpoint.save(1, TREE, FACTS)
+    assert checkpoint.facts() == FACTS
+    checkpoint.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_flipped_bit_of_a_checkpoint_is_restored(tmp_path):
+    """Every file, a bit in a hundred: refused, or of no consequence."""
+    folder, rng = tmp_path / "round", np.random.default_rng(0)
+    tree = {
+        "state": jnp.asarray(rng.normal(size=(20, 30)), jnp.float32),
+        "half": jnp.asarray(rng.normal(size=40), jnp.bfloat16),
+        "count": jnp.asarray(7, jnp.int32),
+        "host": rng.normal(size=(5, 6)),
+    }
+    checkpoint = GroupCheckpoint(folder)
+    checkpoint.save(3, tree, FACTS)
+    checkpoint.close()
+    refusals = tries = 0
+    for path in sorted(p for p in (folder / "3").rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        for at in rng.integers(len(data), size=min(len(data), 6)) if data else ():
+            flipped = bytearray(data)
+            flipped[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(flipped)
+            tries += 1
+            again = GroupCheckpoint(folder)
+            try:
+                facts, (_, found) = again.facts(), again.restore(tree)
+            except UserError as error:
+                assert str(folder) in str(error)
+                refusals += 1
+            else:
+                assert facts == FACTS
+                jax.tree.map(np.testing.assert_array_equal, found, tree)
+            again.close()
+        path.write_bytes(data)
+    assert refusals > 10 and tries > 40, (refusals, tries)
+
+
 def test_a_damaged_checkpoint_is_named_and_kept(tmp_path):
     folder = tmp_path / "round"
-    checkpoint = RoundCheckpoint(folder)
-    checkpoint.save(3, TREE)
+    checkpoint = GroupCheckpoint(folder)
+    checkpoint.save(3, TREE, FACTS)
     checkpoint.close()
     for path in (folder / "3").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
     before = contents(folder)
-    again = RoundCheckpoint(folder)
+    again = GroupCheckpoint(folder)
     with pytest.raises(
         UserError, match="checkpoint of step 3 cannot be read"
     ) as caught:
@@ -312,8 +490,8 @@ def test_a_damaged_checkpoint_is_named_and_kept(tmp_path):
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
-    checkpoint = RoundCheckpoint(tmp_path / "round")
-    checkpoint.save(3, TREE | {"a": jnp.arange(4.0)})
+    checkpoint = GroupCheckpoint(tmp_path / "round")
+    checkpoint.save(3, TREE | {"a": jnp.arange(4.0)}, FACTS)
     with pytest.raises(UserError, match="step 3 cannot be read"):
         checkpoint.restore(TREE | {"a": jnp.arange(5.0)})
     checkpoint.close()
@@ -322,12 +500,12 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
 # The write that fails leaves others behind, which find orbax's event loop closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path):
-    checkpoint = RoundCheckpoint(tmp_path / "round")
-    checkpoint.save(1, TREE)
+    checkpoint = GroupCheckpoint(tmp_path / "round")
+    checkpoint.save(1, TREE, FACTS)
     shutil.rmtree(tmp_path / "round")
     (tmp_path / "round").write_text("in the way")
     with pytest.raises(UserError, match="checkpoint of step 2 could not be written"):
-        checkpoint.save(2, TREE)
+        checkpoint.save(2, TREE, FACTS)
     checkpoint.close()
     time.sleep(0.5)  # let them say so here, not in the next test
 
