@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
-.PHONY: demo test test-datasets test-convert fuzz lint controls clean
+.PHONY: demo test test-processes test-datasets test-convert fuzz lint controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -18,7 +18,12 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
 		--no-loadscope-reorder --ignore=tests/weights_torch \
-		--ignore=tests/test_builders_run.py
+		--ignore=tests/test_builders_run.py \
+		--ignore=tests/training/test_stopping.py
+
+# Runs in processes of their own: signals, locks, moves, a full disk.
+test-processes: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 tests/training/test_stopping.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test

@@ -69,7 +69,7 @@ def options(kind: type[T], config: ConfigDict, group: str) -> T:
         config: all of it, which `check` has seen.
         group: such as "data", "" for the keys outside of groups.
     """
-    return kind(**_values(kind, config, group))
+    return declared.make(kind, _values(kind, config, group))
 
 
 def clips(config: ConfigDict) -> Clips:
@@ -113,7 +113,7 @@ def _problems(kind: type, config: ConfigDict, group: str) -> list[str]:
     if found := declared.problems(kind, values):
         return [f"{prefix}{name}={text}" for name, text in found.items()]
     try:
-        kind(**values)
+        declared.make(kind, values)
     except ValueError as error:
         return [f"{prefix}{error}"]
     return []

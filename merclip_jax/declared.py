@@ -6,10 +6,13 @@ A dataclass of options annotates its fields: `float` and `tuple[str, ...]` say a
 """
 
 import dataclasses
+import functools
 import math
 import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
+
+T = typing.TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,7 @@ def problems(kind: type, values: Mapping[str, object]) -> dict[str, str]:
     Returns:
         field -> what is wrong, of those with something wrong.
     """
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     found = {}
     for name, value in values.items():
         if problem := _problem(value, hints[name]):
@@ -87,11 +90,33 @@ def problems(kind: type, values: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
+def make(kind: type[T], values: Mapping[str, object]) -> T:
+    """A dataclass of options from values in which `problems` finds nothing.
+
+    Whole numbers become floats where floats are declared. Raises ValueError for values
+    that do not go together.
+    """
+    hints = _hints(kind)
+    floats = {name for name in values if _plain(hints[name]) is float}
+    return kind(**values | {name: float(values[name]) for name in floats})
+
+
 def check(options: object) -> None:
     """Raises ValueError for a dataclass with a value that its fields do not declare."""
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
     if found := problems(type(options), values):
         raise ValueError("; ".join(f"{name}={text}" for name, text in found.items()))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, object]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _plain(hint: object) -> object:
+    """A type without its limits."""
+    annotated = typing.get_origin(hint) is typing.Annotated
+    return typing.get_args(hint)[0] if annotated else hint
 
 
 def _problem(value: object, hint: object) -> str:
@@ -127,11 +152,11 @@ def _of_type(value: object, kind: type) -> str:
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or (isinstance(value, bool) != (kind is bool)):
         return f"expected {_NAMES[kind]}"
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return "expected a finite number"
     # Every text ends in a file name, a page or a table.
-    if kind is str and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
-        return "expected text without NUL characters or halves of surrogate pairs"
+    if kind is str and not value.isprintable():
+        return "expected printable text"
     if kind is str and len(value) > _LONGEST:
         return f"expected at most {_LONGEST} characters"
     return ""

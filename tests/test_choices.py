@@ -95,8 +95,8 @@ def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cac
         ),
         ({"model.size": "b32"}, r"config.model.size='b32': expected one of \['tiny'"),
         ({"text.supervision": "au+emotion"}, r"config.text.supervision='au\+emotion'"),
-        ({"text.order": "random"}, "config.text.order is one of .*, not 'random'"),
-        ({"text.templates": 11}, "config.text.templates must be 1..10, got 11"),
+        ({"text.order": "random"}, "config.text.order='random': expected one of"),
+        ({"text.templates": 11}, "config.text.templates=11: .* from 1 to 10"),
         ({"data.resize": 16}, "config.data.resize=16: cannot crop 32 pixels"),
         ({"data.sampling": "all"}, "config.data.sampling='all': expected one of"),
         (
@@ -105,7 +105,7 @@ def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cac
         ),
         ({"loss.progression": "cosine"}, "config.loss.progression='cosine': expected"),
         ({"model.attention": "flash"}, "config.model.attention='flash': expected"),
-        ({"augment.flip": 1.5}, "config.augment.flip=1.5: expected a probability"),
+        ({"augment.flip": 1.5}, "config.augment.flip=1.5: .* from 0 to 1"),
         ({"model.bn_group_size": 3}, "config.model.bn_group_size=3 .* batch.* 8"),
     ],
 )

@@ -37,7 +37,7 @@ def _parts(value: object) -> Iterator[bytes]:
         for name in sorted(value):
             yield name.encode()
             yield from _parts(value[name])
-    elif isinstance(value, list) or getattr(value, "dtype", None) == object:
+    elif isinstance(value, list) or getattr(value, "dtype", "") == np.dtype("O"):
         yield str(len(value)).encode()
         for part in value:
             yield from _parts(part)

@@ -49,10 +49,8 @@ def encode(result: MemberResult, member: Member, run: str) -> bytes:
     arrays = {_CLIP: np.asarray(result.clip), **outputs}
     arrays |= {f"{_BEST}{k}": np.asarray(v) for k, v in result.best.items()}
     arrays |= {f"{_HISTORY}{k}": np.asarray(v) for k, v in result.history.items()}
-    seal = _whose(member, run) | {
-        "machines": list(result.machines),
-        "arrays": _digest(arrays),
-    }
+    seal = _whose(member, run) | {"machines": list(result.machines)}
+    seal["sha256"] = _digest(arrays, seal)
     # Into memory first: a file must appear with all of its arrays.
     buffer = io.BytesIO()
     np.savez(buffer, **{_SEAL: np.asarray(json.dumps(seal))}, **arrays)
@@ -77,7 +75,7 @@ def decode(path: Path, member: Member, run: str, clips: np.ndarray) -> MemberRes
         arrays = _read(path)
         seal = json.loads(str(arrays.pop(_SEAL)[()]))
         found = {key: seal[key] for key in _whose(member, run)}
-        intact = seal["arrays"] == _digest(arrays)
+        intact = seal.pop("sha256") == _digest(arrays, seal)
         result = _result(arrays, tuple(map(str, seal["machines"])))
     except Exception as error:  # zip, NumPy and JSON raise about ten kinds
         text = f"{type(error).__name__}: {error}"
@@ -89,7 +87,7 @@ def decode(path: Path, member: Member, run: str, clips: np.ndarray) -> MemberRes
                 f"{remedy}"
             )
     if not intact:
-        raise UserError(f"{path}: its arrays are not those that were written; {remedy}")
+        raise UserError(f"{path}: what it holds is not what was written; {remedy}")
     if result.clip.tolist() != list(clips):
         raise UserError(f"{path}: holds other clips than this fold tests; {remedy}")
     for name, values in [*result.outputs.items(), *result.best.items()]:
@@ -102,9 +100,9 @@ def _whose(member: Member, run: str) -> dict[str, object]:
     return {"run": run, "fold": member.fold.name, "seed": member.seed}
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of names, types, shapes and values."""
-    digest = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, object]) -> str:
+    """SHA-256 of facts and of arrays: names, types, shapes, values."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

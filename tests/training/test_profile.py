@@ -26,7 +26,7 @@ def test_a_run_leaves_a_trace_and_the_same_bits(mini_data, cache, tmp_path):
     assert experiment.run(config, tmp_path / "b")["title"] == plain["title"]
 
 
-@pytest.mark.parametrize("steps", [(3,), (5, 2), (-1, 2)])
+@pytest.mark.parametrize("steps", [(3,), (5, 2), (1, 2, 3)])
 def test_impossible_steps_are_named(mini_data, steps):
     config = mini.config(mini_data, {"train.profile": steps})
     with pytest.raises(UserError, match=r"config\.train\.profile=.*first, last"):

@@ -1,0 +1,205 @@
+"""Every key of a config says what it may be, and nothing else comes past it."""
+
+import copy
+import dataclasses
+import math
+from typing import Annotated
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from merclip_jax import build, naming
+from merclip_jax.declared import Matches, OneOf, Range, Regex, check, problems
+from merclip_jax.errors import UserError
+
+BASE = common.base().to_dict()
+KEYS = sorted(build.flatten(common.base()))
+# Every kind of value that was ever typed by mistake, for every key.
+HOSTILE = [
+    *(-1, 0, 1, 2, 10**12, 10**400, -0.5, 0.5, 1.5, 1e308, 5e-324),
+    *(math.nan, math.inf, -math.inf, True, False, None, 1j, b"x"),
+    *("", "x", "paper", "../..", "a/b", "a\0b", "\ud800", "x" * 10_000, "1", "("),
+    *((), (1,), (1.5,), (-1,), (1, 1), ("a",), ("a", "a"), ("[",), (10**20,), (None,)),
+    *([0], {}, {"a": 1}, ((("a", "b"),),), (("a", ("b",)),), (("a", "b"),), ((),)),
+]
+# Written by hand, not read from the declarations that are under test.
+WORDS = {
+    "system": {"mer_clip"},
+    "recipe": {"paper", "released"},
+    "ablation": set(common.ABLATIONS),
+    "data.residency": {"auto", "device", "host"},
+    "data.sampling": {"keyframes", "keyframes_integer", "uniform"},
+    "protocol.name": {"loso", "kfold", "holdout"},
+    "protocol.selection": {"last", "inner", "oracle"},
+    "loss.contrastive": {"hard", "soft_au", "sigmoid"},
+    "model.size": {"tiny", "b16", "l14", "nano"},
+    "model.dtype": {"auto", "float32", "bfloat16"},
+}
+LEAST_ONE = "epochs batch_size scan_steps checkpoint_every image_size temporal_layers"
+
+
+def changed(key, value):
+    """The base config with one value, of whatever type."""
+    values = copy.deepcopy(BASE)
+    *groups, name = key.split(".")
+    place = values
+    for group in groups:
+        place = place[group]
+    place[name] = value
+    return ConfigDict(values, convert_dict=True)
+
+
+def default(key):
+    value = BASE
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def sound(key, value):
+    """Whether a value may be, by another hand than `declared`."""
+    usual = default(key)
+    if key in WORDS:
+        return value in WORDS[key]
+    if isinstance(usual, bool):
+        return isinstance(value, bool)
+    if isinstance(usual, int | float):
+        kinds = (int,) if isinstance(usual, int) else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return False
+        least = 1 if key.rsplit(".")[-1] in LEAST_ONE.split() else 0
+        return least <= value <= 1e9
+    if isinstance(usual, str):
+        return isinstance(value, str) and value.isprintable() and len(value) <= 4096
+    return isinstance(value, tuple | list)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_hostile_values_of_every_key(key):
+    """Refused by the key's name, or of its type, in range and of its vocabulary."""
+    refusals = 0
+    for value in HOSTILE:
+        try:
+            build.check(changed(key, value))
+        except UserError as error:
+            group, _, name = key.rpartition(".")
+            assert f"config.{group}" in str(error) and name in str(error)
+            assert len(str(error)) < 2000
+            refusals += 1
+        else:
+            assert sound(key, value), f"{key}={value!r} was accepted"
+    assert refusals > len(HOSTILE) / 3
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_defaults_are_sound(key):
+    assert sound(key, default(key))
+
+
+def test_numbers_that_python_does_not_write_out():
+    with pytest.raises(UserError, match="of 16610 bits: expected a number from 1"):
+        build.check(changed("train.epochs", 10**5000))
+
+
+def test_all_problems_are_told_at_once():
+    config = common.base()
+    config.optim.peak_lr = math.inf
+    config.train.epochs = 0
+    config.recipe = "ours"
+    with pytest.raises(UserError) as caught:
+        build.check(config)
+    lines = str(caught.value).splitlines()
+    assert [line.partition("=")[0] for line in lines] == [
+        "config.recipe",
+        "config.optim.peak_lr",
+        "config.train.epochs",
+    ]
+
+
+def test_every_group_is_declared():
+    """No key of a config is outside of what `check` reads."""
+    declared = {
+        f"{group}.{field.name}" if group else field.name
+        for group, kinds in build.GROUPS.items()
+        for kind in kinds
+        for field in dataclasses.fields(kind)
+    }
+    assert set(KEYS) <= declared
+
+
+def test_names_of_runs_are_those_that_there_are():
+    assert tuple(common.RECIPES) == naming.RECIPES
+    assert tuple(common.ABLATIONS) == naming.ABLATIONS
+    assert tuple(build.SYSTEMS) == naming.SYSTEMS
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+@pytest.mark.parametrize("kind", [k for kinds in build.GROUPS.values() for k in kinds])
+def test_ends_of_ranges_can_be_had(kind, end):
+    """Each declared end by itself makes a dataclass, and is refused one step beyond."""
+    for name, hint in _ranges(kind):
+        value = getattr(hint, end)
+        excluded = hint.above if end == "low" else hint.below
+        usual = {f.name: f.default for f in dataclasses.fields(kind)}[name]
+        whole = isinstance(usual, int) or isinstance(usual, tuple)
+        value = int(value) if whole else float(value)
+        beyond = value + (1 if end == "high" else -1)
+        wrap = (lambda x: (x,)) if isinstance(usual, tuple) else (lambda x: x)
+        assert bool(problems(kind, {name: wrap(value)})) == excluded
+        assert problems(kind, {name: wrap(beyond)})
+
+
+def _ranges(kind):
+    for field in dataclasses.fields(kind):
+        for limit in getattr(field.type, "__metadata__", ()):
+            if isinstance(limit, Range):
+                yield field.name, limit
+
+
+def test_no_clipping_is_zero():
+    """The natural way to say it was infinity, which no card can hold."""
+    grads = {"w": jax.numpy.full(3, 1e6)}
+    from merclip_jax.training.optim import AdamWOptions, adamw_directions
+
+    options = AdamWOptions(clip_norm=0.0)
+    tx = adamw_directions(
+        weight_decay=0.0, clip_norm=options.clip_norm, decay_embeddings=False
+    )
+    state = tx.init(grads)
+    _, state = tx.update(grads, state, grads)
+    moments = jax.tree.leaves(state)
+    assert any(float(abs(leaf).max()) > 1e5 for leaf in moments)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    share: Annotated[float, Range(0, 1, above=True, below=True)] = 0.5
+    word: Annotated[str, OneOf(("a", "b"))] = "a"
+    form: Annotated[str, Matches("[a-z]+", "small letters")] = "a"
+    frozen: Annotated[tuple[str, ...], Regex()] = ()
+    pairs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def test_a_dataclass_is_checked_whole():
+    check(Options())
+    with pytest.raises(ValueError, match=r"share=0\.0: .*; word='c': .*\['a', 'b'\]"):
+        check(Options(share=0.0, word="c"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("share", 1.0, "above 0 to|above 0 below 1"),
+        ("form", "A", "expected small letters"),
+        ("frozen", ("[",), "no regular expression"),
+        ("pairs", (("a", "b"),), "expected several values"),
+        ("pairs", (("a",),), "expected 2 values, found 1"),
+        ("pairs", (("a", (1,)),), "of 1: expected text"),
+    ],
+)
+def test_what_is_wrong_is_said(name, value, why):
+    import re
+
+    assert re.search(why, problems(Options, {name: value})[name])
