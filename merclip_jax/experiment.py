@@ -116,6 +116,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             versions=collect.versions(),
             command=command,
             dropped=job.data.dropped,
+            test_splits=job.protocol.test_splits,
             ceiling=collect.ceiling(job.clips, job.data.task),
             oracle=cards.means(bound) if bound else None,
             parameters=parameters,

@@ -4,6 +4,8 @@ Every split is by subject, made before anything else happens to a clip.
 """
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -103,15 +105,16 @@ def split(
     test_subjects, inner_subjects = protocol.test_subjects, protocol.inner_subjects
     train_splits, test_splits = protocol.train_splits, protocol.test_splits
     # Clips in other splits of the owners, such as a second test, are in no fold.
-    used = np.ones(len(subjects), bool)
+    used = tested = np.ones(len(subjects), bool)
     if name == "holdout" and test_splits:
-        used = np.isin(splits, [*train_splits, *test_splits])
+        tested = np.isin(splits, test_splits)
+        used = np.isin(splits, train_splits) | tested
         test_subjects = _subjects_of(splits, test_splits, subjects)
         _subjects_of(splits, train_splits, subjects)
     names = sorted(set(subjects[used].tolist()))
     if name == "loso":
         groups = [[subject] for subject in names]
-        titles = [_file_name(subject) for subject in names]
+        titles = _file_names(names)
     elif name == "kfold":
         if not 2 <= folds <= len(names):
             raise UserError(f"kfold: {folds} folds of {len(names)} subjects")
@@ -136,7 +139,7 @@ def split(
         rest = [s for s in names if s not in group]
         inner = _middle(rest, subjects, inner_subjects)
         train = np.flatnonzero(used & ~np.isin(subjects, group + inner))
-        test = np.flatnonzero(used & np.isin(subjects, group))
+        test = np.flatnonzero(tested & np.isin(subjects, group))
         chosen = np.flatnonzero(used & np.isin(subjects, inner))
         made.append(Fold(title, train, test, chosen))
         if len(np.unique(labels[train])) < 2:
@@ -197,6 +200,16 @@ def _middle(rest: list[str], subjects: np.ndarray, count: int) -> list[str]:
     return by_size[start : start + count]
 
 
-def _file_name(subject: str) -> str:
+def _file_names(subjects: Sequence[str]) -> list[str]:
+    """What each subject's files are called: no two alike, and no folder among them."""
     # Builders write "dataset/subject"; a slash would make folders.
-    return subject.rsplit("/", 1)[-1]
+    last = [subject.rsplit("/", 1)[-1] for subject in subjects]
+    plain = [re.sub("[^A-Za-z0-9_.-]", "_", name).strip(".")[:100] for name in last]
+    # Compared without case: some drives take two spellings for one file.
+    small = [name.lower() for name in plain]
+    return [
+        name
+        if small.count(name.lower()) == 1 and name == whole
+        else f"{name}-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
+        for name, whole, subject in zip(plain, last, subjects, strict=True)
+    ]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from merclip_jax.printable import printable
 from merclip_jax.scoring.metrics import SAMPLES
 from merclip_jax.scoring.predictions import Predictions, named
 
@@ -40,6 +41,7 @@ class Facts:
     config: flat dict; epochs: how many a best-on-test selection could have chosen from;
     ceiling: {name, and scores by key} that no model can pass; oracle: scores by key of
     the epoch that suits the test subjects, an upper bound and never the headline;
+    test_splits: the owners' splits that were tested on, where the protocol names them;
     parameters: rows of `training.memory.parameter_table`; machines: what trained ->
     names of the members.
     """
@@ -65,6 +67,7 @@ class Facts:
     lineage: Sequence[str] = ()
     timing: Mapping = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    test_splits: Sequence[str] = ()
 
 
 def build_card(
@@ -114,7 +117,7 @@ def build_card(
         "config": config,
         "config_sha256": _sha256(config),
         "scores": [_block(block) for block in blocks],
-        "splits": _splits(predictions, samples),
+        "splits": _splits(predictions, facts.test_splits, samples),
         "chance": [
             _block(block) for block in task.chance(predictions, epochs=facts.epochs)
         ],
@@ -162,7 +165,8 @@ def clip_list_sha256(predictions: Predictions) -> str:
     targets = named(predictions.task, predictions.target)
     zipped = zip(predictions.clip, predictions.subject, targets, strict=True)
     lines = sorted({f"{clip}\t{subject}\t{name}\n" for clip, subject, name in zipped})
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    text = "".join(lines).encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()
 
 
 def card_sha256(card: Mapping) -> str:
@@ -195,14 +199,11 @@ def read_card(path: str | os.PathLike) -> dict:
     return card
 
 
-def _splits(predictions: Predictions, samples: int) -> list[dict]:
+def _splits(predictions: Predictions, names: Sequence[str], samples: int) -> list[dict]:
     """The headline of each of the owners' test splits, where there are several."""
-    names = np.unique(predictions.split)
     # One split is the headline already.
-    if len(names) < 2:
-        return []
     parts = []
-    for name in names:
+    for name in names if len(names) > 1 else ():
         part = predictions.where(predictions.split == name)
         headline = part.task.score(part, samples=samples)[0]
         clips, subjects = (np.unique(c).size for c in (part.clip, part.subject))
@@ -223,7 +224,10 @@ def _block(block) -> dict:
 
 
 def _plain(value, where: str):
-    """Turn numpy and tuples into what JSON has; `where` names the key in errors."""
+    """Turn numpy and tuples into what JSON has; `where` names the key in errors.
+
+    Text of a card is shown on terminals: what they would obey is written out.
+    """
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
@@ -236,7 +240,9 @@ def _plain(value, where: str):
     # JSON has no NaN: Python would write one that other readers refuse.
     if isinstance(value, float) and not math.isfinite(value):
         raise CardError(f"{where} is {value}: a card holds finite numbers")
-    if value is not None and not isinstance(value, str | bool | int | float):
+    if isinstance(value, str):
+        return printable(value)
+    if value is not None and not isinstance(value, bool | int | float):
         raise CardError(f"{where}: cannot write {type(value).__name__} to a card")
     return value
 

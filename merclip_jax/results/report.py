@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from merclip_jax.printable import printable
 from merclip_jax.results import figures
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring.predictions import Predictions
@@ -103,7 +104,7 @@ def render_report(
     source = resources.files("merclip_jax.results").joinpath("report.html.j2")
     template = environment.from_string(source.read_text("utf-8"))
     panels = figures.curve_panels(curves, scalars) if curves else []
-    return template.render(
+    page = template.render(
         card=card,
         headline=card["scores"][0],
         details=card["scores"][1:],
@@ -117,6 +118,8 @@ def render_report(
         examples=[_example(example) for example in examples],
         batch=_batch(first_batch) if first_batch else None,
     )
+    # Marks that turn the direction of text would hide what a name is.
+    return printable(page)
 
 
 def _paragraphs(card: Mapping) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merclip_jax.printable import printable, spreadsheet_cell
 from merclip_jax.scoring.blocks import Task
 
 
@@ -102,22 +103,27 @@ class Predictions:
         for i in self._order():
             row = [self.seed[i], self.clip[i], self.subject[i], self.fold[i]]
             target = " ".join(map(str, np.ravel(self.target[i])))
-            digest.update("\t".join(map(str, [*row, target])).encode())
+            line = "\t".join(map(str, [*row, target]))
+            digest.update(line.encode(errors="surrogatepass"))
             for name in self.task.reads:
                 digest.update(self.outputs[name][i].astype("<f4").tobytes())
         return digest.hexdigest()
 
     def csv(self) -> str:
-        """A table: a row per clip and seed with target, answer, probabilities."""
+        """A table: a row per clip and seed with target, answer, probabilities.
+
+        No cell is a formula to a spreadsheet, nor an order to a terminal.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         head = ["clip", "subject", "fold", "seed", "true", "predicted"]
-        writer.writerow([*head, *(f"p_{name}" for name in self.task.names)])
+        writer.writerow([*head, *(_cell(f"p_{name}") for name in self.task.names)])
         p = self.task.probabilities(self.outputs)
         true, said = self._named(self.target), self._named(self.answer)
         for i in self._order():
-            row = [self.clip[i], self.subject[i], self.fold[i], self.seed[i]]
-            writer.writerow([*row, true[i], said[i], *(f"{v:.6f}" for v in p[i])])
+            who = [_cell(c[i]) for c in (self.clip, self.subject, self.fold)]
+            what = [self.seed[i], _cell(true[i]), _cell(said[i])]
+            writer.writerow([*who, *what, *(f"{v:.6f}" for v in p[i])])
         return text.getvalue()
 
     def _named(self, values: np.ndarray) -> list[str]:
@@ -161,6 +167,10 @@ def pool(members: Sequence[Predictions]) -> Predictions:
     }
     pooled = Predictions(task=members[0].task, outputs=outputs, **rows)
     return pooled.where(pooled._order())
+
+
+def _cell(text: str) -> str:
+    return spreadsheet_cell(printable(str(text)))
 
 
 def _one_value_each(keys: Iterable, values: Iterable, key: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """Subjects to folds to members: nothing is on two sides, nothing is lost."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -139,6 +140,17 @@ def test_inner_subjects_come_from_the_training_splits_only():
     )
     assert set(SUBJECTS[fold.inner]) == {"a/s1"}
     assert set(splits[fold.inner]) == {"train"}
+
+
+def test_files_of_subjects_never_collide():
+    """Equal last parts, other case, a path, a hidden file: each has its own name."""
+    names = ["a/s1", "b/s1", "a/S2", "b/s2", "a/..", "a/x y", "a/x_y", "a/s9"]
+    subjects = np.repeat(names, 3)
+    made = folds_of("loso", subjects, np.arange(len(subjects)) % 3)
+    titles = [fold.name for fold in made]
+    assert len({title.lower() for title in titles}) == len(names)
+    assert titles[sorted(names).index("a/s9")] == "s9"
+    assert all(re.fullmatch("[A-Za-z0-9_-][A-Za-z0-9_.-]*", t) for t in titles)
 
 
 def test_unknown_protocol():

@@ -226,7 +226,7 @@ def test_card_text_fits_the_terminal():
         _card(_pooled(), notes=["A remark that is long. " * 8], dropped=["x"]),
         _card(wide, lineage=lineage),
         _card(_pooled(), oracle=oracle),
-        _card(_split()),
+        _card(_split(), test_splits=("test_a", "test_b")),
         _card(_au_predictions(), ceiling=None),
     ]
     for one in made:
@@ -249,7 +249,7 @@ def _split() -> Predictions:
 
 def test_the_owners_test_splits_are_scored_apart_and_together():
     predictions = _split()
-    card = _card(predictions)
+    card = _card(predictions, test_splits=("test_a", "test_b"))
     assert [part["name"] for part in card["splits"]] == ["test_a", "test_b"]
     assert [part["clips"] for part in card["splits"]] == [12, 8]
     for part in card["splits"]:
@@ -258,7 +258,29 @@ def test_the_owners_test_splits_are_scored_apart_and_together():
         for row in part["scores"]["rows"]:
             assert row["mean"] == pytest.approx(wanted[row["key"]])
     assert cards.find_row(card, "acc")["mean"] == pytest.approx(0.75)
-    assert _card(_pooled())["splits"] == []
+    # LOSO over a dataset in two parts has no test part of its own.
+    assert _card(predictions)["splits"] == []
+
+
+HOSTILE = "=1+1\x1b[2J\u202e\ud800"
+
+
+def test_hostile_names_are_written_out():
+    """On the terminal, in the card's file and in the table."""
+    pooled = _pooled()
+    names = {
+        name: np.asarray([f"{HOSTILE}{value}" for value in getattr(pooled, name)])
+        for name in ("clip", "subject", "fold")
+    }
+    hostile = dataclasses.replace(
+        pooled, **names, task=EmotionTask(("a", "b", HOSTILE))
+    )
+    card = _card(hostile, dataset=HOSTILE, lineage=[HOSTILE], notes=[HOSTILE])
+    for text in (format_card(card), cards.to_json(card).decode(), hostile.csv()):
+        assert not set(text) & set("\x1b\u202e\ud800")
+        assert "\\x1b[2J\\u202e" in text.replace("\\\\", "\\")
+    for row in csv.reader(hostile.csv().splitlines()):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
 
 
 def _au_predictions() -> Predictions:
