@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from merclip_jax.typing import Array, Bool, Float, Int, Shaped
+from merclip_jax.typing import Array, Bool, Float, Int
 
 REGIONS = ("forehead", "chin", "left_cheek", "right_cheek")
 
@@ -35,7 +35,6 @@ def static_face_mix(
     *,
     weight: float,
     inverse: bool = False,
-    masks: Shaped[Array, "..."] | None = None,
 ) -> Float[Array, "b t h w c"]:
     """Returns the clips, one region of each chosen one blended (MER-CLIP, eq. 1).
 
@@ -46,22 +45,11 @@ def static_face_mix(
         clips: normalised or not.
         chosen: which clips to blend.
         partner: index in the batch of the clip to blend with.
-        region: index of the region in `masks`.
+        region: index in REGIONS.
         weight: of the clip's own pixels, 0..1.
         inverse: blend everywhere but in the region.
-        masks: bool [r, h, w]; None: the paper's four.
-
-    Raises:
-        ValueError: when the masks do not fit the frames.
     """
-    size = clips.shape[2:4]
-    masks = region_masks(*size) if masks is None else masks
-    if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype != bool:
-        raise ValueError(
-            f"expected masks as bool [regions, {size[0]}, {size[1]}] for clips "
-            f"{list(clips.shape)}, got {masks.dtype} {list(masks.shape)}"
-        )
-    masks = (masks[region] != inverse) & chosen[:, None, None]
+    masks = (region_masks(*clips.shape[2:4])[region] != inverse) & chosen[:, None, None]
     # A still face adds another identity and no motion of its own. Partners are taken
     # before any clip is mixed, so that the order of clips does not matter.
     onset = clips[partner, :1]

@@ -7,17 +7,16 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 
-def make_mesh(stack: int, batch_size: int, devices: int | None = None) -> Mesh:
+def make_mesh(stack: int, batch_size: int) -> Mesh:
     """Returns a ("member", "data") mesh over the devices.
 
     Args:
         stack: members trained together.
         batch_size: clips of a member's batch.
-        devices: how many to use; None: all.
     """
     # Members first: they need no communication. Of the devices left for each member as
     # many as divide the batch share its clips; the others stay idle.
-    devices = devices or jax.device_count()
+    devices = jax.device_count()
     member = math.gcd(stack, devices)
     data = math.gcd(batch_size, devices // member)
     return jax.make_mesh(
@@ -31,7 +30,7 @@ def make_mesh(stack: int, batch_size: int, devices: int | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device: prompts, the resident clips."""
+    """The same on every device: the run's constants, the resident clips."""
     return NamedSharding(mesh, P())
 
 

@@ -160,21 +160,6 @@ def test_each_augmentation_acts_on_its_share_of_the_clips(name):
         assert low <= changed <= high
 
 
-@pytest.mark.parametrize(
-    ("masks", "came"),
-    [
-        (jnp.ones((4, 8, 9), bool), r"bool \[4, 8, 9\]"),
-        (jnp.ones((8, 8), bool), r"bool \[8, 8\]"),
-        (jnp.ones((4, 8, 8)), r"float32 \[4, 8, 8\]"),
-    ],
-)
-def test_masks_that_do_not_fit_are_named(masks, came):
-    clips = augment.normalise(some_clips(2))
-    two = jnp.asarray([0, 1])
-    with pytest.raises(ValueError, match=r"masks as bool \[regions, 8, 8\].*" + came):
-        static_face_mix(clips, two == two, two, two, weight=0.5, masks=masks)
-
-
 def test_one_draw_for_all_frames():
     clips = jnp.broadcast_to(
         jax.random.randint(jax.random.key(0), (3, 1, 8, 8, 3), 0, 256), (3, 5, 8, 8, 3)

@@ -14,7 +14,8 @@ from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row, read_card
 from merclip_jax.systems.system import System
-from merclip_jax.training.stack import Stack
+from merclip_jax.training.checkpoint import GroupCheckpoint
+from merclip_jax.training.stack import Stack, TrainOptions
 from merclip_jax.training.workdir import Workdir
 from tests import mini
 from tests.systems import tiny
@@ -135,6 +136,52 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(run, clips, tmp_path):
     (tmp_path / "a" / "members" / "s01-seed0.npz").unlink()
     card = experiment.train_and_score(job, Workdir(tmp_path / "a"), command="tests")
     assert card["predictions_sha256"] == run[1]["predictions_sha256"]
+
+
+def test_a_group_that_was_stopped_goes_on_to_the_same_bits(
+    run, clips, tmp_path, monkeypatch
+):
+    """Behind its third checkpoint: history and best answers come back with it."""
+    options = TrainOptions(batch_size=8, scan_steps=5, stack=2, checkpoint_every=1)
+    job = tiny.job(clips, seeds=(0, 1), selection="oracle", options=options)
+    save = GroupCheckpoint.save
+
+    def stop(self, step, tree, facts):
+        save(self, step, tree, facts)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GroupCheckpoint, "save", stop)
+        experiment.train_and_score(job, Workdir(tmp_path / "a"))
+    assert not (tmp_path / "a" / "members").exists()
+    experiment.train_and_score(job, Workdir(tmp_path / "a"))
+    for path in (run[0] / "members").iterdir():
+        with np.load(path) as whole, np.load(tmp_path / "a/members" / path.name) as on:
+            assert set(whole) == set(on)
+            for name in set(whole) - {"seal"}:
+                np.testing.assert_array_equal(on[name], whole[name])
+
+
+def test_the_bias_learns_ten_times_as_fast(run, clips):
+    """Adam's first step is the rate itself: 3e-3, and 3e-2 for the bias."""
+    plan = experiment.plan_of(tiny.job(clips))
+    members = mini.members_of(tiny.job(clips))[:1]
+    stack = Stack(plan, members, 1)
+    member = stack.members(members)
+    before = jax.device_get(stack.init(member.key).variables["params"]["dense"])
+    index = np.broadcast_to(members[0].fold.train[:8], (1, 1, 8))
+    sent = plan.store.put(index, None, stack.scanned)
+    after, _ = stack.train(
+        stack.context(members),
+        stack.init(member.key),
+        member,
+        stack.batches(index, sent),
+    )
+    after = jax.device_get(after.variables["params"]["dense"])
+    for name, rate in (("kernel", 3e-3), ("bias", 3e-2)):
+        moved = np.abs(after[name] - before[name])
+        assert np.median(moved[moved > 0]) == pytest.approx(rate, rel=1e-3)
 
 
 def test_another_length_is_another_run(run, clips):

@@ -19,6 +19,7 @@ from merclip_jax.errors import UserError
 from merclip_jax.training.members import MemberResult
 from merclip_jax.training.workdir import Workdir
 from tests import mini
+from tests.systems.tiny import Tiny
 
 IDENTITY = {"train.epochs": 3, "protocol.seeds": (0, 1), "data.classes": [["a", ["b"]]]}
 
@@ -87,6 +88,8 @@ def test_only_process_0_writes(tmp_path, monkeypatch):
     run.open(IDENTITY)
     run.write("card.json", b"{}")
     run.save_member(MEMBER, result())
+    run.save_weights(MEMBER, Tiny(), {}, lineage=[])
+    assert run.stack(lambda: 3) == 3
     writer = run.scalars("round1of1", resume_at=0)
     writer.write(0, {"loss": 1.0})
     writer.close()
