@@ -22,4 +22,5 @@ def get_config(arg: str | None = None):
         data__sampling="uniform",
         text__order="annotation",
         text__last_and=False,
+        data__balanced=True,
     )

@@ -3,8 +3,11 @@
 Frames are float32 with values 0..255.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from merclip_jax.typing import Array, Float, Int
 
@@ -54,31 +57,52 @@ def shift_hue(
     hue = jnp.where(hue < 0, hue + 180, hue)
     hue = (hue + jnp.trunc(255 * turn).astype(jnp.int32)) % 180
     saturation = (span * reciprocal(value, 255) + 2048) >> 12
-    value, hue = value.astype(jnp.float32), hue.astype(jnp.float32)
-    saturation = saturation.astype(jnp.float32) / 255
-    # Six sectors of the circle; in each, one channel is the value and one the least.
-    sector = jnp.floor(hue / 30)
-    f = hue / 30 - sector
-    p = value * (1 - saturation)
-    q = value * (1 - saturation * f)
-    t = value * (1 - saturation * (1 - f))
-    which = sector.astype(jnp.int32)[..., None]
-    table = jnp.stack(
+    return _from_hsv(hue, saturation, value)
+
+
+def _from_hsv(
+    hue: Int[Array, "t h w"],
+    saturation: Int[Array, "t h w"],
+    value: Int[Array, "t h w"],
+) -> Float[Array, "t h w c"]:
+    """RGB of 8-bit HSV, hue in 0..179, as OpenCV computes it."""
+    middle, least, sector = _hsv_tables()
+    value = value.astype(jnp.float32) * np.float32(1 / 255)
+    # One channel is the value, one the least, and one lies between them.
+    parts = jnp.stack(
         [
-            jnp.stack(c, -1)
-            for c in (
-                (value, t, p),
-                (q, value, p),
-                (p, value, t),
-                (p, q, value),
-                (t, p, value),
-                (value, p, q),
-            )
+            value,
+            value * jnp.asarray(middle)[hue, saturation],
+            value * jnp.asarray(least)[saturation],
         ],
-        -2,
+        -1,
     )
-    out = jnp.take_along_axis(table, which[..., None], axis=-2)[..., 0, :]
-    return jnp.round(out)
+    # In each of the circle's six sectors R, G and B are other ones of the three.
+    order = jnp.asarray(
+        [[0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0], [0, 2, 1]]
+    )[jnp.asarray(sector)[hue]]
+    out = jnp.take_along_axis(parts, order, axis=-1) * np.float32(255)
+    # OpenCV truncates what its vectors of 32 pixels hold, and rounds the rest of a row.
+    width = out.shape[2]
+    in_vectors = jnp.arange(width)[None, None, :, None] < width // 32 * 32
+    return jnp.where(in_vectors, jnp.floor(out), jnp.round(out))
+
+
+@functools.cache
+def _hsv_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors of the middle channel [hue, saturation] and of the least, and sectors.
+
+    Made once in NumPy: OpenCV's vectors multiply and add with one rounding, which a
+    device may or may not do.
+    """
+    turned = np.arange(180, dtype=np.float32) * np.float32(6 / 180)
+    share = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
+    sector = np.floor(turned).astype(int)
+    past = (turned - np.floor(turned))[:, None]
+    weight = np.where(sector[:, None] % 2, past, np.float32(1) - past)
+    # A product of two float32 is exact in float64: so this is rounded once.
+    middle = (1 - share.astype(float) * weight.astype(float)).astype(np.float32)
+    return middle, np.float32(1) - share, sector
 
 
 def colour_jitter(
