@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from merclip_jax.printable import printable
-from merclip_jax.scoring.metrics import SAMPLES
 from merclip_jax.scoring.predictions import Predictions, named
 
 SCHEMA = "merclip_jax.card/2"
@@ -70,22 +69,19 @@ class Facts:
     test_splits: Sequence[str] = ()
 
 
-def build_card(
-    predictions: Predictions, facts: Facts, *, samples: int = SAMPLES
-) -> dict:
+def build_card(predictions: Predictions, facts: Facts) -> dict:
     """Score pooled predictions and state everything the number depends on.
 
     Args:
         predictions: of all members.
         facts: what else the card says.
-        samples: resamples of subjects for the intervals.
 
     Raises ValueError when ceiling or oracle lack a score of the task, CardError for
     what JSON cannot hold.
     """
     task = predictions.task
     # Checked before anything is scored: a ceiling of other scores would be divided by.
-    blocks = task.score(predictions, samples=samples)
+    blocks = task.score(predictions)
     keys = {row["key"] for row in blocks[0].rows}
     for name, column in (("ceiling", facts.ceiling), ("oracle", facts.oracle)):
         if lacking := keys - set(column or keys):
@@ -117,7 +113,7 @@ def build_card(
         "config": config,
         "config_sha256": _sha256(config),
         "scores": [_block(block) for block in blocks],
-        "splits": _splits(predictions, facts.test_splits, samples),
+        "splits": _splits(predictions, facts.test_splits),
         "chance": [
             _block(block) for block in task.chance(predictions, epochs=facts.epochs)
         ],
@@ -155,7 +151,7 @@ def find_row(card: Mapping, key: str, *, part: str = "scores") -> dict:
 
 def means(predictions: Predictions) -> dict[str, float]:
     """The headline's scores by key, the mean over seeds, without intervals."""
-    headline = predictions.task.score(predictions, samples=1)[0]
+    headline = predictions.task.score(predictions)[0]
     return {row["key"]: row["mean"] for row in headline.rows}
 
 
@@ -199,13 +195,13 @@ def read_card(path: str | os.PathLike) -> dict:
     return card
 
 
-def _splits(predictions: Predictions, names: Sequence[str], samples: int) -> list[dict]:
+def _splits(predictions: Predictions, names: Sequence[str]) -> list[dict]:
     """The headline of each of the owners' test splits, where there are several."""
     # One split is the headline already.
     parts = []
     for name in names if len(names) > 1 else ():
         part = predictions.where(predictions.split == name)
-        headline = part.task.score(part, samples=samples)[0]
+        headline = part.task.score(part)[0]
         clips, subjects = (np.unique(c).size for c in (part.clip, part.subject))
         about = {"name": name, "clips": clips, "subjects": subjects}
         parts.append(about | {"scores": _block(headline)})

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from merclip_jax.scoring.intervals import METHOD
+
 if TYPE_CHECKING:
     from merclip_jax.scoring.predictions import Predictions
 
@@ -62,8 +64,8 @@ class Task(Protocol):
     def select(self, answer: np.ndarray, target: np.ndarray) -> float:
         """What the choice of an epoch maximises."""
 
-    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
-        """The headline first, then details; `samples` resamples for intervals."""
+    def score(self, table: "Predictions") -> tuple[Block, ...]:
+        """The headline first, then details."""
 
     def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
         """What guessing scores; `epochs` are those that a selection could choose."""
@@ -74,7 +76,6 @@ def headline(
     *,
     seeds: list[str],
     intervals: Mapping[str, tuple[float, float]],
-    samples: int,
 ) -> Block:
     """The block of a run's scores.
 
@@ -82,7 +83,6 @@ def headline(
         values: name of a score -> its value with each training seed.
         seeds: these seeds, in the same order.
         intervals: name in lower case -> (low, high) over subjects; empty for none.
-        samples: resamples that the intervals were made of.
     """
     # What cannot be known from one seed or one subject is said, never left out.
     several = len(seeds) > 1
@@ -107,7 +107,7 @@ def headline(
         kind="scores",
         title="Scores",
         rows=tuple(rows),
-        note=f"95 % percentile bootstrap over subjects, {samples} resamples",
+        note=METHOD,
         remarks=tuple(remarks),
     )
 

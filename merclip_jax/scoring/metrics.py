@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLES = 2000  # resamples of subjects for an interval
+from merclip_jax.scoring.intervals import jackknife
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % percentile intervals (low, high) of a bootstrap over subjects."""
+    """95 % intervals (low, high) over subjects."""
 
     uf1: tuple[float, float]
     uar: tuple[float, float]
@@ -89,34 +89,27 @@ def scores(matrix: np.ndarray) -> Scores:
     )
 
 
-def subject_bootstrap(
+def subject_intervals(
     labels: np.ndarray,
     predictions: np.ndarray,
     subjects: np.ndarray,
     *,
     classes: int,
     seeds: np.ndarray | None = None,
-    samples: int = SAMPLES,
-    seed: int = 0,
 ) -> Intervals:
-    """Intervals of UF1, UAR and ACC by resampling subjects with replacement.
-
-    A resample may miss a rare class, which then scores 0: with few subjects per class
-    the lower end is therefore cautious.
+    """Intervals of UF1, UAR and ACC over subjects (`intervals.jackknife`).
 
     Args:
         labels, predictions: [n] integers in 0..classes-1.
         subjects: [n] of the clips.
         classes: K of the task.
         seeds: [n] training seed that each prediction is of; None: one seed.
-        samples: resamples to draw.
-        seed: of the resampling.
 
     Raises:
-        ValueError: with fewer than two subjects, where nothing can be resampled, and
-            for arrays that do not fit each other.
+        ValueError: with fewer than two subjects, where none can be left out, and for
+            arrays that do not fit each other.
     """
-    # Clips of one subject are alike: resampling clips would give intervals too narrow.
+    # Clips of one subject are alike: leaving out clips would give intervals too narrow.
     subjects = np.asarray(subjects)
     labels = class_indices("labels", labels, classes)
     predictions = class_indices("predictions", predictions, classes)
@@ -136,16 +129,16 @@ def subject_bootstrap(
         )
     matrices = np.zeros((groups, runs, classes, classes))
     np.add.at(matrices, (group, run, labels, predictions), 1)
-    rng = np.random.default_rng(seed)
-    # How often each subject is drawn; matrices add, so a resample is one product. The
-    # same draw serves every seed, and their scores are averaged as in the headline.
-    times = rng.multinomial(groups, np.full(groups, 1 / groups), size=samples)
-    drawn = times.astype(np.float64) @ matrices.reshape(groups, -1)
-    drawn = drawn.reshape(samples, runs, classes, classes)
-    # Percentiles, as these scores are bounded and skewed: no normal interval fits.
-    ends = [np.percentile(s.mean(1), (2.5, 97.5)) for s in uf1_uar_acc(drawn)]
-    uf1, uar, acc = ((float(low), float(high)) for low, high in ends)
-    return Intervals(uf1=uf1, uar=uar, acc=acc)
+    whole = matrices.sum(0)
+    # A subject is left out of all seeds at once; their scores are averaged as in the
+    # headline.
+    found = [
+        jackknife(all_.mean(), each.mean(1))
+        for all_, each in zip(
+            uf1_uar_acc(whole), uf1_uar_acc(whole - matrices), strict=True
+        )
+    ]
+    return Intervals(*found)
 
 
 def uf1_uar_acc(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ class EmotionTask:
         """UF1, the score of the headline; accuracy would favour frequent classes."""
         return metrics.scores(self._matrix(target, answer)).uf1
 
-    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
+    def score(self, table: "Predictions") -> tuple[Block, ...]:
         """UF1, UAR, ACC; each class; the confusion matrix, all from pooled counts."""
         # One pooled matrix a seed: a mean over folds would weigh small subjects up.
         runs, matrices = {}, []
@@ -57,13 +57,12 @@ class EmotionTask:
             runs[str(seed)] = metrics.scores(matrices[-1])
         intervals = None
         if np.unique(table.subject).size > 1:
-            intervals = metrics.subject_bootstrap(
+            intervals = metrics.subject_intervals(
                 table.target,
                 table.answer,
                 table.subject,
                 classes=len(self.names),
                 seeds=table.seed,
-                samples=samples,
             )
         headline = headline_of(
             {
@@ -72,7 +71,6 @@ class EmotionTask:
             },
             seeds=list(runs),
             intervals=vars(intervals) if intervals else {},
-            samples=samples,
         )
         details = self._per_class(list(runs.values()))
         counts = [row.tolist() for row in sum(matrices)]
@@ -184,7 +182,7 @@ class AUTask:
         """The mean F1."""
         return float(au_metrics.f1(au_metrics.counts(target, answer)).mean())
 
-    def score(self, table: "Predictions", *, samples: int) -> tuple[Block, ...]:
+    def score(self, table: "Predictions") -> tuple[Block, ...]:
         """Mean F1, then each AU."""
         answer = table.answer
         seeds = np.unique(table.seed)
@@ -194,14 +192,13 @@ class AUTask:
         ]
         intervals = {}
         if np.unique(table.subject).size > 1:
-            intervals["f1"] = au_metrics.subject_bootstrap(
-                table.target, answer, table.subject, seeds=table.seed, samples=samples
+            intervals["f1"] = au_metrics.subject_interval(
+                table.target, answer, table.subject, seeds=table.seed
             )
         headline = headline_of(
             {"F1": [float(au_metrics.f1(one).mean()) for one in counts]},
             seeds=[str(seed) for seed in seeds],
             intervals=intervals,
-            samples=samples,
         )
         columns = ("f1", "recall", "precision", "support")
         values = [

@@ -82,7 +82,7 @@ def _card(predictions: Predictions, **changes) -> dict:
             {"part": "head", "arrays": 2, "trained": 0, "frozen": 678},
         ],
     }
-    return cards.build_card(predictions, cards.Facts(**given | changes), samples=200)
+    return cards.build_card(predictions, cards.Facts(**given | changes))
 
 
 def _curves(members=12, epochs=20) -> dict:
