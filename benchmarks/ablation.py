@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import common
-from merclip_jax import build, experiment
+from merclip_jax import build, command, experiment
 from merclip_jax.data.clips import Clips
 from merclip_jax.results.card import find_row
 
@@ -90,4 +90,4 @@ if __name__ == "__main__":
         "rows", list(ROWS), "Ablations to train; 'none' is the full model."
     )
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=command.parse)

@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from data_builders.synthetic.builder import Synthetic
 from data_builders.synthetic.ceiling import ceilings
 from data_builders.synthetic.oracle import MotionOracle
-from merclip_jax import build, experiment
+from merclip_jax import build, command, experiment
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.records import find
 from merclip_jax.results.card import find_row
@@ -103,4 +103,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=command.parse)

@@ -16,6 +16,8 @@ import time
 import numpy as np
 from absl import app, flags
 
+from merclip_jax import command
+
 CASE = flags.DEFINE_string("case", "", "Internal: the one case to time and print.")
 REPEATS = flags.DEFINE_integer("repeats", 3, "Timed runs of a case in each round.")
 ROUNDS = flags.DEFINE_integer("rounds", 2, "Rounds over the cases.")
@@ -160,4 +162,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=command.parse)

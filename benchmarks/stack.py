@@ -14,7 +14,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from merclip_jax import build
+from merclip_jax import build, command
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.view import View
 from merclip_jax.losses.mer_clip import LossOptions
@@ -91,4 +91,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=command.parse)

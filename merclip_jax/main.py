@@ -18,6 +18,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from merclip_jax import command
 from merclip_jax.errors import Stopped, UserError
 from merclip_jax.printable import printable
 
@@ -48,10 +49,10 @@ def main(argv: list[str]) -> None:
     from merclip_jax.results.terminal import format_card
 
     path = Path(WORKDIR.value).expanduser()
-    command = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
+    typed = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
     try:
         card = experiment.run(
-            CONFIG.value, path, command=command, elsewhere=ELSEWHERE.value
+            CONFIG.value, path, command=typed, elsewhere=ELSEWHERE.value
         )
     except (UserError, OSError) as error:
         _end(1, f"error: {error}")
@@ -67,12 +68,8 @@ def main(argv: list[str]) -> None:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parse the command line; an unknown config key ends with what was meant."""
-    if any(arg in ("-h", "--help", "-help", "--helpshort") for arg in argv[1:]):
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)  # absl ends with 1
     try:
-        return app.parse_flags_with_usage(argv)
+        return command.parse(argv)
     except (AttributeError, KeyError) as error:
         given = [a for a in argv[1:] if a.lstrip("-").startswith("config.")]
         sys.exit(

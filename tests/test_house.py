@@ -19,7 +19,7 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # Rooms and modules in the order of the house: each imports what stands before it, in
 # its own line or above. So models know no training, training no result, none an app.
 ORDER = """
-typing errors atomic printable declared naming facs
+typing errors atomic printable declared naming command facs
 models losses augment faces text data scoring
 systems
 weights training results
@@ -139,7 +139,7 @@ def test_the_core_takes_values(name):
 ONLY = {
     "orbax": {"training.checkpoint", "weights.arrays"},
     "ml_collections": {"experiment", "main", "build"},
-    "absl": {"weights.__main__", "convert", "main"},
+    "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.decode", "faces.align", "faces.detectors"},
     "tensorflow_datasets": {"data.records", "data.encoded"},
