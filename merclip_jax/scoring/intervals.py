@@ -1,7 +1,7 @@
 """How far a score may be off, as its test subjects might have been others."""
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 METHOD = "95 % jackknife over subjects, bias-corrected"
@@ -34,6 +34,6 @@ def jackknife(whole: float, without: np.ndarray) -> tuple[float, float]:
     # small itself; 1.5 s / kurtosis holds the truth as often as it says where classes
     # are rare (benchmarks/coverage.py).
     freedom = np.clip(1.5 * subjects / kurtosis, 1, subjects - 1)
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    half = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
     low, high = np.clip([estimate - half, estimate + half], 0, np.pi / 2)
     return float(np.sin(low) ** 2), float(np.sin(high) ** 2)
