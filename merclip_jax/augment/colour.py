@@ -68,20 +68,18 @@ def _from_hsv(
     """RGB of 8-bit HSV, hue in 0..179, as OpenCV computes it."""
     middle, least, sector = _hsv_tables()
     value = value.astype(jnp.float32) * np.float32(1 / 255)
-    # One channel is the value, one the least, and one lies between them.
-    parts = jnp.stack(
-        [
-            value,
-            value * jnp.asarray(middle)[hue, saturation],
-            value * jnp.asarray(least)[saturation],
-        ],
-        -1,
+    middle = value * jnp.asarray(middle)[hue, saturation]
+    least = value * jnp.asarray(least)[saturation]
+    # In each of the circle's six sectors another channel is the value, another lies in
+    # the middle: what holds for R holds for G two sectors on, and for B four.
+    ahead = jnp.asarray([0, 2, 4]).reshape(1, 1, 1, 3)
+    place = (jnp.asarray(sector)[hue][..., None] - ahead) % 6
+    channels = jnp.where(
+        (place == 0) | (place == 5),
+        value[..., None],
+        jnp.where((place == 1) | (place == 4), middle[..., None], least[..., None]),
     )
-    # In each of the circle's six sectors R, G and B are other ones of the three.
-    order = jnp.asarray(
-        [[0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0], [0, 2, 1]]
-    )[jnp.asarray(sector)[hue]]
-    out = jnp.take_along_axis(parts, order, axis=-1) * np.float32(255)
+    out = channels * np.float32(255)
     # OpenCV truncates what its vectors of 32 pixels hold, and rounds the rest of a row.
     width = out.shape[2]
     in_vectors = jnp.arange(width)[None, None, :, None] < width // 32 * 32
