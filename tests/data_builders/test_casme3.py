@@ -166,7 +166,7 @@ def test_labels_fold_into_seven(mini):
 
 
 REPAIRED = {
-    "spNO.149/d_112": ["column 'Apex': 83 in the table, read as 167"],
+    "spNO.149/d_112": ["column 'Apex': 83 in the table, read as 160"],
     "spNO.216/d_3647": ["column 'Onset': 3647 in the table, read as 2647"],
     "spNO.216/e_0": [
         "column 'Onset': 0 in the table, read as 1",
