@@ -117,7 +117,7 @@ TREES = {
 class Casme3(ClipBuilder):
     """CAS(ME)^3 part A; configs: clips (default), videos."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: an apex, clips of few frames
     BUILDER_CONFIGS = configs_of(TREES)
     TABLE, TREES = TABLE, TREES
     DESCRIPTION = "CAS(ME)^3 part A micro-expressions, with AUs and emotions"

@@ -82,7 +82,7 @@ def test_features_of_every_clip(mini, config):
 def test_configs_and_what_a_build_is_told():
     assert list(Casme3.builder_configs) == ["clips", "videos"]
     assert not any(t.cropped for t in Casme3.TREES.values()) and Casme3.SIZE == 224
-    assert str(Casme3.VERSION) == "1.0.0"
+    assert str(Casme3.VERSION) == "1.1.0"
     words = Casme3.MANUAL_DOWNLOAD_INSTRUCTIONS
     assert TABLE in words and Casme3.HOMEPAGE in words
     assert "--dataset=casme3/clips --manual_dir=" in words

@@ -20,13 +20,10 @@ from tests.fixtures.casme_sq import (
     write_casme_sq,
     write_casme_sq_table,
 )
+from tests.fixtures.findings import found, one
 from tests.fixtures.workbook import edit_cell, truncate, write_workbook
 
 TEETH = "15_0101disgustingteeth"
-
-
-def found(release, kind):
-    return [finding for finding in release.findings if finding.kind == kind]
 
 
 @pytest.mark.parametrize("own_folders", [False, True])
@@ -49,7 +46,8 @@ def test_every_micro_expression(tmp_path, config, own_folders):
         folder = row.name if own_folders else row.subject[1:] + "_"
         assert all(p.parent.name.startswith(folder) for p in clip.files.values())
         assert {p.parent.parent.name for p in clip.files.values()} == {row.subject}
-    assert {finding.kind for finding in release.findings} == {"short"}
+    kinds = {finding.kind for finding in release.findings}
+    assert kinds == {"short", "no_aus", "unscorable"}
     assert release.table == TABLE and release.dataset == "casme_sq"
     assert release.layout.startswith(f"{TREES[config]}/ ({config})")
     assert ("recording's folder" in release.layout) == (not own_folders)
@@ -66,10 +64,10 @@ def test_macro_expressions_are_counted_and_not_built(tmp_path):
 def test_clips_of_one_recording_share_its_folder(tmp_path):
     write_casme_sq(tmp_path)
     clips = {c.row.clip: c for c in CasmeSq.read(tmp_path, "cropped").clips}
-    one, other = clips["s15/disgust1_2"], clips["s15/disgust1_4"]
-    folders = {path.parent for c in (one, other) for path in c.files.values()}
+    first, other = clips["s15/disgust1_2"], clips["s15/disgust1_4"]
+    folders = {path.parent for c in (first, other) for path in c.files.values()}
     assert {folder.name for folder in folders} == {TEETH}
-    assert not set(one.files) & set(other.files)
+    assert not set(first.files) & set(other.files)
 
 
 def test_a_folder_of_the_clips_own_is_preferred(tmp_path):
@@ -89,6 +87,9 @@ def test_au_cells_are_kept_as_they_stand(tmp_path):
     assert cells["s15/disgust1_2"] == "14or23" and cells["s16/disgust1_1"] == "10or11"
     assert cells["s17/disgust1_1"] == "74" and 74 in CODES
     assert not found(release, "unknown_au")
+    wordless = {"s15/anger1_1", "s17/disgust1_1", "s17/happy1_1"}
+    assert {f.clip for f in found(release, "no_aus")} == wordless
+    assert "74 says that nothing can be scored" in one(release, "unscorable").text
 
 
 def test_a_typo_in_the_self_report_changes_nothing(tmp_path):
@@ -247,9 +248,10 @@ def test_a_link_out_of_the_folder(tmp_path):
     recording.rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", recording)
     release = CasmeSq.read(root, "cropped")
-    told = found(release, "outside")
-    assert {f.clip for f in told} == {"s15/disgust1_2", "s15/disgust1_4"}
-    assert str(recording) in str(told[0])
+    told = one(release, "outside")  # the link, not each of its clips
+    assert f"{recording}: leads out of the dataset's folder {root}" in told.text
+    assert "give that folder as --manual_dir; 2 clips lie there" in told.text
+    assert len(release.clips) == 5
 
 
 def test_a_clip_that_occurs_twice(tmp_path):

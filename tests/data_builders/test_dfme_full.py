@@ -47,7 +47,7 @@ def test_features_of_every_clip_of_the_full_release(tmp_path, config, doubled):
         }
         assert row.where == folder.relative_to(tmp_path).as_posix()
     kinds = {f.kind for f in release.findings}
-    assert kinds == {"apex_missing", "assumed", "absent"}
+    assert kinds == {"apex_missing", "assumed", "absent", "uncoded"}
     assert "without apex" in one(release, "absent").text
 
 
