@@ -238,7 +238,7 @@ def test_frames_that_are_not_there(tmp_path):
         "empty": ["s16/disgust1_1"],
     }
     assert [f.clip for f in found(release, "missing")] == ["s17/disgust1_1"]
-    assert len(release.clips) == 5
+    assert len(release.clips) == 6
 
 
 def test_a_link_out_of_the_folder(tmp_path):
@@ -251,7 +251,7 @@ def test_a_link_out_of_the_folder(tmp_path):
     told = one(release, "outside")  # the link, not each of its clips
     assert f"{recording}: leads out of the dataset's folder {root}" in told.text
     assert "give that folder as --manual_dir; 2 clips lie there" in told.text
-    assert len(release.clips) == 5
+    assert len(release.clips) == 6
 
 
 def test_a_clip_that_occurs_twice(tmp_path):
