@@ -66,7 +66,9 @@ def _csv(path: Path) -> _Rows:
         raise _TooLarge(f"more than {MOST_BYTES >> 20} MiB")
     # utf-8-sig: spreadsheet programs put a mark before the first title.
     with open(path, newline="", encoding="utf-8-sig") as file:
-        return _Limits().rows(tuple(c or None for c in row) for row in csv.reader(file))
+        return _Limits().rows(
+            tuple(c or None for c in row) for row in csv.reader(file, strict=True)
+        )
 
 
 def _workbook(path: Path) -> dict[str, _Rows]:
