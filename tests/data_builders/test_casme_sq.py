@@ -1,3 +1,5 @@
+import csv
+import dataclasses
 import os
 import shutil
 from collections import Counter
@@ -10,8 +12,10 @@ from data_builders.casme_sq.builder import CasmeSq
 from data_builders.readers.findings import DatasetError
 from data_builders.records.counts import differences, tally
 from data_builders.tasks import tasks_of
-from merclip_jax.facs import CODES
+from merclip_jax import facs
 from tests.fixtures.casme_sq import (
+    CODES,
+    FILMS,
     MACRO,
     ROWS,
     TABLE,
@@ -85,7 +89,7 @@ def test_au_cells_are_kept_as_they_stand(tmp_path):
     cells = {row.clip: row.au_cell for row in release.rows}
     assert cells["s15/anger1_1"] == "NULL" and cells["s17/happy1_1"] == "null"
     assert cells["s15/disgust1_2"] == "14or23" and cells["s16/disgust1_1"] == "10or11"
-    assert cells["s17/disgust1_1"] == "74" and 74 in CODES
+    assert cells["s17/disgust1_1"] == "74" and 74 in facs.CODES
     assert not found(release, "unknown_au")
     wordless = {"s15/anger1_1", "s17/disgust1_1", "s17/happy1_1"}
     assert {f.clip for f in found(release, "no_aus")} == wordless
@@ -238,7 +242,7 @@ def test_frames_that_are_not_there(tmp_path):
         "empty": ["s16/disgust1_1"],
     }
     assert [f.clip for f in found(release, "missing")] == ["s17/disgust1_1"]
-    assert len(release.clips) == 6
+    assert len(release.clips) == 5
 
 
 def test_a_link_out_of_the_folder(tmp_path):
@@ -322,6 +326,50 @@ def test_wrong_workbooks(tmp_path):
     refuses("expected micro-expression or macro-expression in column 8")
     truncate(path)
     with pytest.raises(DatasetError, match="expected an xlsx workbook"):
+        CasmeSq.read(tmp_path, "cropped")
+
+
+def write_csv(root, change=lambda row: row):
+    """The table as the copy that goes around: no header, 11 columns, no sheets."""
+    (root / TABLE).unlink()
+    with open(root / TABLE.replace(".xlsx", ".csv"), "w", newline="") as file:
+        for mini in ROWS:
+            recording = mini.name.split("_")[0]
+            number = mini.subject[1:]
+            folder = f"{mini.subject}/{number}_{CODES[recording]}{FILMS[recording]}"
+            row = [*dataclasses.astuple(mini), "", folder]
+            csv.writer(file).writerow(change(row))
+
+
+def test_a_csv_file_says_in_a_column_what_the_sheets_do(tmp_path):
+    write_casme_sq(tmp_path)
+    whole = CasmeSq.read(tmp_path, "cropped")
+    write_csv(tmp_path)
+    release = CasmeSq.read(tmp_path, "cropped")
+    assert release.table.endswith(".csv") and release.version == whole.version
+    for mine, other in zip(release.clips, whole.clips, strict=True):
+        row = dataclasses.replace(mine.row, where=other.row.where)
+        assert (row, mine.files) == (other.row, other.files)
+    assert [f.kind for f in release.findings] == [f.kind for f in whole.findings]
+
+
+def test_a_csv_file_that_contradicts_itself_or_lacks_the_column(tmp_path):
+    write_casme_sq(tmp_path)
+    path = tmp_path / TABLE.replace(".xlsx", ".csv")
+
+    def other(row):
+        return [*row[:10], "s16/16_0101x"] if row[1] == "anger1_1" else row
+
+    write_csv(tmp_path, other)
+    told = {f.text for f in found(CasmeSq.read(tmp_path, "cropped"), "table")}
+    assert "expected one line for 1, found s15 and s16" in told
+    assert "expected one line for anger1, found 0101 and 0203" in told
+    path.rename(tmp_path / TABLE)
+    write_csv(tmp_path, lambda row: row[:9])
+    with pytest.raises(DatasetError, match="csv: expected a column behind the others"):
+        CasmeSq.read(tmp_path, "cropped")
+    path.write_text("participant,expression\n1,disgust1_1\n")
+    with pytest.raises(DatasetError, match="csv: expected 8 columns"):
         CasmeSq.read(tmp_path, "cropped")
 
 
