@@ -1,7 +1,8 @@
 """What can be odd in a dataset, and how it is told: kind, place, text, clip."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from merclip_jax.data.sampling import FRAMES
 from merclip_jax.errors import UserError
@@ -100,6 +101,25 @@ def unreadable(error: DatasetError, where: str, clip: str) -> Finding:
     """
     kind = "outside" if isinstance(error, OutsideError) else "image"
     return Finding(kind, where, str(error), clip)
+
+
+def links_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Returns findings with one for each link out of the owners' folder.
+
+    Of a tree that is such a link, every clip else says so.
+    """
+    behind = Counter(f.text for f in findings if f.kind == "outside")
+    kept: list[Finding] = []
+    told = set()
+    for finding in findings:
+        if finding.kind == "outside" and behind[finding.text] > 1:
+            if finding.text not in told:
+                text = f"{finding.text}; {behind[finding.text]} clips lie there"
+                kept.append(replace(finding, text=text, clip=""))
+            told.add(finding.text)
+        else:
+            kept.append(finding)
+    return kept
 
 
 def refuse(

@@ -4,7 +4,6 @@ Every dataset has a reader that turns a folder into a `Release` without opening 
 picture. The build and the doctor work on that alone.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_builders.readers.findings import (
     LONGEST,
     DatasetError,
     Finding,
+    links_once,
     unreadable,
 )
 from data_builders.readers.folders import frame_files
@@ -146,6 +146,10 @@ def gather(
         if first is not row:
             text = f"expected each clip once; it is in {first.where} too"
             found.append(Finding("twice", row.place, text, row.clip))
+        elif row.clip.encode(errors="replace").decode() != row.clip:
+            # A folder's name may be any bytes; a record's is text.
+            text = f"expected a name in UTF-8, found {row.clip!r}"
+            found.append(Finding("table", row.place, text, row.clip))
         elif folder is None:
             text = f"expected a folder of its frames in {layout}, found none"
             found.append(Finding("folder", row.place, text, row.clip))
@@ -182,7 +186,7 @@ def gather(
         version,
         tuple(rows),
         tuple(clips),
-        tuple(_links_once(findings)),
+        tuple(links_once(findings)),
     )
 
 
@@ -222,22 +226,6 @@ def _wrong_tree(all_frames: Sequence[_Frames]) -> str:
     if sparse <= _FEW or sparse <= total / 4:
         return ""
     return f"; so it is with {sparse} of {total} clips: is this the right tree?"
-
-
-def _links_once(findings: Iterable[Finding]) -> list[Finding]:
-    """Tells of a link out of the owners' folder once, however many clips it has."""
-    behind = Counter(f.text for f in findings if f.kind == "outside")
-    kept: list[Finding] = []
-    told = set()
-    for finding in findings:
-        if finding.kind == "outside" and behind[finding.text] > 1:
-            if finding.text not in told:
-                text = f"{finding.text}; {behind[finding.text]} clips lie there"
-                kept.append(replace(finding, text=text, clip=""))
-            told.add(finding.text)
-        else:
-            kept.append(finding)
-    return kept
 
 
 def _frame_findings(frames: _Frames, whole: bool, wrong: str) -> list[Finding]:

@@ -478,3 +478,21 @@ def test_what_is_wrong_in_the_tree_is_named(tmp_path, config):
     assert unlisted == ({clips[1].clip.lower()} if config == "clips" else set())
     gone = {a_file, empty, away, clips[1].clip}
     assert set(built(release)) == {clip.clip for clip in clips} - gone
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_two_clips_with_a_third_of_their_frames_are_built(tmp_path, step):
+    clips = write_casme3(tmp_path, subjects=2, broken=False)
+    for clip in clips[3:5]:
+        folder = tmp_path / "Part_A_ME_clip" / "frame"
+        folder /= f"{clip.subject}_{clip.cells[1]}_{clip.onset}"
+        for number in clip.numbers[1:-1]:
+            if number % step:
+                (folder / f"{number}.jpg").unlink()
+    release = Casme3.read(tmp_path, "clips")
+    assert len(release.clips) == len(clips)
+    told = {finding.clip: finding.text for finding in of_kind(release, "missing")}
+    assert set(told) == {clip.clip for clip in (clips[1], *clips[3:5])}
+    total = clips[3].offset - clips[3].onset + 1
+    left = len(built(release)[clips[3].clip].files)
+    assert told[clips[3].clip] == f"{left} of {total} frames"
