@@ -19,12 +19,16 @@ import openpyxl
 from data_builders.readers.findings import DatasetError
 
 MOST_BYTES = 64 * 2**20  # of a file, unpacked
-MOST_TAGS = 1_500_000  # of XML; an element takes some 400 bytes of memory
+# Tags and attributes of XML: an element takes some 400 bytes of memory, and of millions
+# of attributes in one tag no parser comes to an end.
+MOST_TAGS = 3_000_000
 MOST_CELLS = 500_000
-MOST_ROWS = 4 * 2**20  # with blank ones, of which a sheet may have a million
+MOST_ROWS = 50_000  # each may have several findings
+MOST_BLANK = 4 * 2**20  # rows; a sheet may have a million
 LONGEST_CELL = 500  # characters; what is longer is no name, number or label
 # A formula in a sheet; XML may give its tags a prefix.
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_MOST = {"rows": MOST_ROWS, "blank rows": MOST_BLANK, "cells": MOST_CELLS}
 _Rows = list[tuple[object, ...]]
 
 
@@ -53,9 +57,9 @@ def read_cells(path: Path) -> dict[str, _Rows]:
     try:
         return {"": _csv(path)} if is_csv else _workbook(path)
     except _TooLarge as error:
+        hint = "" if is_csv else " (save it as a CSV file)"
         raise DatasetError(
-            f"{path}: {error}; expected the table alone, which is far smaller (save "
-            "it as a CSV file)"
+            f"{path}: {error}; expected the table alone, which is far smaller{hint}"
         ) from error
     except Exception as error:  # openpyxl lets errors of zip and XML through
         raise DatasetError(f"{path}: expected {kind} ({_short(error)})") from error
@@ -92,11 +96,11 @@ def _look_into(archive: zipfile.ZipFile) -> bool:
         if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DatasetError(f"{part.filename} is packed as no workbook is")
         data = archive.read(part)
-        tags += data.count(b"<")
+        tags += data.count(b"<") + data.count(b"=")
         # Bytes of 0: UTF-16, in which the pattern would find nothing.
         formulas = formulas or bool(_FORMULA.search(data)) or b"\0" in data
         if tags > MOST_TAGS:
-            raise _TooLarge(f"more than {MOST_TAGS} XML tags")
+            raise _TooLarge(f"more than {MOST_TAGS} tags and attributes of XML")
     return formulas
 
 
@@ -119,7 +123,7 @@ class _Limits:
     """Counts the rows and cells of all sheets of a file."""
 
     def __init__(self):
-        self.left = {"rows": MOST_ROWS, "cells": MOST_CELLS}
+        self.left = dict(_MOST)
 
     def rows(self, given: Iterable[tuple[object, ...]]) -> _Rows:
         """Rows without the blank cells and rows behind their last ones."""
@@ -128,17 +132,17 @@ class _Limits:
             width = len(row)
             while width and row[width - 1] is None:
                 width -= 1
-            self._spend("rows", 1, MOST_ROWS)
-            self._spend("cells", width, MOST_CELLS)
+            self._spend("rows" if width else "blank rows", 1)
+            self._spend("cells", width)
             rows.append(tuple(map(_short, row[:width])))
         while rows and not rows[-1]:
             rows.pop()
         return rows
 
-    def _spend(self, what: str, number: int, most: int) -> None:
+    def _spend(self, what: str, number: int) -> None:
         self.left[what] -= number
         if self.left[what] < 0:
-            raise _TooLarge(f"more than {most} {what}")
+            raise _TooLarge(f"more than {_MOST[what]} {what}")
 
 
 def _short(value: object) -> object:

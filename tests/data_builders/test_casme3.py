@@ -9,6 +9,7 @@ from data_builders.casme3 import builder
 from data_builders.casme3.builder import Casme3
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.reader import locate_table
+from data_builders.records import counts
 from data_builders.records.counts import differences, tally
 from data_builders.records.encode import inspect, key_indices
 from data_builders.tasks import TASKS, tasks_of
@@ -496,3 +497,29 @@ def test_two_clips_with_a_third_of_their_frames_are_built(tmp_path, step):
     total = clips[3].offset - clips[3].onset + 1
     left = len(built(release)[clips[3].clip].files)
     assert told[clips[3].clip] == f"{left} of {total} frames"
+
+
+def test_all_clips_are_counted_though_two_have_few_frames(tmp_path):
+    """The whole table and its tree, as the owners ship it: two cameras stuttered."""
+    write_casme3_table(tmp_path / TABLE, full_rows())
+    rows, _ = listed(builder.TABLE, tmp_path / TABLE)
+    usual = [row for row in rows if row.clip not in REPAIRED]
+    few = {usual[100].clip: 3, usual[200].clip: 2.5}
+    for row in rows:
+        name = row.clip.replace("/", "_")
+        folder = tmp_path / "Part_A_ME_clip" / "frame" / name
+        folder.mkdir(parents=True)
+        count = (row.offset - row.onset) / few.get(row.clip, 1)
+        for index in range(int(count) + 1):
+            number = row.onset + round(index * few.get(row.clip, 1))
+            (folder / f"{number}.jpg").touch()
+    release = Casme3.read(tmp_path, "clips")
+    assert len(release.clips) == 860
+    assert {f.clip for f in of_kind(release, "missing")} == set(few)
+    found = counts.report(release, "clips")
+    assert all(task["equal"] for task in found.values())
+    assert found["casme3_3class"]["counts"]["clips"] == {
+        "negative": 457,
+        "positive": 55,
+        "surprise": 187,
+    }
