@@ -134,6 +134,7 @@ def test_quick_finds_what_is_in_tables_and_folders(manual, capsys):
     assert f"NOT sound: see above what stops a build; {hint}" in shown
 
 
+ADJECTIVES = ("AU", "unreadable", "missing")
 HOSTILE = "EP\x1b[31m\u202e\x9b"
 
 
@@ -191,7 +192,7 @@ def test_one_is_one_and_reasons_are_told_once(manual, capsys):
 def test_kinds_are_said_of_one_and_of_many(kind, number):
     said = words(kind, number)
     assert "{" not in said
-    noun = next(word for word in said.split() if word not in ("AU", "unreadable"))
+    noun = next(word for word in said.split() if word not in ADJECTIVES)
     assert noun.endswith("s") == (number != 1)
 
 
