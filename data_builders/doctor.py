@@ -138,7 +138,7 @@ def report(release: Release, config: str, crop: Crop | None) -> dict[str, object
         "subjects": len({clip.row.subject for clip in release.clips}),
         "frames": sum(len(clip.files) for clip in release.clips),
         "sound": sound,
-        "hint": "" if sound or not release.clips else hint(release),
+        "hint": "" if sound else hint(release),
     }
 
 
@@ -153,8 +153,7 @@ def show(found: dict[str, object], *, everything: bool = False) -> str:
     if not all(task["equal"] for task in found["tasks"].values()):
         verdict = "sound: it can be built, but is not all that is published"
     if not found["sound"]:
-        verdict = "NOT sound: see above what stops a build"
-        verdict += f"; {found['hint']}" if found["hint"] else ""
+        verdict = f"NOT sound: see above what stops a build; {found['hint']}"
     if found["quick"]:
         found = found | {"fingerprint": "none", "crop": "not looked for"}
         verdict += "\n(of tables and folders; without --quick, pictures are read too)"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date, time
 
 from data_builders.readers.findings import Finding
 from merclip_jax.facs import AUCellError, parse_cell
@@ -135,7 +136,8 @@ def is_formula(cell: object) -> bool:
 
 def quoted(cell: object) -> str:
     """Returns a cell as messages quote it: the beginning of a long one."""
-    text = repr(cell)
+    # What a spreadsheet program takes for a date was a number to its writer.
+    text = f"the date {cell}" if isinstance(cell, date | time) else repr(cell)
     return text if len(text) <= 120 else f"{text[:100]}... ({len(text)} characters)"
 
 

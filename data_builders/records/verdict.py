@@ -16,12 +16,14 @@ def expect_sound(release: Release, *, skip_bad: bool = False) -> None:
     """
     if not release.clips:
         refuse(release.dataset, release.findings)
-        raise DatasetError(f"{release.table}: no clip of it can be built")
+        raise DatasetError(hint(release))
     if not skip_bad:
         refuse(release.dataset, release.findings, hint=hint(release))
 
 
 def hint(release: Release) -> str:
     """Says what can be done where something stops a build."""
+    if not release.clips:
+        return f"no clip of {release.table} can be built"
     left = f"{len(release.clips)} clip{'' if len(release.clips) == 1 else 's'}"
     return f"build with --skip_bad leaves out what is wrong and builds {left}"
