@@ -34,6 +34,7 @@ NOTE: dict[str, str] = {
     "no_aus": "clip{s} without an AU that has words: outside the contrastive loss",
     "uncoded": "split{s} without any action unit: outside the contrastive loss",
     "no_label": "clip{s} without an emotion",
+    "surplus": "emotion{s} with more rows than published: another edition?",
     "unlisted": "folder{s} of clips that no table lists",
     "misplaced": "clip{s} with a folder elsewhere than the table says",
     "absent": "missing part{s} of the release",

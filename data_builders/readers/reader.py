@@ -210,13 +210,19 @@ def check_counts(
 
     Returns:
         A finding that stops the build if they differ: of more rows, the table is
-        another edition. None of fewer rows, as of a copy of a part, for then nothing
-        can be said; nor if no counts are published.
+        another edition. Of fewer rows, as in a copy of a part, one for each emotion
+        that has more than published; it does not stop. None if no counts are published.
     """
     if None in published.values():
         return []
     found = dict(sorted(Counter(row.emotion for row in rows).items()))
-    if sum(found.values()) < sum(published.values()) or found == dict(published):
+    if found == dict(published):
         return []
+    if sum(found.values()) < sum(published.values()):
+        return [
+            Finding("surplus", f"{table}, {e}", f"expected {published[e]}, found {n}")
+            for e, n in found.items()
+            if n > published[e]
+        ]
     said = f"expected {dict(sorted(published.items()))}, found {found}"
     return [Finding("counts", f"{table}, emotions", said)]

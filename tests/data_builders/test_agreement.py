@@ -210,3 +210,16 @@ def test_rows_that_are_not_the_published_ones_stop_both(tmp_path, capsys):
     write_mmew_table(root / case.table, [MiniClip(**cells), *rows[1:]])
     status, said, shown = both(root, "mmew/cropped", tmp_path, capsys)
     assert status == STOPPED and "'anger': 9" in said
+
+
+def test_a_part_with_more_rows_of_an_emotion_than_there_are_says_so(tmp_path, capsys):
+    root = tmp_path / "manual"
+    case = SETS["mmew/cropped"]
+    case.write(root)
+    rows = [row for row in mmew_rows() if row.emotion == "surprise"]
+    wrong = [MiniClip(**vars(row) | {"emotion": "anger"}) for row in rows[:9]]
+    write_mmew_table(root / case.table, wrong)
+    status, said, shown = both(root, "mmew/cropped", tmp_path, capsys)
+    assert status == STOPPED  # their folders are not there
+    assert "1 emotion with more rows than published: another edition?" in said
+    assert "anger: expected 8, found 9" in said
