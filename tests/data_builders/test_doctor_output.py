@@ -98,6 +98,26 @@ def test_a_pipe_and_a_device_are_written_to(manual, tmp_path, capsys):
     assert os.path.exists("/dev/null") and not os.path.isfile("/dev/null")
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(manual):
+    flags = f"--dataset=casme2 --manual_dir={manual}"
+    done = subprocess.run(
+        f"{sys.executable} -m data_builders.doctor {flags}; echo $? >&2",
+        shell=True,
+        cwd=ROOT,
+        stdout=closed_pipe(),
+        stderr=subprocess.PIPE,
+        timeout=120,
+    )
+    assert done.stderr.split()[-1] == b"0" and b"Error" not in done.stderr
+
+
+def closed_pipe():
+    """The end of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
 @pytest.mark.parametrize("module", ["doctor", "build"])
 def test_help_needs_no_other_flag(module):
     done = subprocess.run(
