@@ -11,9 +11,10 @@ from tests.data_builders.test_casme3 import full_rows
 from tests.fixtures import smic
 from tests.fixtures.casme3 import TABLE as CASME3
 from tests.fixtures.casme3 import write_casme3, write_casme3_table
+from tests.fixtures.dfme import write_dfme_full
 from tests.fixtures.mmew import MiniClip, write_mmew_table
 from tests.fixtures.mmew import full_rows as mmew_rows
-from tests.fixtures.sets import SETS
+from tests.fixtures.sets import SETS, Set
 
 SOUND, STOPPED = 0, 1
 
@@ -167,6 +168,35 @@ TAKEN = {
     ("smic/long", "no rows"),
     ("dfme/ccac", "no rows"),
 }
+
+
+# Datasets whose folders are the list: a clip without its folder is none.
+FOLDERS = {
+    case.dataset: case
+    for case in (
+        Set("smic/cropped", smic.write_smic, "", 0, {}, frames="**/*.bmp"),
+        Set("dfme/full", write_dfme_full, "", 0, {}, frames="**/micro/**/*.png"),
+    )
+}
+OF_FOLDERS = {
+    none: SOUND,
+    few_frames: SOUND,
+    no_folder: SOUND,
+    no_picture: STOPPED,
+    no_frames: STOPPED,
+    a_linked_folder: STOPPED,
+}
+
+
+@pytest.mark.parametrize("damage", OF_FOLDERS, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("dataset", FOLDERS)
+def test_they_agree_where_folders_are_the_list(tmp_path, capsys, dataset, damage):
+    case, root = FOLDERS[dataset], tmp_path / "manual"
+    case.write(root)
+    damage(case, root)
+    status, said, shown = both(root, dataset, tmp_path, capsys)
+    assert status == OF_FOLDERS[damage], said
+    assert ("--skip_bad" in said) == ("--skip_bad" in shown) == (status == STOPPED)
 
 
 def test_a_part_of_a_table_is_built_and_the_known_part_is_said(tmp_path, capsys):
