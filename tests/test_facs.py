@@ -210,7 +210,7 @@ def test_descriptions_of_other_datasets():
 
 @pytest.mark.parametrize("field", ["order", "words"])
 def test_unknown_wordings_are_errors(field):
-    with pytest.raises(ValueError, match=f"{field} is one of .*, not 'random'"):
+    with pytest.raises(ValueError, match=f"{field}='random': expected one of"):
         Wording(**{field: "random"})
 
 
