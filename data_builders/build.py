@@ -24,9 +24,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
-from data_builders.datasets import find, folder_of_owners
+from data_builders.datasets import find, folder_of_owners, release_of
 from data_builders.flags import WORKERS, crop_of, parser
-from data_builders.readers.findings import DatasetError, Finding, refuse
+from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Release
 from data_builders.records import shards
 from data_builders.records.contents import Contents, check, finish
@@ -34,8 +34,10 @@ from data_builders.records.encode import Crop, make
 from data_builders.records.features import full_name
 from data_builders.records.jobs import Job
 from data_builders.records.report import describe, print_summary
+from data_builders.records.verdict import expect_sound
 from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
+from data_builders.terminal import say
 
 # array_record raises RuntimeError, with the system's words for what went wrong.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -71,10 +73,10 @@ def main(argv: list[str] | None = None) -> int:
         )
         print_summary(built.folder, built.contents)
     except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", aside=True)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        say("\nstopped; the same command goes on from here", aside=True)
         return 130
     return 0
 
@@ -110,7 +112,7 @@ def build(
     folder = data_dir / cls.name / config / str(cls.VERSION)
     if folder.exists() and not overwrite:
         # Read back all the same: what was whole once may be damaged by now.
-        print(f"{dataset} is built already (--overwrite builds it again)")
+        say(f"{dataset} is built already (--overwrite builds it again)")
         built = Built(folder, check(folder))
         _same_crop(folder, crop)
         return built
@@ -126,13 +128,11 @@ def build(
                 found = _write_synthetic(builder)
             else:
                 found = _write_release(builder, given, crop, workers, skip_bad)
-        except DatasetError as error:
+        except DatasetError:
             # What an earlier, stopped build left there stays: write() removes it.
             if not Path(builder.data_path).exists():
                 shutil.rmtree(staging)
-            raise DatasetError(
-                f"{error}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            ) from error
+            raise
         except (OSError, RuntimeError) as error:
             full = getattr(error, "errno", None) in _FULL
             if not full and not any(os.strerror(n) in str(error) for n in _FULL):
@@ -154,12 +154,10 @@ def _write_release(
 ) -> Contents:
     """Read what the owners handed out, write its clips and what is known of them."""
     config = builder.builder_config.name
-    release = builder.read(given, config)
+    release = release_of(type(builder), given, config)
     # Before a picture is opened: tables and folders are read in seconds, pictures not.
-    if not skip_bad or not release.clips:
-        refuse(builder.name, release.findings)
-        _some(release, given)
-    print(f"{builder.name}: {release.layout}, {release.table}")
+    expect_sound(release, skip_bad=skip_bad)
+    say(f"{builder.name}: {release.layout}, {release.table}")
     jobs = [
         Job(
             clip.row.split,
@@ -176,13 +174,8 @@ def _write_release(
         skip_bad=skip_bad,
     )
     release = release.without(odd)
-    _some(release, given)
+    expect_sound(release, skip_bad=skip_bad)
     return finish(builder.info, describe(release, config, crop))
-
-
-def _some(release: Release, given: Path) -> None:
-    if not release.clips:
-        raise DatasetError(f"{given}: no clip of {release.table} can be built")
 
 
 def _write_synthetic(builder: Synthetic) -> Contents:

@@ -9,7 +9,8 @@ from data_builders.casme_sq.builder import CasmeSq
 from data_builders.dfme.builder import Dfme
 from data_builders.fourdme.builder import Fourdme
 from data_builders.mmew.builder import Mmew
-from data_builders.readers.findings import DatasetError
+from data_builders.readers.findings import DatasetError, NotFoundError
+from data_builders.readers.release import Release
 from data_builders.samm.builder import Samm
 from data_builders.smic.builder import Smic
 from data_builders.synthetic.builder import Synthetic
@@ -70,4 +71,25 @@ def folder_of_owners(cls: Builder, manual_dir: Path | None) -> Path | None:
         problem = f"--manual_dir={manual_dir}: expected a folder, found none"
     else:
         return manual_dir.expanduser().resolve()
-    raise DatasetError(f"{problem}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    raise NotFoundError(f"{problem}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+
+def release_of(cls: type[ClipBuilder], manual_dir: Path, config: str) -> Release:
+    """Reads the owners' folder: opens tables and folders, no picture.
+
+    Args:
+        cls: The dataset's builder.
+        manual_dir: The owners' folder.
+        config: The config's name.
+
+    Returns:
+        What lies there.
+
+    Raises:
+        DatasetError: If it cannot be read. Where a table or a tree is not there, it
+            says how to get the files.
+    """
+    try:
+        return cls.read(manual_dir, config)
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}") from error

@@ -15,6 +15,13 @@ CODES = frozenset(
     | {80, 81, 82, 84, 85, 91, 92, 97, 98}
 )
 
+# Those that have words, and so a place in a sentence; `text.wording` says which.
+WORDED = frozenset(
+    {1, 2, 4, 5, 6, 7, 9, 10, *range(12, 19), *range(20, 27), 28, 31, 38, 39, 43}
+    | {57, 58}
+)
+UNSCORABLE = 74  # FACS's code for a face of which nothing can be said
+
 _MIRRORED = {"L": "R", "R": "L", "A/L": "A/R", "A/R": "A/L"}
 _EMPTY_CELLS = {"", "?", "/", "null", "nan"}
 

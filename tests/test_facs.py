@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merclip_jax.facs import AU, CODES, AUCellError, AUCombination, mirror, parse_cell
+from merclip_jax.facs import (
+    AU,
+    CODES,
+    UNSCORABLE,
+    WORDED,
+    AUCellError,
+    AUCombination,
+    mirror,
+    parse_cell,
+)
 from merclip_jax.text.wording import (
     NAMES,
     PHRASES,
@@ -201,7 +210,7 @@ def test_descriptions_of_other_datasets():
 
 @pytest.mark.parametrize("field", ["order", "words"])
 def test_unknown_wordings_are_errors(field):
-    with pytest.raises(ValueError, match=f"{field} is one of .*, not 'random'"):
+    with pytest.raises(ValueError, match=f"{field}='random': expected one of"):
         Wording(**{field: "random"})
 
 
@@ -269,3 +278,10 @@ def test_codes_that_have_no_words():
 
 def test_mirror_swaps_sides_only():
     assert str(mirror(parse_cell("L4+R12A+A/L7+T18+1"))) == "R4+L12A+A/R7+T18+1"
+
+
+def test_the_worded_are_those_with_a_phrase_and_a_name():
+    assert set(PHRASES) == set(NAMES) == WORDED <= CODES
+    assert set(SIDED_PHRASES) < WORDED and UNSCORABLE in CODES - WORDED
+    for number in CODES - WORDED:
+        assert describe(parse_cell(str(number))) == ""

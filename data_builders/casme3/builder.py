@@ -65,10 +65,10 @@ TABLE = Table(
     # In the owners' repository it lies at CAS-ME-3/annotation/partA/. So deep one meets
     # whole videos, so that is tried last.
     depths=(3, 4),
-    # 167 is the superseded table's; 1845, 2403 and 34 are those of tvaranka/meb; the
-    # onset of 216 d lies in front of its apex 2668; the files of 216 e begin at 1.
+    # All but two are what CAS(ME)3_part_A_v2.xls of the owners says, beside the table;
+    # 34 is that of tvaranka/meb; the files of 216 e begin at 1.
     repairs={
-        ("spNO.149/d_112", 112): {"Apex": (83, 167)},
+        ("spNO.149/d_112", 112): {"Apex": (83, 160)},
         ("spNO.216/d_3647", 3647): {"Onset": (3647, 2647)},
         ("spNO.216/e_0", 0): {"Onset": (0, 1), "Apex": (0, 1)},
         ("spNO.40/e_1812", 1812): {"Offset": (0, 1845)},
@@ -117,7 +117,7 @@ TREES = {
 class Casme3(ClipBuilder):
     """CAS(ME)^3 part A; configs: clips (default), videos."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: an apex, clips of few frames
     BUILDER_CONFIGS = configs_of(TREES)
     TABLE, TREES = TABLE, TREES
     DESCRIPTION = "CAS(ME)^3 part A micro-expressions, with AUs and emotions"

@@ -48,7 +48,7 @@ CAS(ME)^2 may not be redistributed: each institution applies to its owners.
 1. Apply: http://casme.psych.ac.cn/casme/e3 (a licence agreement signed by a member of
    staff of your institution; academic use only).
 2. Put the files into one folder, unpacked, for example ~/data/CASME_sq:
-     ~/data/CASME_sq/CAS(ME)^2code_final(Updated).xlsx
+     ~/data/CASME_sq/CAS(ME)^2code_final(Updated).xlsx               (or .csv)
      ~/data/CASME_sq/cropped/s15/15_0101disgustingteeth/img1.jpg ... casme_sq/cropped
      ~/data/CASME_sq/selectedpic/s15/15_0101disgustingteeth/...      casme_sq/selected
      ~/data/CASME_sq/rawpic/s15/15_0101disgustingteeth/...           casme_sq/raw

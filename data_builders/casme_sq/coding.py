@@ -1,6 +1,8 @@
 """The coding table of CAS(ME)^2: no header, and two sheets that say what names mean.
 
-Columns have no names in the file; those here are the ones its owners describe.
+Columns have no names in the file; those here are the ones its owners describe. In the
+copy that goes around as a CSV file a further column says what the two sheets do: it
+names the recording's folder.
 """
 
 import re
@@ -9,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from data_builders.readers.cells import Record, cell_text, integer
+from data_builders.readers.cells import Record, cell_text, integer, quoted
 from data_builders.readers.declaration import (
     Cells,
     Columns,
@@ -21,10 +23,11 @@ from data_builders.readers.declaration import (
 from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Row
 from data_builders.readers.rows import read_row
-from data_builders.readers.table import read_cells
+from data_builders.readers.workbook import read_cells
 
 FRAMES = ("onset", "apex", "offset")
 KIND = "macro or micro"
+FOLDER = "folder"
 # A ninth column, the self-report, is not read.
 TITLES = ("participant", "expression", *FRAMES, "AUs", "estimated emotion", KIND)
 # With and without the hyphen, in either letter case.
@@ -34,6 +37,8 @@ SHEETS = {
     "subjects": "naming ?rule ?1",
     "recordings": "naming ?rule ?2",
 }
+# Such as s15/15_0401girlcrashing: the subject's folder, and in it the recording's.
+_FOLDER = re.compile(r"(s?[0-9]{1,4})[/\\](?:[0-9]+_)?([0-9]{4})(?![0-9]).*")
 Rows = Sequence[Sequence[object]]
 
 
@@ -85,12 +90,13 @@ def mend(record: Record, folders: Sequence[Path]) -> Mended | None:
 
 
 _NAME = r"cas\(me\)\^?2 ?code_final"
+_SUFFIX = r".*\.(xlsx|csv)"
 _COUNTS = {"negative": 21, "positive": 8, "surprise": 9, "others": 19}
 TABLE = Table(
     called="the coding table CAS(ME)^2code_final(Updated).xlsx",
     editions=(
-        Edition(pattern=rf"{_NAME}.*updated.*\.xlsx", emotions=_COUNTS),
-        Edition(pattern=rf"{_NAME}.*\.xlsx", emotions=_COUNTS),
+        Edition(pattern=rf"{_NAME}.*updated{_SUFFIX}", emotions=_COUNTS),
+        Edition(pattern=rf"{_NAME}{_SUFFIX}", emotions=_COUNTS),
     ),
     columns=Columns(
         names=("participant", "expression"),
@@ -108,7 +114,7 @@ def read(path: Path, edition: Edition) -> Coding:
     """Reads the table.
 
     Args:
-        path: The workbook.
+        path: The workbook, or a CSV file.
         edition: Which edition it is.
 
     Returns:
@@ -118,13 +124,18 @@ def read(path: Path, edition: Edition) -> Coding:
         DatasetError: If sheets or columns are missing.
     """
     sheets = read_cells(path)
-    subjects, findings = _subjects(path, _sheet(path, sheets, "subjects"))
-    codes, found = _codes(path, _sheet(path, sheets, "recordings"))
-    findings += found
+    if path.suffix.lower() == ".csv":
+        records = _records(path, sheets[""])
+        subjects, codes, findings = _from_folders(path, records)
+    else:
+        subjects, findings = _subjects(path, _sheet(path, sheets, "subjects"))
+        codes, found = _codes(path, _sheet(path, sheets, "recordings"))
+        findings += found
+        records = _records(path, _sheet(path, sheets, "codes"))
     table = replace(TABLE, name=partial(name, subjects=subjects, codes=codes))
     rows: list[Row] = []
     macro = 0
-    for number, record in _records(path, _sheet(path, sheets, "codes")):
+    for number, record in records:
         where = f"{path.name}, row {number}"
         label = TYPE.fullmatch(_lower(record[KIND]))
         # Counted, so that one sees that the whole table was read.
@@ -133,7 +144,7 @@ def read(path: Path, edition: Edition) -> Coding:
             continue
         if not label:
             said = "expected micro-expression or macro-expression, found "
-            said += repr(record[KIND])
+            said += quoted(record[KIND])
             findings.append(Finding("table", f"{where}, column {KIND!r}", said))
             continue
         row, found = read_row(table, edition, where, record, {})
@@ -154,23 +165,24 @@ def _sheet(path: Path, sheets: dict[str, list], which: str) -> Rows:
 
 def _records(path: Path, cells: Rows) -> list[tuple[int, dict[str, object]]]:
     """Rows by column, with their numbers; blank rows and columns are passed over."""
-    width = max(map(len, cells), default=0)
-    kept = [i for i in range(width) if any(_lower(row[i]) for row in cells)]
+    kept = sorted({i for row in cells for i, cell in enumerate(row) if _lower(cell)})
     if len(kept) < len(TITLES):
         raise DatasetError(
             f"{path}: expected {len(TITLES)} columns ({', '.join(TITLES)}), found "
             f"{len(kept)}"
         )
-    records = [
-        (number, dict(zip(TITLES, (row[i] for i in kept), strict=False)))
-        for number, row in enumerate(cells, start=1)
-        if any(map(_lower, row))
-    ]
+    records = []
+    for number, row in enumerate(cells, start=1):
+        if any(map(_lower, row)):
+            values = [row[i] if i < len(row) else None for i in kept]
+            record = dict(zip(TITLES, values, strict=False))
+            folders = filter(_FOLDER.fullmatch, map(_lower, values[len(TITLES) :]))
+            records.append((number, record | {FOLDER: next(folders, "")}))
     # Columns go by their place alone, so one must show that the places are right.
     if not any(TYPE.fullmatch(_lower(record[KIND])) for _, record in records):
         raise DatasetError(
             f"{path}: expected micro-expression or macro-expression in column 8 "
-            f"({', '.join(TITLES)}), found {records[0][1][KIND]!r} first"
+            f"({', '.join(TITLES)}), found {quoted(records[0][1][KIND])} first"
         )
     return records
 
@@ -202,13 +214,32 @@ def _codes(path: Path, cells: Rows) -> tuple[dict[str, str], list[Finding]]:
     return _once(pairs, f"{path.name}, sheet naming rule2", expected)
 
 
+def _from_folders(
+    path: Path, records: Sequence[tuple[int, Record]]
+) -> tuple[dict[int, str], dict[str, str], list[Finding]]:
+    """What `_subjects` and `_codes` say, from the folder that each row names."""
+    subjects, codes = [], []
+    for _, record in records:
+        folder = _FOLDER.fullmatch(record[FOLDER])
+        participant = integer(record["participant"])
+        if folder and participant is not None:
+            subject = f"s{int(folder[1].removeprefix('s')):02d}"
+            subjects.append((participant, subject))
+            codes.append((_lower(record["expression"]).split("_")[0], folder[2]))
+    expected = "a column behind the others with folders such as s15/15_0401, for a CSV "
+    expected += "file has no sheets naming rule1 and naming rule2"
+    meant, findings = _once(subjects, path.name, expected)
+    coded, found = _once(codes, path.name, expected)
+    return meant, coded, findings + found
+
+
 def _once(pairs: list[tuple], where: str, expected: str) -> tuple[dict, list[Finding]]:
     """The pairs as a dictionary, and those that give a name a second meaning."""
     if not pairs:
         raise DatasetError(f"{where}: expected {expected}")
     meaning: dict = {}
     findings = []
-    for key, value in pairs:
+    for key, value in dict.fromkeys(pairs):
         if meaning.setdefault(key, value) != value:
             said = f"expected one line for {key}, found {meaning[key]} and {value}"
             findings.append(Finding("table", where, said))

@@ -17,7 +17,7 @@ from data_builders.readers.declaration import (
     Table,
     Tree,
 )
-from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.findings import Finding, NotFoundError
 from data_builders.readers.folders import folders_in
 from data_builders.readers.reader import join, locate_table
 from data_builders.readers.release import Release, Row, gather
@@ -138,7 +138,7 @@ def read(dataset: str, manual_dir: Path) -> Release:
         if lacking:
             text = f"expected {' and '.join(lacking)}"
             if split == "train":
-                raise DatasetError(f"{manual_dir}: {text}")
+                raise NotFoundError(f"{manual_dir}: {text}")
             text = f"{text}, found none; split {split} is not in the release"
             findings.append(Finding("absent", str(manual_dir), text))
             continue
@@ -147,11 +147,6 @@ def read(dataset: str, manual_dir: Path) -> Release:
         rows += part.rows
         folders = part.folders | folders
         findings += part.findings
-        # Once a table, not once a clip.
-        if part.rows and all(is_empty(row.au_cell) for row in part.rows):
-            text = "expected a column AU with action units, found none; "
-            text += "clips have no AUs"
-            findings.append(Finding("absent", path.name, text))
         trees.append(f"{place(top, manual_dir)}/")
         tables.append(path.name)
     return gather(

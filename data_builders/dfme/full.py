@@ -21,10 +21,15 @@ from data_builders.readers.cells import (
     wrong_cell,
 )
 from data_builders.readers.declaration import Tree
-from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.folders import find_tree, subfolders
+from data_builders.readers.findings import DatasetError, Finding, NotFoundError
+from data_builders.readers.folders import (
+    check_inside,
+    entries_of,
+    find_tree,
+    subfolders,
+)
 from data_builders.readers.release import Release, Row, gather
-from data_builders.readers.table import read_cells, read_sheet
+from data_builders.readers.table import HeaderError, read_sheet
 from data_builders.readers.trees import (
     FOLDER_NAMES,
     emotion_folders,
@@ -114,7 +119,7 @@ def _find_parts(tree: Tree, manual_dir: Path) -> tuple[list[Part], list[Finding]
                 below += subfolders(folder).values()
         layer = below
     if not parts:
-        raise DatasetError(
+        raise NotFoundError(
             f"{manual_dir}: expected folders such as USTC_MEv4_partA_sub0001_sub0015/ "
             f"with {tree.names[0]}/anger/ and so on inside"
         )
@@ -197,14 +202,13 @@ def _tables(
     names, passed, findings = [], [], []
     for path in _workbooks(manual_dir):
         try:
-            read_cells(path)
+            check_inside(path, manual_dir.resolve())
+            sheet = read_sheet(path, COLUMNS, optional=("Emotion", "Fps", "AU"))
+        except HeaderError as error:  # a workbook of something else
+            passed.append(str(error))
+            continue
         except DatasetError as error:
             findings.append(Finding("table", path.name, str(error)))
-            continue
-        try:
-            sheet = read_sheet(path, COLUMNS, optional=("Emotion", "Fps", "AU"))
-        except DatasetError as error:  # a workbook of something else
-            passed.append(str(error))
             continue
         records = [(cell_text(r["Filename"]).strip(), n, r) for n, r in sheet.rows]
         if not any(name.lower() in clips for name, _, _ in records):
@@ -236,10 +240,10 @@ def _workbooks(manual_dir: Path) -> list[Path]:
     """Workbooks in `manual_dir` and the folders in it."""
     folders = [manual_dir, *subfolders(manual_dir).values()]
     return [
-        path
+        folder / name
         for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() == ".xlsx" and not path.name.startswith((".", "~$"))
+        for name in sorted(entries_of(folder)[1])
+        if name.lower().endswith(".xlsx") and not name.startswith((".", "~$"))
     ]
 
 
@@ -247,8 +251,10 @@ def _listed(
     clip: Folder, where: str, record: Record
 ) -> tuple[Row | None, list[Finding]]:
     """The row of a clip that a table lists; what its folder says must agree."""
-    span_of = (FRAMES[0], FRAMES[2])
-    found = cell_findings(where, clip.clip, record, span=span_of, aus="AU")
+    onset, apex, offset = FRAMES
+    found = cell_findings(
+        where, clip.clip, record, span=(onset, offset), apex=apex, aus="AU"
+    )
     wrong = partial(wrong_cell, where, clip.clip, record)
     label = emotion_label(record["Emotion"])
     if not is_empty(label) and label != clip.emotion:

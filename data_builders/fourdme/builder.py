@@ -56,12 +56,15 @@ def mend(record: Record, folders: Sequence[Path]) -> Mended | None:
     shift = numbers[0] - onset
     if not shift:
         return None
-    moved = [None if n is None else n + shift for n in (onset, apex, offset)]
+    cells = {FRAMES[0]: onset + shift, FRAMES[2]: offset + shift}
+    if apex is not None:  # else the cell stays: it may say none, or be unreadable
+        cells[FRAMES[1]] = apex + shift
+    moved = ", ".join(str(cells.get(column)) for column in FRAMES)
     text = (
-        f"onset, apex, offset {onset}, {apex}, {offset} read as "
-        f"{', '.join(map(str, moved))}: the {length} files begin at {numbers[0]}"
+        f"onset, apex, offset {onset}, {apex}, {offset} read as {moved}: the {length} "
+        f"files begin at {numbers[0]}"
     )
-    return Mended(dict(zip(FRAMES, moved, strict=True)), text)
+    return Mended(cells, text)
 
 
 TABLE = Table(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date, time
 
 from data_builders.readers.findings import Finding
 from merclip_jax.facs import AUCellError, parse_cell
@@ -10,14 +11,19 @@ from merclip_jax.facs import AUCellError, parse_cell
 _SYNONYMS = {"happy": "happiness", "sad": "sadness", "other": "others"}
 # CASME II writes "/", CAS(ME)^2 "NULL"; spreadsheet programs leave "nan" and "-".
 _EMPTY = {"", "/", "-", "nan", "null", "none", "n/a"}
+WHOLE = "a whole number"
 
 Record = Mapping[str, object]  # a row's cells by column, as the file has them
 
 
 def integer(cell: object) -> int | None:
-    """Returns a whole number held as text, int or float; None for anything else."""
-    digits = cell_text(cell).strip()
-    return int(digits) if re.fullmatch("[0-9]+", digits) else None
+    """Returns a whole number held as text, int or float; None for anything else.
+
+    One of more than nine digits is none: it is no frame's, and a record could not hold
+    it.
+    """
+    digits = re.fullmatch("0*([0-9]{1,9})", cell_text(cell).strip())
+    return int(digits[1]) if digits else None
 
 
 def is_empty(cell: object) -> bool:
@@ -70,6 +76,7 @@ def cell_findings(
     record: Record,
     *,
     span: tuple[str, str],
+    apex: str = "",
     aus: str = "",
 ) -> list[Finding]:
     """Sees what keeps a row from being read.
@@ -79,16 +86,21 @@ def cell_findings(
         clip: Its name.
         record: The row's cells.
         span: The columns of onset and offset, whole numbers in this order.
+        apex: The column of the apex, a whole number or one of the signs for none; ""
+            for no such column.
         aus: The column of AU cells, "" for none.
 
     Returns:
         A finding for each wrong cell, which names row, clip, column and cell.
     """
-    # The apex is not looked at: without a good one the midpoint is taken.
-    wrong = [(c, "a whole number") for c in span if integer(record[c]) is None]
+    wrong = [(c, WHOLE) for c in span if integer(record[c]) is None]
     onset, offset = (integer(record[column]) for column in span)
     if not wrong and offset < onset:
         wrong.append((span[1], f"a frame number from {onset} on"))
+    # A sign for none is a fact, and the midpoint is taken; "15 (?)" is a doubt that
+    # nobody but the reader of the table can settle.
+    if apex and integer(record[apex]) is None and not _no_apex(record[apex]):
+        wrong.append((apex, f"{WHOLE}, or nothing"))
     if aus and (problem := _au_problem(cell_text(record[aus]))):
         wrong.append((aus, f"an AU cell ({problem})"))
     return [
@@ -108,13 +120,34 @@ def wrong_cell(
         column: Which of them.
         expected: What should stand there.
     """
-    found = f"expected {expected}, found {record[column]!r}"
+    cell = record[column]
+    if expected.startswith(WHOLE) and cell_text(cell).strip().isdecimal():
+        expected = expected.replace(WHOLE, f"{WHOLE} of up to 9 digits")
+    found = f"expected {expected}, found {quoted(cell)}"
+    if is_formula(cell):
+        found += ", a formula without a value (open the table and save it again)"
     return Finding("table", at(where, clip, column), found, clip)
+
+
+def is_formula(cell: object) -> bool:
+    """Whether a cell is a formula that was never calculated, or looks like one."""
+    return isinstance(cell, str) and cell.startswith("=")
+
+
+def quoted(cell: object) -> str:
+    """Returns a cell as messages quote it: the beginning of a long one."""
+    # What a spreadsheet program takes for a date was a number to its writer.
+    text = f"the date {cell}" if isinstance(cell, date | time) else repr(cell)
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text)} characters)"
 
 
 def at(where: str, clip: str, column: str) -> str:
     """Returns the place of a cell: `where` (file and row), clip, column."""
-    return f"{where}, clip {clip!r}, column {column!r}"
+    return f"{where}, clip {quoted(clip)}, column {column!r}"
+
+
+def _no_apex(cell: object) -> bool:
+    return is_empty(cell) or cell_text(cell).strip() == "?"
 
 
 def _au_problem(cell: str) -> str:
@@ -122,5 +155,6 @@ def _au_problem(cell: str) -> str:
     try:
         parse_cell(cell)
     except AUCellError as error:
-        return str(error)
+        text = str(error)
+        return text if len(text) <= 300 else f"{text[:300]}..."
     return ""

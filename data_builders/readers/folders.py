@@ -52,6 +52,9 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         digits = _NUMBER.findall(stem)
         if not digits:
             raise DatasetError(f"{path}: expected a frame number in the file name")
+        # A record holds numbers of 32 bits; the longest of a dataset have 8 digits.
+        if len(digits[-1].lstrip("0")) > 9:
+            raise DatasetError(f"{path}: expected a frame number of up to 9 digits")
         number = int(digits[-1])
         if number in found:
             raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
@@ -104,12 +107,27 @@ def check_inside(path: Path, root: Path | None) -> None:
         OutsideError: If the path leads out of `root`.
         DatasetError: If it leads nowhere.
     """
+    if root is None:
+        return
     try:
-        outside = root is not None and not path.resolve().is_relative_to(root)
+        if path.resolve().is_relative_to(root):
+            return
+        # The link itself, so that all that lies behind it is told in the same words.
+        way = (*reversed(path.parents), path)
+        link = next((part for part in way if _leads_out(part, root)), path)
+        target = link.resolve()
     except (OSError, RuntimeError) as error:  # such as a link to itself
         raise DatasetError(f"{path}: a link that leads nowhere") from error
-    if outside:
-        raise OutsideError(f"{path}: leads out of the dataset's folder {root}")
+    raise OutsideError(
+        f"{link}: leads out of the dataset's folder {root}, to {target}. Such links "
+        "are not followed: move or mount it there, or put the table beside it and give "
+        "that folder as --manual_dir"
+    )
+
+
+def _leads_out(path: Path, root: Path) -> bool:
+    below = path.parent.resolve().is_relative_to(root)
+    return below and not path.resolve().is_relative_to(root)
 
 
 def folders_in(folder: Path, most: int | None = None) -> list[Path]:

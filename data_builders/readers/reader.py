@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_builders.readers.declaration import Edition, Folders, Table, Tree
-from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.findings import DatasetError, Finding, NotFoundError
 from data_builders.readers.release import Release, Row, gather
 from data_builders.readers.rows import rows_of, sheet_of
 from data_builders.readers.table import Sheet, find_table
@@ -89,11 +89,11 @@ def expect_table(table: Table, manual_dir: Path) -> tuple[Path, Edition]:
         Its path and which edition it is.
 
     Raises:
-        DatasetError: If there is none.
+        NotFoundError: If there is none.
     """
     found = locate_table(table, manual_dir)
     if found is None:
-        raise DatasetError(f"{manual_dir}: expected {table.called}")
+        raise NotFoundError(f"{manual_dir}: expected {table.called}")
     return found
 
 
@@ -110,12 +110,12 @@ def expect_tree(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Path
         Its path.
 
     Raises:
-        DatasetError: If there is none.
+        NotFoundError: If there is none.
     """
     top = tree.find(tree, manual_dir)
     if top is None:
         hint = f"; {tree.hint}" if tree.hint else ""
-        raise DatasetError(
+        raise NotFoundError(
             f"{manual_dir}: expected a folder {tree.folder}/ with {tree.inside} and "
             f"so on inside ({dataset}/{config}{hint})"
         )
@@ -201,7 +201,7 @@ def _unlisted(
 def check_counts(
     rows: Iterable[Row], published: Mapping[str, int | None], table: str
 ) -> list[Finding]:
-    """Compares a whole table's emotions with the published ones.
+    """Compares a table's emotions with the published ones.
 
     Args:
         rows: Those that can be read.
@@ -209,13 +209,20 @@ def check_counts(
         table: What is counted, for the finding.
 
     Returns:
-        A finding that stops the build if they differ; none if rows are missing, for
-        then nothing can be said, or if no counts are published.
+        A finding that stops the build if they differ: of more rows, the table is
+        another edition. Of fewer rows, as in a copy of a part, one for each emotion
+        that has more than published; it does not stop. None if no counts are published.
     """
     if None in published.values():
         return []
     found = dict(sorted(Counter(row.emotion for row in rows).items()))
-    if sum(found.values()) != sum(published.values()) or found == dict(published):
+    if found == dict(published):
         return []
+    if sum(found.values()) < sum(published.values()):
+        return [
+            Finding("surplus", f"{table}, {e}", f"expected {published[e]}, found {n}")
+            for e, n in found.items()
+            if n > published[e]
+        ]
     said = f"expected {dict(sorted(published.items()))}, found {found}"
     return [Finding("counts", f"{table}, emotions", said)]

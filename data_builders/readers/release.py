@@ -4,7 +4,7 @@ Every dataset has a reader that turns a folder into a `Release` without opening 
 picture. The build and the doctor work on that alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,14 @@ from data_builders.readers.findings import (
     LONGEST,
     DatasetError,
     Finding,
+    links_once,
     unreadable,
 )
 from data_builders.readers.folders import frame_files
 from merclip_jax.data.sampling import FRAMES
-from merclip_jax.facs import CODES, parse_cell
+from merclip_jax.facs import CODES, UNSCORABLE, WORDED, parse_cell
+
+_FEW = 2  # clips with few of their frames that are no sign of a wrong tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,9 @@ def gather(
     listed: dict[Path, dict[int, Path]] = {}
     root = root.resolve()
     seen: dict[str, Row] = {}
+    joined: list[tuple[Row, _Frames | None, list[Finding]]] = []
     for row in rows:
+        frames = None
         found: list[Finding] = []
         files: dict[int, Path] = {}
         folder = folders.get(row.clip.lower())
@@ -141,6 +146,10 @@ def gather(
         if first is not row:
             text = f"expected each clip once; it is in {first.where} too"
             found.append(Finding("twice", row.place, text, row.clip))
+        elif row.clip.encode(errors="replace").decode() != row.clip:
+            # A folder's name may be any bytes; a record's is text.
+            text = f"expected a name in UTF-8, found {row.clip!r}"
+            found.append(Finding("table", row.place, text, row.clip))
         elif folder is None:
             text = f"expected a folder of its frames in {layout}, found none"
             found.append(Finding("folder", row.place, text, row.clip))
@@ -153,44 +162,102 @@ def gather(
                 found.append(unreadable(error, row.place, row.clip))
         inside = {n: p for n, p in files.items() if row.onset <= n <= row.offset}
         if not found:
-            found = _frame_findings(row, folder, files, inside, whole)
-        found += row_findings(row)
+            frames = _Frames(row, folder, files, inside)
+        joined.append((row, frames, found))
+    # Once a split, not once a clip.
+    coded = {row.split for row in rows if parse_cell(row.au_cell)}
+    for split in sorted({row.split for row in rows} - coded):
+        text = f"no action units of any clip in split {split!r}"
+        findings.append(Finding("uncoded", table, text))
+    wrong = _wrong_tree([frames for _, frames, _ in joined if frames])
+    for row, frames, found in joined:
+        if frames:
+            found += _frame_findings(frames, whole, wrong)
+        found += row_findings(row, has_aus=row.split in coded)
         # A clip that something stops is not built, but its row still counts.
         if not any(finding.stops for finding in found):
-            position = list(files).index(next(iter(inside)))
-            clips.append(Clip(row, inside, position))
+            position = list(frames.files).index(next(iter(frames.inside)))
+            clips.append(Clip(row, frames.inside, position))
         findings += found
     return Release(
-        dataset, layout, table, version, tuple(rows), tuple(clips), tuple(findings)
+        dataset,
+        layout,
+        table,
+        version,
+        tuple(rows),
+        tuple(clips),
+        tuple(links_once(findings)),
     )
 
 
-def _frame_findings(
-    row: Row, folder: Path, files: Mapping, inside: Mapping, whole: bool
-) -> list[Finding]:
-    expected = row.offset - row.onset + 1
+@dataclass(frozen=True)
+class _Frames:
+    """A row, its folder with all its files, and those of them in onset..offset."""
+
+    row: Row
+    folder: Path
+    files: Mapping[int, Path]
+    inside: dict[int, Path]
+
+    @property
+    def expected(self) -> int:
+        return self.row.offset - self.row.onset + 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether fewer than half of the frames are there."""
+        return 2 * len(self.inside) < self.expected
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither the beginning nor the end of the clip is there."""
+        near = self.expected // 4
+        return not any(
+            n <= self.row.onset + near or n >= self.row.offset - near
+            for n in self.inside
+        )
+
+
+def _wrong_tree(all_frames: Sequence[_Frames]) -> str:
+    """Why clips with few of their frames are none: many are so; "" for few clips."""
+    # Cameras drop frames: real clips of CAS(ME)^3 have a third of theirs. So few are no
+    # error in one clip, but they are in many, for then the tree is another's.
+    sparse, total = sum(frames.sparse for frames in all_frames), len(all_frames)
+    if sparse <= _FEW or sparse <= total / 4:
+        return ""
+    return f"; so it is with {sparse} of {total} clips: is this the right tree?"
+
+
+def _frame_findings(frames: _Frames, whole: bool, wrong: str) -> list[Finding]:
+    """What is odd in a clip's frames; `wrong`: why few of them are no clip, or ""."""
+    row, inside, expected = frames.row, frames.inside, frames.expected
     found = []
-    # A few frames may be missing; fewer than half is a wrong tree or a wrong row.
-    if 2 * len(inside) < expected:
+    if frames.empty or (frames.sparse and wrong):
         text = (
-            f"expected frames {row.onset}..{row.offset} in {folder}, found "
-            f"{len(inside)} of them"
+            f"expected frames {row.onset}..{row.offset} in {frames.folder}, found "
+            f"{len(inside)} of them{wrong}"
         )
         return [Finding("empty", row.place, text, row.clip)]
     if len(inside) < expected:
         text = f"{len(inside)} of {expected} frames"
         found.append(Finding("missing", row.place, text, row.clip))
-    if len(files) > len(inside) and not whole:
-        text = f"{len(files) - len(inside)} frames outside {row.onset}..{row.offset}"
+    if (beside := len(frames.files) - len(inside)) and not whole:
+        text = f"{beside} frame{'s' * (beside > 1)} outside {row.onset}..{row.offset}"
         found.append(Finding("extra", row.place, text, row.clip))
     if len(inside) < FRAMES:
-        text = f"{len(inside)} frames; the first ones are repeated to make {FRAMES}"
+        many = "1 frame" if len(inside) == 1 else f"{len(inside)} frames"
+        text = f"{many}; the first ones are repeated to make {FRAMES}"
         found.append(Finding("short", row.place, text, row.clip))
     return found
 
 
-def row_findings(row: Row) -> list[Finding]:
-    """Returns what is odd in a row itself: length, apex, AU cell, label."""
+def row_findings(row: Row, *, has_aus: bool = True) -> list[Finding]:
+    """Returns what is odd in a row itself: length, apex, AU cell, label.
+
+    Args:
+        row: Which.
+        has_aus: Whether there are AUs in its split at all.
+    """
     found = []
     seconds = (row.offset - row.onset + 1) / row.fps
     if seconds > LONGEST:
@@ -203,10 +270,17 @@ def row_findings(row: Row) -> list[Finding]:
     elif not row.onset <= row.apex <= row.offset:
         text = f"apex {row.apex} outside {row.onset}..{row.offset}; midpoint taken"
         found.append(Finding("apex_impossible", row.place, text, row.clip))
-    unknown = sorted({a.number for a in parse_cell(row.au_cell).aus} - CODES)
-    if unknown:
+    numbers = {a.number for a in parse_cell(row.au_cell).aus}
+    if unknown := sorted(numbers - CODES):
         text = f"AU cell {row.au_cell!r}: no code {', '.join(map(str, unknown))}; kept"
         found.append(Finding("unknown_au", row.place, text, row.clip))
+    if UNSCORABLE in numbers:
+        text = f"AU cell {row.au_cell!r}: {UNSCORABLE} says that nothing can be scored"
+        found.append(Finding("unscorable", row.place, f"{text}; kept", row.clip))
+    # Such a clip has no sentence, which nobody would notice in training.
+    if has_aus and not numbers & WORDED:
+        text = f"AU cell {row.au_cell!r}: no AU that has words"
+        found.append(Finding("no_aus", row.place, text, row.clip))
     if not row.emotion:
         found.append(Finding("no_label", row.place, "no emotion", row.clip))
     return found

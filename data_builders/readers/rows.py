@@ -10,6 +10,8 @@ from data_builders.readers.cells import (
     emotion_label,
     integer,
     is_empty,
+    is_formula,
+    quoted,
     repair,
     wrong_cell,
 )
@@ -80,12 +82,10 @@ def read_row(
     onset, apex, offset = columns.frames
     named = table.name({c: cell_text(record[c]).strip() for c in columns.names})
     clip = named.clip
-    told = [
-        Finding(
-            "repaired", at(where, clip, column), f"{record[column]!r} {words}", clip
-        )
-        for column, words in named.told.items()
-    ]
+    told = []
+    for column, words in named.told.items():
+        text = f"{quoted(record[column])} {words}"
+        told.append(Finding("repaired", at(where, clip, column), text, clip))
     # Rows known to be broken first: what is put right there needs no rule.
     changes = table.repairs.get((clip, integer(record[onset])), {})
     record, repaired = repair(where, clip, record, changes)
@@ -101,7 +101,16 @@ def read_row(
         wrong_cell(where, clip, record, column, expected)
         for column, expected in named.wrong.items()
     ]
-    wrong += cell_findings(where, clip, record, span=(onset, offset), aus=columns.aus)
+    wrong += cell_findings(
+        where, clip, record, span=(onset, offset), apex=apex, aus=columns.aus
+    )
+    # Any text is a name: only here is a formula told from one.
+    seen = {onset, columns.emotion, *named.wrong, *named.told}
+    wrong += [
+        wrong_cell(where, clip, record, column, "a name")
+        for column in columns.names
+        if is_formula(record[column]) and column not in seen
+    ]
     emotion, expected = _emotion(table, edition, record[columns.emotion])
     if expected:
         wrong.append(wrong_cell(where, clip, record, columns.emotion, expected))

@@ -1,21 +1,23 @@
-"""Annotation tables: workbooks and CSV files as rows of cells by column name.
+"""Annotation tables: where they are, and their rows as cells by column name.
 
 Columns are found by their stripped name, never by position; cells stay what they are.
 """
 
-import contextlib
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openpyxl
-
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.folders import MOST, check_inside, entries_of
+from data_builders.readers.workbook import read_cells
 
 HEADER_WITHIN = 40  # rows: SAMM's header stands below 13 lines of notes
+_TOLD = 20  # titles that a message shows
+
+
+class HeaderError(DatasetError):
+    """A table that can be read, but without the columns that are looked for."""
 
 
 @dataclass(frozen=True)
@@ -75,51 +77,13 @@ def _length(name: str) -> tuple[int, str]:
     return len(name), name
 
 
-def read_cells(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Reads all cells of a file.
-
-    Args:
-        path: A workbook or a CSV file.
-
-    Returns:
-        Title of each sheet, "" for a CSV file, -> its rows.
-
-    Raises:
-        DatasetError: If the file cannot be read as what its suffix says.
-    """
-    if path.suffix.lower() == ".csv":
-        try:
-            # utf-8-sig: spreadsheet programs put a mark before the first title.
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                rows = [tuple(c or None for c in row) for row in csv.reader(file)]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"{path}: expected a CSV file ({error})") from error
-        return {"": rows}
-    try:
-        # read_only: a format on the last row of a sheet else makes a million of cells.
-        workbook = openpyxl.load_workbook(path, data_only=True, read_only=True)
-        with contextlib.closing(workbook):
-            return {sheet.title: _cells(sheet) for sheet in workbook.worksheets}
-    except Exception as error:  # openpyxl lets errors of zip and XML through
-        raise DatasetError(f"{path}: expected an xlsx workbook ({error})") from error
-
-
-def _cells(sheet) -> list[tuple[object, ...]]:
-    """Rows of one length, without the blank ones below the last cell."""
-    sheet.reset_dimensions()  # what the file says of them may be wrong
-    rows = list(sheet.iter_rows(values_only=True))
-    while rows and all(cell is None for cell in rows[-1]):
-        rows.pop()
-    width = max(map(len, rows), default=0)
-    return [(*row, *[None] * (width - len(row))) for row in rows]
-
-
 def read_sheet(
     path: Path,
     columns: Sequence[str],
     *,
     optional: Sequence[str] = (),
     sheet: str | None = None,
+    sheets: Mapping[str, Sequence] | None = None,
 ) -> Sheet:
     """Reads the sheet that has certain columns, its header in the first 40 rows.
 
@@ -131,20 +95,22 @@ def read_sheet(
         columns: Names of those that must be there.
         optional: Names of those whose cells are None where there are none.
         sheet: Its title; None for the first that has the columns and rows.
+        sheets: What `read_cells` gives, where the file has been read already.
 
     Returns:
         The rows below the header.
 
     Raises:
-        DatasetError: If there is no such sheet or header; names the columns that are
+        HeaderError: If there is no such sheet or header; names the columns that are
             missing and those found.
+        DatasetError: If the file cannot be read.
     """
     # Of all sheets, for which holds the table is known of few datasets.
-    sheets = read_cells(path)
+    sheets = read_cells(path) if sheets is None else sheets
     if sheet is not None:
         if sheet not in sheets:
             names = ", ".join(sheets)
-            raise DatasetError(f"{path}: expected a sheet {sheet!r}, found {names}")
+            raise HeaderError(f"{path}: expected a sheet {sheet!r}, found {names}")
         sheets = {sheet: sheets[sheet]}
     best: tuple[list[str], list[str]] = (list(columns), [])
     empty = None
@@ -167,8 +133,9 @@ def read_sheet(
     if empty:
         return empty
     missing, titles = best
-    found = f"; found {', '.join(titles)}" if titles else ""
-    raise DatasetError(
+    more = ", ..." if len(titles) > _TOLD else ""
+    found = f"; found {', '.join(titles[:_TOLD])}{more}" if titles else ""
+    raise HeaderError(
         f"{path}: expected a header row with the columns {', '.join(columns)}; missing "
         f"{', '.join(missing)}{found}"
     )

@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Sized
 from pathlib import Path
 
 from data_builders.readers.cells import emotion_label
-from data_builders.readers.findings import DatasetError, Finding, refuse, unreadable
+from data_builders.readers.findings import (
+    DatasetError,
+    Finding,
+    NotFoundError,
+    refuse,
+    unreadable,
+)
 from data_builders.readers.folders import frame_files
 
 FOLDER_NAMES = "folder names"  # what stands for the table where there is none
@@ -96,11 +102,12 @@ def expect_clips(
         example: What a clip is called.
 
     Raises:
-        DatasetError: If there is no clip.
+        DatasetError: If something stops them all.
+        NotFoundError: If there is no clip, nor a reason why.
     """
     if not clips:
         refuse(dataset, findings)
-        raise DatasetError(f"{tree}: expected clips such as {example}, found none")
+        raise NotFoundError(f"{tree}: expected clips such as {example}, found none")
 
 
 def span(

@@ -5,11 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from data_builders.readers.findings import KINDS
+from data_builders.readers.findings import words
 from data_builders.readers.release import Release
 from data_builders.tasks import SUB24, Task, tasks_of
 
 ClipFacts = tuple[str, str, str, str]  # split, subject, clip, emotion
+
+
+_SHOWN = 10  # reasons that are printed
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ _OTHER_TABLE = {
         "sadness here, surprise in that of 2019",
     ),
 }
+# Copies of a table that lack all rows of an emotion: which, how many, what is known.
+_LACKING = {"mmew": ("others", 66, "not in the copies of the table that go around")}
 
 
 def tally(task: Task, clips: Iterable[ClipFacts]) -> Tally:
@@ -144,13 +149,16 @@ def _report(task: Task, release: Release, config: str) -> dict[str, object]:
     }
 
 
-def table(tasks: Mapping[str, Mapping]) -> list[str]:
+def table(tasks: Mapping[str, Mapping], *, everything: bool = False) -> list[str]:
     """Returns lines of a table of what `report` counted.
 
-    A cell is "found/published" where they differ.
+    A cell is "found/published" where they differ. The verdict is "as published",
+    "accounted for" (by the reasons below the table), "DIFFERS", or "-" without
+    published counts. A reason of several tasks is told once.
 
-    The verdict is "as published", "accounted for" (the clips follow, each with its
-    reason), "DIFFERS", or "-" without published counts.
+    Args:
+        tasks: What `report` counted.
+        everything: Whether all reasons are shown, not the first ones.
     """
     rows = [("task", "split", "clips", "subjects", "verdict", "classes")]
     for name, task in tasks.items():
@@ -173,18 +181,25 @@ def table(tasks: Mapping[str, Mapping]) -> list[str]:
                 )
             )
             name = verdict = ""
-        remarks = [
-            *task["explained"],
-            *(f"no class for {e!r}" for e in task["unknown"]),
-        ]
-        rows += [("", "", "", "", "", remark) for remark in remarks]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
+    lines = [
         "  ".join(
             (*(c.ljust(w) for c, w in zip(row[:5], widths, strict=True)), row[5])
         ).rstrip()
         for row in rows
     ]
+    remarks = dict.fromkeys(
+        remark
+        for task in tasks.values()
+        for remark in (
+            *task["explained"],
+            *(f"no class for {emotion!r}" for emotion in task["unknown"]),
+        )
+    )
+    shown = list(remarks)[: None if everything else _SHOWN]
+    lines += [f"  {remark}" for remark in shown]
+    more = len(remarks) - len(shown)
+    return [*lines, f"  and {more} more"] if more else lines
 
 
 def _pair(found: int, published: int) -> str:
@@ -210,7 +225,8 @@ def _explain(
     reasons: dict[str, str] = {}
     for finding in release.findings:
         if finding.stops and finding.clip not in built:
-            reasons.setdefault(finding.clip, f"{KINDS[finding.kind]} ({finding.text})")
+            # The place and the cell are told once, with the finding.
+            reasons.setdefault(finding.clip, words(finding.kind, 1))
     clips, emotion, why = _OTHER_TABLE.get(
         (release.dataset, release.version), ((), "", "")
     )
@@ -232,4 +248,11 @@ def _explain(
         if relabelled != label and classes and full not in task.excluded:
             lines.append(f"{clip}: {why}")
         facts.append((split, subject, full, relabelled))
+    if lacking := _LACKING.get(release.dataset):
+        emotion, number, why = lacking
+        # Only where all rows are lacking: a copy with some of them is another one.
+        if facts and emotion not in {fact[3] for fact in facts}:
+            lines.append(f"{number} clips of {emotion!r}: {why}")
+            split, subject, *_ = facts[0]
+            facts += [(split, subject, f"{why} {n}", emotion) for n in range(number)]
     return lines, facts

@@ -13,8 +13,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_builders.readers.findings import Finding, refuse
+from data_builders.readers.findings import Finding
 from data_builders.records.jobs import Job, in_order, progress
+from data_builders.terminal import say
 from merclip_jax.atomic import write_atomically
 
 SHARD = 64  # clips; what a stopped build may lose
@@ -41,17 +42,14 @@ def write(
         skip_bad: Whether a clip that cannot be made is left out.
 
     Returns:
-        What is odd in the pictures.
-
-    Raises:
-        DatasetError: If clips cannot be made and may not be left out. All jobs are
-            tried before, so that all those that fail are listed.
+        What is odd in the pictures. If a clip cannot be made and may not be left out,
+        nothing is kept; all jobs are tried, so that all those that fail are listed.
     """
     splits = sorted({job.split for job in jobs})
     shards = _Shards(info, splits, identity)
     there = shards.clips
     if there:
-        print(f"{info.full_name}: {len(there)} of {len(jobs)} clips are there already")
+        say(f"{info.full_name}: {len(there)} of {len(jobs)} clips are there already")
     # Among them those that could not be made; why is heard again.
     todo = [job for job in jobs if job.clip not in there]
     findings = shards.findings
@@ -69,8 +67,8 @@ def write(
                 shards.add(job.split, example)
     if failed:
         shutil.rmtree(info.data_dir)
-        refuse(info.name, findings)
-    shards.close()
+    else:
+        shards.close()
     return findings
 
 
@@ -161,7 +159,7 @@ class _Shards:
             self.findings = [finding for finding in found if finding.clip in there]
             return
         if journal["identity"]:
-            print(f"{self.info.full_name}: an earlier try had other files or options")
+            say(f"{self.info.full_name}: an earlier try had other files or options")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
 

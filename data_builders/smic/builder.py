@@ -60,7 +60,7 @@ TREES = {
 class Smic(ClipBuilder):
     """SMIC-HS; configs: cropped (default), raw, long."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: names before labels
     BUILDER_CONFIGS = configs_of(TREES)
     TREES = TREES
     DESCRIPTION = "SMIC-HS spontaneous micro-expressions with three emotions, no AUs"

@@ -5,21 +5,28 @@ workbook without calculating them leaves no value; a plain reference is then fol
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import openpyxl
+from openpyxl.utils import column_index_from_string
 
 from data_builders.readers.cells import (
+    WHOLE,
+    Record,
     cell_findings,
     cell_text,
     emotion_label,
     integer,
     is_empty,
+    is_formula,
+    quoted,
+    wrong_cell,
 )
-from data_builders.readers.findings import Finding
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.folders import frame_files
 from data_builders.readers.release import Row
-from data_builders.readers.table import Sheet, find_table, read_sheet
+from data_builders.readers.table import find_table, read_sheet
+from data_builders.readers.workbook import read_cells
 from data_builders.smic.tree import (
     CODES,
     EMOTIONS,
@@ -60,73 +67,55 @@ def read(
         A row per expression (the first of a line bears the clip's name, a second and
         third end in _2 and _3), the number of lines in the table, and what is odd.
     """
+    sheets = read_cells(path)
     more = [column for pair in MORE for column in pair]
-    sheet = read_sheet(path, COLUMNS, optional=more, sheet=SHEET)
-    formulas = _formulas(path, (*COLUMNS, *more))
-    records = dict(sheet.rows)
-    # A line of formulas alone, never calculated, looks like a blank one.
-    for number in {number for number, _ in formulas} - set(records):
-        records[number] = dict.fromkeys((*COLUMNS, *more))
+    sheet = read_sheet(path, COLUMNS, optional=more, sheet=SHEET, sheets=sheets)
     rows: list[Row] = []
     findings: list[Finding] = []
-    for number, record in sorted(records.items()):
-        found = _calculate(sheet, number, record, formulas)
+    for number, record in sheet.rows:
+        record, found = _followed(sheet.where(number), record, sheets)
         made, wrong = _rows(sheet.where(number), record, folders)
         rows += made
         findings += found + wrong
-    return rows, len(records), findings
+    return rows, len(sheet.rows), findings
 
 
-def _formulas(path: Path, columns: tuple[str, ...]) -> dict:
-    """(row, column title) -> (formula, value that it plainly refers to, or None)."""
-    workbook = openpyxl.load_workbook(path)
-    titles: dict[int, str] = {}
-    found = {}
-    for cells in workbook[SHEET].iter_rows():
-        for cell in cells:
-            value = cell.value
-            plain = str(value).strip().lower()
-            title = next((c for c in columns if c.lower() == plain), "")
-            if title and title not in titles.values():
-                titles[cell.column] = title
-            elif cell.column in titles and str(value).startswith("="):
-                key = cell.row, titles[cell.column]
-                found[key] = value, _follow(workbook, value)
-    return found
+def _followed(
+    where: str, record: Record, sheets: Mapping[str, Sequence]
+) -> tuple[dict[str, object], list[Finding]]:
+    """A row in which plain references were followed; other formulas stay."""
+    record, findings = dict(record), []
+    for column, cell in record.items():
+        if is_formula(cell) and (value := _follow(sheets, cell)) is not None:
+            said = f"{quoted(cell)} was never calculated; read as {quoted(value)}"
+            clip = cell_text(record["Filename"])
+            place = f"{where}, column {column!r}"
+            findings.append(Finding("repaired", place, said, clip))
+            record[column] = value
+    return record, findings
 
 
-def _follow(workbook: openpyxl.Workbook, formula: str) -> object:
+def _follow(sheets: Mapping[str, Sequence], formula: str) -> object:
+    """The value that a reference such as =VIS!P3 leads to, None for none."""
     match = _REFERENCE.fullmatch(formula.strip())
-    if not match or match[1] not in workbook.sheetnames:
+    if not match:
         return None
-    value = workbook[match[1]][f"{match[2]}{match[3]}"].value
-    return None if str(value).startswith("=") else value
-
-
-def _calculate(
-    sheet: Sheet, number: int, record: dict[str, object], formulas: Mapping
-) -> list[Finding]:
-    """Fill in cells whose formula was never calculated; those left show the formula."""
-    findings = []
-    for column, value in record.items():
-        if value is None and (number, column) in formulas:
-            formula, referred = formulas[number, column]
-            record[column] = formula if referred is None else referred
-            if referred is not None:
-                where = f"{sheet.where(number)}, column {column!r}"
-                said = f"{formula!r} was never calculated; read as {referred!r}"
-                clip = cell_text(record["Filename"])
-                findings.append(Finding("repaired", where, said, clip))
-    return findings
+    try:
+        row = sheets.get(match[1], ())[int(match[3]) - 1]
+        value = row[column_index_from_string(match[2]) - 1]
+    except (IndexError, ValueError):  # outside the sheet, or no column
+        return None
+    return None if is_formula(value) else value
 
 
 def _rows(
-    where: str, record: Mapping[str, object], folders: Mapping[Key, Folder]
+    where: str, record: Record, folders: Mapping[Key, Folder]
 ) -> tuple[list[Row], list[Finding]]:
     name = cell_text(record["Filename"]).strip()
     key = clip_key(name)
     if key is None:
-        said = f"expected a clip's name such as s1_ne_01, found {record['Filename']!r}"
+        said = "expected a clip's name such as s1_ne_01, found "
+        said += quoted(record["Filename"])
         return [], [Finding("table", f"{where}, column 'Filename'", said, name)]
     # By key: the table writes s03_ne_03 for the folder s3_ne_03.
     folder = folders.get(key)
@@ -137,27 +126,71 @@ def _rows(
     if folder is None:  # `gather` says so
         folder = Folder(f"{subject}/{name}", subject, CODES[key[1]], Path())
     findings = _names(where, record, folder, key)
-    pairs = [FIRST]
-    # A reference to an empty cell has the value 0.
-    none = {c: is_empty(record[c]) or integer(record[c]) == 0 for p in MORE for c in p}
-    pairs += [pair for pair in MORE if not all(none[column] for column in pair)]
-    rows = []
-    for pair in pairs:
-        found = cell_findings(where, folder.clip, record, span=pair)
-        onset, offset = (integer(record[column]) for column in pair)
-        findings += found
-        if not found:
-            nth = 1 + (FIRST, *MORE).index(pair)
-            called = folder.clip if nth == 1 else f"{folder.clip}_{nth}"
-            rows.append(row(folder, where, onset, offset, name=called))
+    spans, found = _spans(where, record, folder)
+    findings += found
     # A line is read as a whole: half of its expressions would be a wrong count.
-    stopped = any(finding.stops for finding in findings)
-    return ([] if stopped else rows), findings
+    if any(finding.stops for finding in findings):
+        return [], findings
+    return [
+        row(folder, where, *span, name=f"{folder.clip}_{nth}" if nth > 1 else "")
+        for nth, span in spans.items()
+    ], findings
 
 
-def _names(
-    where: str, record: Mapping[str, object], folder: Folder, key: Key
-) -> list[Finding]:
+def _spans(
+    where: str, record: Record, folder: Folder
+) -> tuple[dict[int, tuple[int, int]], list[Finding]]:
+    """Which expression of the line -> its onset and offset, and what is odd.
+
+    Cells of some lines hold formulas that slid when rows were put in: what they give
+    is no expression of this recording. It is left out, and told.
+    """
+    clip = folder.clip
+    spans: dict[int, tuple[int, int]] = {}
+    findings = cell_findings(where, clip, record, span=FIRST)
+    if not findings:
+        spans[1] = (integer(record[FIRST[0]]), integer(record[FIRST[1]]))
+    for nth, pair in enumerate(MORE, start=2):
+        # A reference to an empty cell has the value 0.
+        none = [c for c in pair if is_empty(record[c]) or integer(record[c]) == 0]
+        if len(none) == len(pair):
+            continue
+        if none:
+            findings.append(wrong_cell(where, clip, record, none[0], WHOLE))
+            continue
+        onset, offset = (integer(record[column]) for column in pair)
+        reason = ""
+        if spans and onset is not None and offset is not None:
+            reason = _no_expression(onset, offset, spans, folder)
+        if reason:
+            said = f"{pair[0]} {onset}, {pair[1]} {offset} {reason}; read as none"
+            findings.append(Finding("repaired", f"{where}, clip {clip}", said, clip))
+        elif found := cell_findings(where, clip, record, span=pair):
+            findings += found
+        else:
+            spans[nth] = (onset, offset)
+    return spans, findings
+
+
+def _no_expression(
+    onset: int, offset: int, spans: Mapping[int, tuple[int, int]], folder: Folder
+) -> str:
+    """Why onset and offset are those of no further expression, "" if they may be."""
+    for nth, span in spans.items():
+        if span == (onset, offset):
+            return f"are those of expression {nth}"
+    if onset < min(first for first, _ in spans.values()):
+        return "begin before the first expression"
+    try:
+        numbers = list(frame_files(folder.path)) if folder.path.name else []
+    except DatasetError:  # told when the frames are gathered
+        numbers = []
+    if numbers and not (numbers[0] <= onset and offset <= numbers[-1]):
+        return f"lie outside the recording, {numbers[0]}..{numbers[-1]}"
+    return ""
+
+
+def _names(where: str, record: Record, folder: Folder, key: Key) -> list[Finding]:
     """What subject, file name and emotion say otherwise than the folder does."""
     clip, name = folder.clip, cell_text(record["Filename"]).strip()
     findings = []
@@ -171,15 +204,18 @@ def _names(
         say("repaired", "Filename", f"{name!r} read as the folder {own!r}")
     cell = cell_text(record["Subject"]).strip()
     number = re.fullmatch(f"{SUBJECT}|0*([1-9][0-9]?)", cell, re.IGNORECASE)
-    if is_empty(cell) or cell.startswith("="):
+    if is_empty(cell) or is_formula(cell):
         say("repaired", "Subject", f"{record['Subject']!r} read as {key[0]}")
     elif not number or int(number[1] or number[2]) != key[0]:
-        say("table", "Subject", f"expected {key[0]}, found {record['Subject']!r}")
+        say("table", "Subject", f"expected {key[0]}, found {quoted(record['Subject'])}")
     label = emotion_label(record["Emotion"])
-    if is_empty(label) or label.startswith("="):
+    if is_empty(label) or is_formula(label):
         say("repaired", "Emotion", f"{record['Emotion']!r} read as {folder.emotion!r}")
-    elif CODES.get(label, label) != folder.emotion:
-        known = ", ".join(EMOTIONS)
-        said = f"expected {folder.emotion!r} (of {known}), found {record['Emotion']!r}"
-        say("table", "Emotion", said)
+    elif (spoken := CODES.get(label, label)) not in EMOTIONS:
+        said = f"expected one of {', '.join(EMOTIONS)}, found "
+        say("table", "Emotion", said + quoted(record["Emotion"]))
+    elif spoken != folder.emotion:
+        # The folders are the list; in both editions one line contradicts its name.
+        said = f"{record['Emotion']!r} read as {folder.emotion!r}, as in its name"
+        say("repaired", "Emotion", said)
     return findings

@@ -17,7 +17,7 @@ EMOTIONS = {"negative": 70, "positive": 51, "surprise": 43}  # published clips
 # What a clip's name says of its emotion.
 CODES = {"ne": "negative", "po": "positive", "sur": "surprise"}
 SUBJECT = "s0*([1-9][0-9]?)"
-CLIP = f"{SUBJECT}_(ne|po|sur)_0*([1-9][0-9]*)"
+CLIP = f"{SUBJECT}_(ne|po|sur)_0*([1-9][0-9]{{0,8}})"
 
 Key = tuple[int, str, int]
 

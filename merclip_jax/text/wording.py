@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from merclip_jax.declared import OneOf, check
-from merclip_jax.facs import AU, AUCombination
+from merclip_jax.facs import AU, WORDED, AUCombination
 
 # fmt: off
 TABLE_II = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 20, 23, 24, 25, 28)
@@ -185,12 +185,14 @@ def describe(
 
 
 def _phrase(au: AU, wording: Wording) -> str:
+    if au.number not in WORDED:
+        return ""
     sided = au.side in SIDES and au.number in SIDED_PHRASES
     if wording.words == "facs":
-        phrase = NAMES.get(au.number, "")
+        phrase = NAMES[au.number]
         phrase = f"{SIDES[au.side]} {phrase}" if sided else phrase
     elif sided:
         phrase = SIDED_PHRASES[au.number].format(side=SIDES[au.side])
     else:
-        phrase = wording.au26 if au.number == 26 else PHRASES.get(au.number, "")
-    return f"{phrase} might be present" if phrase and au.uncertain else phrase
+        phrase = wording.au26 if au.number == 26 else PHRASES[au.number]
+    return f"{phrase} might be present" if au.uncertain else phrase

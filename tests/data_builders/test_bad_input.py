@@ -87,7 +87,8 @@ def test_a_table_without_rows_is_not_sound(manual, capsys):
     workbook["Sheet1"].delete_rows(2, 100)
     workbook.save(manual / TABLE)
     assert doctor.main(["--dataset=casme2", f"--manual_dir={manual}"]) == 1
-    assert "NOT sound" in capsys.readouterr().out
+    said = f"NOT sound: see above what stops a build; no clip of {TABLE} can be built"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", ["rubbish", "folder", "dangling", "loop"])

@@ -185,7 +185,7 @@ def test_all_problems_are_listed_before_anything_is_written(tmp_path):
     edit_table(path, 5, "Subject", "S?")
     edit_table(path, 6, "OffsetFrame", None)
     shutil.rmtree(top / clips[5].name)
-    for frame in sorted((top / clips[7].name).glob("*.jpg"))[3:]:
+    for frame in (top / clips[7].name).glob("*.jpg"):
         frame.unlink()
     data = tmp_path / "data"
     with pytest.raises(DatasetError) as error:
@@ -201,7 +201,7 @@ def test_all_problems_are_listed_before_anything_is_written(tmp_path):
     assert "row 6" in text and "found None" in text
     missing = f"row 7, clip sub01/{clips[5].name}: expected a folder of its frames"
     assert missing in text
-    assert f"clip sub01/{clips[7].name}" in text and "found 3 of them" in text
+    assert f"clip sub01/{clips[7].name}" in text and "found 0 of them" in text
     assert not list(data.rglob("*.array_record*")) and not list(data.rglob("features*"))
 
 
@@ -303,3 +303,19 @@ def test_labels_of_a_whole_table_must_add_up(tmp_path):
     full_table(tmp_path / TABLE_2019, "20190701", rows)
     release = read(tmp_path)
     assert ("counts", "") in kinds(release) and "'fear': 3" in texts(release)
+
+
+def test_clips_without_an_au_that_has_words_are_told(tmp_path):
+    made = write_casme2(tmp_path, subjects=1, clips_per_subject=5)
+    clips = [f"sub01/{clip.name}" for clip in made]
+    cells = ("?", "45", "4+74", "L45 or 46", None)
+    for row, cell in enumerate(cells, start=2):
+        edit_table(tmp_path / TABLE_2019, row, "Action Units", cell)
+    release = Casme2.read(tmp_path, "cropped")
+    told = {f.clip: f.text for f in release.findings if f.kind == "no_aus"}
+    wordless = [clips[index] for index in (0, 1, 3, 4)]
+    assert sorted(told) == sorted(wordless) and len(release.clips) == 5
+    assert told[clips[0]] == "AU cell '?': no AU that has words"
+    (unscorable,) = [f for f in release.findings if f.kind == "unscorable"]
+    assert unscorable.clip == clips[2]
+    assert unscorable.text == "AU cell '4+74': 74 says that nothing can be scored; kept"

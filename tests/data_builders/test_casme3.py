@@ -9,6 +9,7 @@ from data_builders.casme3 import builder
 from data_builders.casme3.builder import Casme3
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.reader import locate_table
+from data_builders.records import counts
 from data_builders.records.counts import differences, tally
 from data_builders.records.encode import inspect, key_indices
 from data_builders.tasks import TASKS, tasks_of
@@ -82,7 +83,7 @@ def test_features_of_every_clip(mini, config):
 def test_configs_and_what_a_build_is_told():
     assert list(Casme3.builder_configs) == ["clips", "videos"]
     assert not any(t.cropped for t in Casme3.TREES.values()) and Casme3.SIZE == 224
-    assert str(Casme3.VERSION) == "1.0.0"
+    assert str(Casme3.VERSION) == "1.1.0"
     words = Casme3.MANUAL_DOWNLOAD_INSTRUCTIONS
     assert TABLE in words and Casme3.HOMEPAGE in words
     assert "--dataset=casme3/clips --manual_dir=" in words
@@ -166,7 +167,7 @@ def test_labels_fold_into_seven(mini):
 
 
 REPAIRED = {
-    "spNO.149/d_112": ["column 'Apex': 83 in the table, read as 167"],
+    "spNO.149/d_112": ["column 'Apex': 83 in the table, read as 160"],
     "spNO.216/d_3647": ["column 'Onset': 3647 in the table, read as 2647"],
     "spNO.216/e_0": [
         "column 'Onset': 0 in the table, read as 1",
@@ -478,3 +479,47 @@ def test_what_is_wrong_in_the_tree_is_named(tmp_path, config):
     assert unlisted == ({clips[1].clip.lower()} if config == "clips" else set())
     gone = {a_file, empty, away, clips[1].clip}
     assert set(built(release)) == {clip.clip for clip in clips} - gone
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_two_clips_with_a_third_of_their_frames_are_built(tmp_path, step):
+    clips = write_casme3(tmp_path, subjects=2, broken=False)
+    for clip in clips[3:5]:
+        folder = tmp_path / "Part_A_ME_clip" / "frame"
+        folder /= f"{clip.subject}_{clip.cells[1]}_{clip.onset}"
+        for number in clip.numbers[1:-1]:
+            if number % step:
+                (folder / f"{number}.jpg").unlink()
+    release = Casme3.read(tmp_path, "clips")
+    assert len(release.clips) == len(clips)
+    told = {finding.clip: finding.text for finding in of_kind(release, "missing")}
+    assert set(told) == {clip.clip for clip in (clips[1], *clips[3:5])}
+    total = clips[3].offset - clips[3].onset + 1
+    left = len(built(release)[clips[3].clip].files)
+    assert told[clips[3].clip] == f"{left} of {total} frames"
+
+
+def test_all_clips_are_counted_though_two_have_few_frames(tmp_path):
+    """The whole table and its tree, as the owners ship it: two cameras stuttered."""
+    write_casme3_table(tmp_path / TABLE, full_rows())
+    rows, _ = listed(builder.TABLE, tmp_path / TABLE)
+    usual = [row for row in rows if row.clip not in REPAIRED]
+    few = {usual[100].clip: 3, usual[200].clip: 2.5}
+    for row in rows:
+        name = row.clip.replace("/", "_")
+        folder = tmp_path / "Part_A_ME_clip" / "frame" / name
+        folder.mkdir(parents=True)
+        count = (row.offset - row.onset) / few.get(row.clip, 1)
+        for index in range(int(count) + 1):
+            number = row.onset + round(index * few.get(row.clip, 1))
+            (folder / f"{number}.jpg").touch()
+    release = Casme3.read(tmp_path, "clips")
+    assert len(release.clips) == 860
+    assert {f.clip for f in of_kind(release, "missing")} == set(few)
+    found = counts.report(release, "clips")
+    assert all(task["equal"] for task in found.values())
+    assert found["casme3_3class"]["counts"]["clips"] == {
+        "negative": 457,
+        "positive": 55,
+        "surprise": 187,
+    }

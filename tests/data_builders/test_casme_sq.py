@@ -1,3 +1,5 @@
+import csv
+import dataclasses
 import os
 import shutil
 from collections import Counter
@@ -10,8 +12,10 @@ from data_builders.casme_sq.builder import CasmeSq
 from data_builders.readers.findings import DatasetError
 from data_builders.records.counts import differences, tally
 from data_builders.tasks import tasks_of
-from merclip_jax.facs import CODES
+from merclip_jax import facs
 from tests.fixtures.casme_sq import (
+    CODES,
+    FILMS,
     MACRO,
     ROWS,
     TABLE,
@@ -20,13 +24,10 @@ from tests.fixtures.casme_sq import (
     write_casme_sq,
     write_casme_sq_table,
 )
+from tests.fixtures.findings import found, one
 from tests.fixtures.workbook import edit_cell, truncate, write_workbook
 
 TEETH = "15_0101disgustingteeth"
-
-
-def found(release, kind):
-    return [finding for finding in release.findings if finding.kind == kind]
 
 
 @pytest.mark.parametrize("own_folders", [False, True])
@@ -49,7 +50,8 @@ def test_every_micro_expression(tmp_path, config, own_folders):
         folder = row.name if own_folders else row.subject[1:] + "_"
         assert all(p.parent.name.startswith(folder) for p in clip.files.values())
         assert {p.parent.parent.name for p in clip.files.values()} == {row.subject}
-    assert {finding.kind for finding in release.findings} == {"short"}
+    kinds = {finding.kind for finding in release.findings}
+    assert kinds == {"short", "no_aus", "unscorable"}
     assert release.table == TABLE and release.dataset == "casme_sq"
     assert release.layout.startswith(f"{TREES[config]}/ ({config})")
     assert ("recording's folder" in release.layout) == (not own_folders)
@@ -66,10 +68,10 @@ def test_macro_expressions_are_counted_and_not_built(tmp_path):
 def test_clips_of_one_recording_share_its_folder(tmp_path):
     write_casme_sq(tmp_path)
     clips = {c.row.clip: c for c in CasmeSq.read(tmp_path, "cropped").clips}
-    one, other = clips["s15/disgust1_2"], clips["s15/disgust1_4"]
-    folders = {path.parent for c in (one, other) for path in c.files.values()}
+    first, other = clips["s15/disgust1_2"], clips["s15/disgust1_4"]
+    folders = {path.parent for c in (first, other) for path in c.files.values()}
     assert {folder.name for folder in folders} == {TEETH}
-    assert not set(one.files) & set(other.files)
+    assert not set(first.files) & set(other.files)
 
 
 def test_a_folder_of_the_clips_own_is_preferred(tmp_path):
@@ -87,8 +89,11 @@ def test_au_cells_are_kept_as_they_stand(tmp_path):
     cells = {row.clip: row.au_cell for row in release.rows}
     assert cells["s15/anger1_1"] == "NULL" and cells["s17/happy1_1"] == "null"
     assert cells["s15/disgust1_2"] == "14or23" and cells["s16/disgust1_1"] == "10or11"
-    assert cells["s17/disgust1_1"] == "74" and 74 in CODES
+    assert cells["s17/disgust1_1"] == "74" and 74 in facs.CODES
     assert not found(release, "unknown_au")
+    wordless = {"s15/anger1_1", "s17/disgust1_1", "s17/happy1_1"}
+    assert {f.clip for f in found(release, "no_aus")} == wordless
+    assert "74 says that nothing can be scored" in one(release, "unscorable").text
 
 
 def test_a_typo_in_the_self_report_changes_nothing(tmp_path):
@@ -247,9 +252,10 @@ def test_a_link_out_of_the_folder(tmp_path):
     recording.rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", recording)
     release = CasmeSq.read(root, "cropped")
-    told = found(release, "outside")
-    assert {f.clip for f in told} == {"s15/disgust1_2", "s15/disgust1_4"}
-    assert str(recording) in str(told[0])
+    told = one(release, "outside")  # the link, not each of its clips
+    assert f"{recording}: leads out of the dataset's folder {root}" in told.text
+    assert "give that folder as --manual_dir; 2 clips lie there" in told.text
+    assert len(release.clips) == 6
 
 
 def test_a_clip_that_occurs_twice(tmp_path):
@@ -320,6 +326,50 @@ def test_wrong_workbooks(tmp_path):
     refuses("expected micro-expression or macro-expression in column 8")
     truncate(path)
     with pytest.raises(DatasetError, match="expected an xlsx workbook"):
+        CasmeSq.read(tmp_path, "cropped")
+
+
+def write_csv(root, change=lambda row: row):
+    """The table as the copy that goes around: no header, 11 columns, no sheets."""
+    (root / TABLE).unlink()
+    with open(root / TABLE.replace(".xlsx", ".csv"), "w", newline="") as file:
+        for mini in ROWS:
+            recording = mini.name.split("_")[0]
+            number = mini.subject[1:]
+            folder = f"{mini.subject}/{number}_{CODES[recording]}{FILMS[recording]}"
+            row = [*dataclasses.astuple(mini), "", folder]
+            csv.writer(file).writerow(change(row))
+
+
+def test_a_csv_file_says_in_a_column_what_the_sheets_do(tmp_path):
+    write_casme_sq(tmp_path)
+    whole = CasmeSq.read(tmp_path, "cropped")
+    write_csv(tmp_path)
+    release = CasmeSq.read(tmp_path, "cropped")
+    assert release.table.endswith(".csv") and release.version == whole.version
+    for mine, other in zip(release.clips, whole.clips, strict=True):
+        row = dataclasses.replace(mine.row, where=other.row.where)
+        assert (row, mine.files) == (other.row, other.files)
+    assert [f.kind for f in release.findings] == [f.kind for f in whole.findings]
+
+
+def test_a_csv_file_that_contradicts_itself_or_lacks_the_column(tmp_path):
+    write_casme_sq(tmp_path)
+    path = tmp_path / TABLE.replace(".xlsx", ".csv")
+
+    def other(row):
+        return [*row[:10], "s16/16_0101x"] if row[1] == "anger1_1" else row
+
+    write_csv(tmp_path, other)
+    told = {f.text for f in found(CasmeSq.read(tmp_path, "cropped"), "table")}
+    assert "expected one line for 1, found s15 and s16" in told
+    assert "expected one line for anger1, found 0101 and 0203" in told
+    path.rename(tmp_path / TABLE)
+    write_csv(tmp_path, lambda row: row[:9])
+    with pytest.raises(DatasetError, match="csv: expected a column behind the others"):
+        CasmeSq.read(tmp_path, "cropped")
+    path.write_text("participant,expression\n1,disgust1_1\n")
+    with pytest.raises(DatasetError, match="csv: expected 8 columns"):
         CasmeSq.read(tmp_path, "cropped")
 
 

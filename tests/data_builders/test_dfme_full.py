@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from data_builders import build, doctor
 from data_builders.dfme.builder import Dfme
 from data_builders.readers.findings import DatasetError
 from tests.fixtures.dfme import (
@@ -47,7 +48,7 @@ def test_features_of_every_clip_of_the_full_release(tmp_path, config, doubled):
         }
         assert row.where == folder.relative_to(tmp_path).as_posix()
     kinds = {f.kind for f in release.findings}
-    assert kinds == {"apex_missing", "assumed", "absent"}
+    assert kinds == {"apex_missing", "assumed", "absent", "uncoded"}
     assert "without apex" in one(release, "absent").text
 
 
@@ -232,3 +233,21 @@ def test_the_miniature_has_every_emotion(tmp_path):
     emotions = {mini.emotion for mini in write_dfme_full(tmp_path, trees=("micro",))}
     assert emotions == {name for name, _, _ in KINDS} | {"others"}
     assert {row.emotion for row in read_full(tmp_path).rows} == emotions
+
+
+def test_a_clip_whose_name_is_no_text_is_named_and_can_be_left_out(tmp_path, capsys):
+    root = tmp_path / "DFME"
+    mini = write_dfme_full(root, trees=("micro",))[0]
+    folder = folder_of(root, mini)
+    parts = mini.name.split("-")
+    parts[3] = "x\udcff"  # the byte FF, as Python says it
+    folder.rename(folder.with_name("-".join(parts)))
+    flags = ["--dataset=dfme/full", f"--manual_dir={root}", "--faces=none"]
+    data = f"--data_dir={tmp_path / 'data'}"
+    assert doctor.main(flags) == build.main([*flags, data]) == 1
+    said = capsys.readouterr()
+    assert "expected a name in UTF-8" in said.out and "x\\udcff" in said.out
+    assert "expected a name in UTF-8" in said.err
+    assert build.main([*flags, data, "--skip_bad"]) == 0
+    assert build.main([*flags, data]) == 0  # it can be read back
+    assert "clips        9\n" in capsys.readouterr().out

@@ -26,24 +26,7 @@ def tree(folder):
     return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def sound(monkeypatch):
-    """Take the miniature for the published release."""
-    monkeypatch.setattr(doctor, "describe", published)
-    return doctor
-
-
-def published(release, config, crop):
-    found = ORIGINAL(release, config, crop)
-    for task in found["tasks"].values():
-        task["accounted"] = True
-    return found
-
-
-ORIGINAL = doctor.describe
-
-
-def test_a_sound_dataset(manual, capsys, monkeypatch, tmp_path):
-    sound(monkeypatch)
+def test_a_sound_dataset(manual, capsys, tmp_path):
     before = tree(manual)
     assert run(manual, f"--json={tmp_path / 'report.json'}") == 0
     shown = capsys.readouterr().out
@@ -67,15 +50,14 @@ def test_a_sound_dataset(manual, capsys, monkeypatch, tmp_path):
 
 
 def test_a_part_of_a_dataset_is_not_the_published_one(manual, capsys):
-    assert run(manual) == 1
+    assert run(manual) == 0  # as a build, which nothing stops
     shown = capsys.readouterr().out
     assert "casme2_5class           clips  6/249  2/26" in shown
     assert "disgust 1/63, happiness 1/32" in shown and "DIFFERS" in shown
-    assert "NOT sound" in shown
+    assert shown.endswith("sound: it can be built, but is not all that is published\n")
 
 
-def test_everything_odd_is_reported(manual, capsys, monkeypatch, tmp_path):
-    sound(monkeypatch)
+def test_everything_odd_is_reported(manual, capsys, tmp_path):
     clips = sorted((manual / "Cropped").glob("*/EP*"))
     first = [sorted(clip.glob("*.jpg")) for clip in clips]
     first[0][3].unlink()
@@ -96,7 +78,7 @@ def test_everything_odd_is_reported(manual, capsys, monkeypatch, tmp_path):
     assert "28x34, 50x60" in shown
     assert "AU cell '4+99': no code 99; kept" in shown
     assert f"{first[2][1]}: expected a whole, readable" in shown
-    assert "1 clips without a folder" in shown
+    assert "1 clip without a folder" in shown
     assert "NOT sound" in shown
 
 
@@ -119,8 +101,7 @@ def test_what_cannot_be_read_at_all(manual, capsys, tmp_path):
     assert stop.value.code == 2
 
 
-def test_faces_that_are_not_found(tmp_path, capsys, monkeypatch):
-    sound(monkeypatch)
+def test_faces_that_are_not_found(tmp_path, capsys):
     manual = tmp_path / "manual"
     write_casme2(manual, tree="selected", subjects=1, clips_per_subject=2)
     flags = ["--dataset=casme2/selected", f"--manual_dir={manual}"]

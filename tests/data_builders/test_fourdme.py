@@ -131,6 +131,15 @@ def test_only_as_many_frames_without_a_gap_are_taken_for_renumbered(tmp_path):
     ]
 
 
+def test_a_renumbered_clip_whose_apex_cannot_be_read_stops(tmp_path):
+    write_fourdme(tmp_path)
+    edit_cell(tmp_path / TABLE, 3, "Apex", "15 (?)")
+    renumber(tmp_path / TREES["crop"] / "p01" / "p01_b", -7)
+    release = Fourdme.read(tmp_path, "crop")
+    (finding,) = [f for f in release.findings if f.stops]
+    assert "'Apex'" in finding.where and finding.text.endswith("found '15 (?)'")
+
+
 def test_a_renumbered_clip_without_an_apex(tmp_path):
     write_fourdme(tmp_path)
     edit_cell(tmp_path / TABLE, 3, "Apex", "/")

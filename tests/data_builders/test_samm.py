@@ -77,7 +77,7 @@ def test_features_of_every_clip(tmp_path, config, plain):
             for n in range(clip.onset, clip.offset + 1)
         }
     assert not any(finding.stops for finding in release.findings)
-    assert set(kinds(release)) == {"apex_impossible", "repaired"}
+    assert set(kinds(release)) == {"apex_impossible", "repaired", "no_aus"}
 
 
 def test_configs_and_what_a_build_is_told():
@@ -371,7 +371,10 @@ def test_what_is_wrong_in_the_tree_is_named(tmp_path):
     assert found["outside"].clip == "028/028_4_1"
     assert "leads out of the dataset's folder" in found["outside"].text
     assert found["missing"].clip == "041/041_1_1"
-    assert found["extra"].clip == "041/041_1_1" and "1 frames" in found["extra"].text
+    assert (
+        found["extra"].clip == "041/041_1_1"
+        and "1 frame outside" in found["extra"].text
+    )
     assert found["twice"].clip == "032/032_3_1"
     assert found["twice"].where.startswith(f"{TABLE}, row 19")
     assert f"{TABLE}, row 18" in found["twice"].text

@@ -44,7 +44,8 @@ def test_features_of_every_long_clip(tmp_path, calculated, third):
         numbers = range(mini.onset, mini.offset + 1)
         assert clip.files == {n: folder / f"image{n:06d}.jpg" for n in numbers}
     kinds = {f.kind for f in release.findings}
-    assert kinds == {"apex_missing"} | (set() if calculated else {"repaired"})
+    said = {"apex_missing", "uncoded"}
+    assert kinds == said | (set() if calculated else {"repaired"})
     assert release.clips[0].row.where.startswith(f"{TABLE}, row ")
 
 
@@ -78,6 +79,73 @@ def test_a_second_onset_of_0_is_none(tmp_path):
         edit_table(tmp_path / ANNOTATION, 3, column, 0)
     release = read(tmp_path, "long")
     assert len(release.rows) == 7 and not any(f.stops for f in release.findings)
+
+
+def with_third(root, onset, offset, *, nth=3):
+    """The release with another onset and offset of the nth expression of s9_po_61."""
+    write_smic(root, trees=("long",))
+    edit_table(root / ANNOTATION, 6, f"Onset{nth}F", onset)
+    edit_table(root / ANNOTATION, 6, f"Offset{nth}F", offset)
+    return read(root, "long")
+
+
+@pytest.mark.parametrize(
+    "onset, offset, reason",
+    [
+        (400230, 400247, "are those of expression 2"),
+        (400200, 400219, "are those of expression 1"),
+        (2950, 400253, "begin before the first expression"),
+        (1500, 2950, "begin before the first expression"),
+        (2950, 1500, "begin before the first expression"),
+        (500000, 500010, "lie outside the recording, 400194..400253"),
+        (400250, 436000, "lie outside the recording, 400194..400253"),
+        ("400230", "400247", "are those of expression 2"),
+    ],
+)
+def test_a_third_interval_that_is_debris_is_none_and_told(
+    tmp_path, onset, offset, reason
+):
+    release = with_third(tmp_path, onset, offset)
+    assert sorted(row.clip for row in release.rows) == sorted(c.long for c in IN_LONG)
+    told = [str(f) for f in found(release, "repaired") if "calculated" not in f.text]
+    said = f"Onset3F {onset}, Offset3F {offset} {reason}; read as none"
+    assert told == [f"{TABLE}, row 6, clip s09/s9_po_61: {said}"]
+    assert not any(f.stops for f in release.findings)
+
+
+@pytest.mark.parametrize("onset, offset", [(400200, 400219), (99, 400240)])
+def test_a_second_interval_that_is_debris_is_none_as_well(tmp_path, onset, offset):
+    release = with_third(tmp_path, onset, offset, nth=2)
+    assert [r.clip for r in release.rows if "s9" in r.clip] == ["s09/s9_po_61"]
+    told = [f.text for f in found(release, "repaired") if "read as none" in f.text]
+    assert told[0].startswith(f"Onset2F {onset}, Offset2F {offset} ")
+
+
+@pytest.mark.parametrize(
+    "onset, offset", [(400253, 400250), (400250, 0), (0, 400253), ("x", 400253)]
+)
+def test_a_third_interval_that_cannot_be_read_stops(tmp_path, onset, offset):
+    finding = one(with_third(tmp_path, onset, offset), "table")
+    assert "row 6" in finding.where and "3F'" in finding.where
+
+
+def test_the_name_of_a_recording_beats_its_label_and_is_told(tmp_path):
+    write_smic(tmp_path, trees=("long",))
+    for row, label in ((2, "surprise"), (4, "ne"), (6, "Negative ")):
+        edit_table(tmp_path / ANNOTATION, row, "Emotion", label)
+    release = read(tmp_path, "long")
+    assert sorted(r.clip for r in release.rows) == sorted(c.long for c in IN_LONG)
+    assert {r.emotion for r in release.rows if "_sur_" in r.clip} == {"surprise"}
+    told = {
+        f.where.partition(", clip")[0]: f.text
+        for f in found(release, "repaired")
+        if "name" in f.text
+    }
+    assert told == {
+        f"{TABLE}, row 2": "'surprise' read as 'negative', as in its name",
+        f"{TABLE}, row 4": "'ne' read as 'surprise', as in its name",
+        f"{TABLE}, row 6": "'Negative ' read as 'positive', as in its name",
+    }
 
 
 def test_an_onset_without_its_offset(tmp_path):
@@ -169,11 +237,11 @@ def test_wrong_rows_are_collected_and_named(tmp_path):
     write_smic(tmp_path, trees=("long",))
     for row, column, cell in (
         *((2, "OnsetF", "x"), (3, "Filename", "clip 3"), (4, "Subject", 7)),
-        *((5, "Emotion", "positive"), (6, "Emotion", "joy")),
+        *((5, "OffsetF", "12 (?)"), (6, "Emotion", "joy")),
     ):
         edit_table(tmp_path / ANNOTATION, row, column, cell)
     release = read(tmp_path, "long")
-    columns = ("OnsetF", "Filename", "Subject", "Emotion", "Emotion")
+    columns = ("OnsetF", "Filename", "Subject", "OffsetF", "Emotion")
     told = found(release, "table")
     for at, (finding, column) in enumerate(zip(told, columns, strict=True), start=2):
         assert f"{TABLE}, row {at}" in finding.where

@@ -60,11 +60,34 @@ def test_a_clip_takes_the_frames_of_its_range(tmp_path, suffix):
     assert clip.position == 9  # pictures of the recording before the onset
 
 
-def test_half_of_the_frames_must_be_there(tmp_path):
-    made = release(tmp_path / "a", range(10, 15))
+@pytest.mark.parametrize("numbers", [[10, 11], [19], [12, 17], range(10, 19, 3)])
+def test_few_frames_are_told_and_are_a_clip(tmp_path, numbers):
+    made = release(tmp_path, numbers)
     assert len(made.clips) == 1 and "missing" in kinds(made)
-    made = release(tmp_path / "b", range(10, 14))
+    assert f"{len(numbers)} of 10 frames" in {f.text for f in made.findings}
+
+
+@pytest.mark.parametrize("numbers", [[], [9, 20], [13], [13, 14, 15, 16]])
+def test_no_frame_or_none_near_an_end_is_no_clip(tmp_path, numbers):
+    made = release(tmp_path, numbers)
     assert not made.clips and kinds(made) == ["empty"]
+    assert "expected frames 10..19" in made.findings[0].text
+
+
+@pytest.mark.parametrize("sparse, wrong", [(2, False), (3, False), (4, True)])
+def test_a_wrong_tree_shows_in_many_clips(tmp_path, sparse, wrong):
+    rows, folders = [], {}
+    for index in range(12):
+        rows.append(dataclasses.replace(ROW, clip=f"s1/{index:02d}"))
+        folders[rows[-1].clip] = tmp_path / str(index)
+        folders[rows[-1].clip].mkdir()
+        for number in range(10, 20, 3 if index < sparse else 1):
+            (folders[rows[-1].clip] / f"{number}.jpg").touch()
+    made = gather("d", rows, folders, root=tmp_path, layout="tree/", table="t.xlsx")
+    assert len(made.clips) == 12 - sparse * wrong
+    said = [f for f in made.findings if f.kind == ("empty" if wrong else "missing")]
+    assert len(said) == sparse
+    assert ("so it is with 4 of 12 clips" in said[0].text) == wrong
 
 
 def test_what_is_odd_in_a_row(tmp_path):
@@ -128,7 +151,7 @@ def test_a_format_on_the_last_row_costs_nothing(tmp_path):
     workbook.active.append([1, None])
     workbook.active.cell(1_048_576, 2).font = Font(bold=True)
     workbook.save(path)
-    assert table.read_cells(path) == {"Sheet": [("a", "b"), (1, None)]}
+    assert table.read_cells(path) == {"Sheet": [("a", "b"), (1,)]}
 
 
 def test_a_sheet_with_a_header_alone_hides_no_other(tmp_path):
@@ -150,9 +173,7 @@ def test_a_row_that_cannot_be_read_is_named_beside_the_counts(tmp_path):
     full_table(tmp_path / TABLE, "20190701", published("20190701"))
     edit_table(tmp_path / TABLE, 40, "OnsetFrame", "x")
     task = counts.report(Casme2.read(tmp_path, "cropped"), "cropped")["casme2_3class"]
-    assert any(
-        "rows of a table that cannot be read" in line for line in task["explained"]
-    )
+    assert any("row or name that cannot be read" in line for line in task["explained"])
 
 
 def test_a_difference_in_one_split_is_told():

@@ -53,7 +53,7 @@ def test_clips_that_cannot_be_built_account_for_themselves(tmp_path):
     assert task["accounted"] and not task["equal"]
     line = "clips: clips 248 instead of 249, happiness 31 instead of 32"
     assert task["differences"] == [line]
-    reason = f"{lost.row.clip} (happiness): unreadable pictures (unreadable)"
+    reason = f"{lost.row.clip} (happiness): unreadable picture"
     assert task["explained"] == [reason]
 
 
