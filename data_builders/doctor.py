@@ -20,12 +20,13 @@ from data_builders.flags import WORKERS, crop_of, parser
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.release import Release
 from data_builders.records.encode import Crop, inspect
-from data_builders.records.features import fingerprint, full_name
+from data_builders.records.features import full_name
 from data_builders.records.jobs import Job, in_order, progress
 from data_builders.records.report import describe, lines
 from data_builders.records.verdict import expect_sound, hint
 from data_builders.terminal import say
 from merclip_jax.atomic import write_atomically
+from merclip_jax.data.encoded import fingerprint
 
 
 def main(argv: list[str] | None = None) -> int:

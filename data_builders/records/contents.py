@@ -9,8 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.readers.findings import DatasetError
-from data_builders.records.features import fingerprint
-from merclip_jax.data.encoded import Encoded, record_digest
+from merclip_jax.data.encoded import Encoded, fingerprint, record_digest
 
 
 @dataclasses.dataclass(frozen=True)

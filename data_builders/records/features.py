@@ -161,21 +161,3 @@ def source_hash(files: Iterable[bytes], facts: Mapping[str, object]) -> str:
     for file in files:
         digest.update(file)
     return digest.hexdigest()
-
-
-def fingerprint(clips: Iterable[tuple[str, str]], crop: str = "") -> str:
-    """Returns a dataset's identity, SHA-256.
-
-    Two labs that print the same fingerprint hold the same files, annotations and
-    options.
-
-    Args:
-        clips: (clip, source_hash) of each, in any order.
-        crop: How the owners' pictures were cut, "" for not at all.
-    """
-    digest = hashlib.sha256()
-    for clip, source in sorted(clips):
-        digest.update(f"{clip}\t{source}\n".encode())
-    if crop:
-        digest.update(f"crop\t{crop}\n".encode())
-    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Records as they are stored: how builders and trainings read them and sum them up."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,6 +13,24 @@ class Encoded(tfds.decode.SkipDecoding):
     def decode_batch_example_np(self, batch: object) -> object:
         """Called by TFDS for the frames of one record; theirs has no such method."""
         return batch
+
+
+def fingerprint(clips: Iterable[tuple[str, str]], crop: str = "") -> str:
+    """Returns a dataset's identity, SHA-256.
+
+    Two labs that print the same fingerprint hold the same files, annotations and
+    options.
+
+    Args:
+        clips: (clip, source_hash) of each, in any order.
+        crop: how the owners' pictures were cut, "" for not at all.
+    """
+    digest = hashlib.sha256()
+    for clip, source in sorted(clips):
+        digest.update(f"{clip}\t{source}\n".encode())
+    if crop:
+        digest.update(f"crop\t{crop}\n".encode())
+    return digest.hexdigest()
 
 
 def record_digest(record: Mapping[str, object]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record, rebuild
-from merclip_jax.data.encoded import Encoded, record_digest
+from merclip_jax.data.encoded import Encoded, fingerprint, record_digest
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 
@@ -40,10 +40,11 @@ def load_clips(options: DataOptions, view: View) -> Clips:
 
     _check_task(options, metadata)
     label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
-    rows, unknown, digests = [], {}, []
+    rows, unknown, digests, hashes = [], {}, [], []
     for i in range(len(source)):
         record = read_record(source, i, dataset)
         digests.append(record_digest(record))
+        hashes.append((record["clip"].decode(), record["source_hash"].decode()))
         emotion = record["emotion"].decode()
         if record["clip"].decode() in options.excluded:
             continue
@@ -53,18 +54,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         # A typing error in the class map would leave clips out in silence.
         elif emotion not in options.dropped:
             unknown.setdefault(emotion, record["clip"].decode())
-    # Metadata says which dataset the card names: other records under it are no such.
-    found = hashlib.sha256(b"".join(digests)).hexdigest()
-    if "records" not in metadata:  # built by another program than ours
-        note = "the dataset came without a hash of its records: none was checked"
-        metadata["notes"] = [*metadata.get("notes", []), note]
-    elif found != metadata["records"]:
-        raise UserError(
-            f"{folder}: its records are not those that were built: their hash is "
-            f"{found}, metadata.json says {metadata['records']}; they were "
-            "replaced or damaged, or an older version built them; "
-            f"{rebuild(dataset)}"
-        )
+    _check_hashes(folder, dataset, metadata, digests, hashes)
     if unknown:
         listing = ", ".join(f"{e!r} (clip {c})" for e, c in sorted(unknown.items()))
         raise UserError(
@@ -109,6 +99,31 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
         "or point --config.data.data_dir to the folder where it is built.",
     ]
     raise UserError("\n".join(lines))
+
+
+def _check_hashes(
+    folder: Path, dataset: str, metadata: dict, digests: list, hashes: list
+) -> None:
+    """Raises UserError for records that are not those which the metadata speak of.
+
+    The card names a dataset by its fingerprint, and other records under it are no such.
+    """
+    found = {
+        "records": hashlib.sha256(b"".join(digests)).hexdigest(),
+        "fingerprint": fingerprint(hashes, str(metadata.get("crop", ""))),
+    }
+    if not found.keys() & metadata.keys():  # built by another program than ours
+        note = "the dataset came without hashes of its records: none was checked"
+        metadata["notes"] = [*metadata.get("notes", []), note]
+        return
+    for name, value in found.items():
+        if metadata.get(name) != value:
+            raise UserError(
+                f"{folder}: its records are not those that were built: their {name} "
+                f"hash is {value}, metadata.json says {metadata.get(name)}; they were "
+                "replaced or damaged, or an older version built them; "
+                f"{rebuild(dataset)}"
+            )
 
 
 def _check_task(options: DataOptions, metadata: Mapping) -> None:
