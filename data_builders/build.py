@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -38,6 +37,8 @@ from data_builders.records.verdict import expect_sound
 from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
 from data_builders.terminal import say
+from merclip_jax.errors import UserError
+from merclip_jax.lock import lock
 
 # array_record raises RuntimeError, with the system's words for what went wrong.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -241,20 +242,17 @@ def _staging(data_dir: Path, label: str) -> Iterator[Path]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = open(data_dir / f".{label}.lock", "w")
+        file = lock(data_dir / f".{label}.lock", f"a build of {label}")
     except OSError as error:
         raise DatasetError(f"--data_dir={data_dir}: {error.strerror}") from error
-    with file as lock:
-        # The system lets go of it when the process ends, however it ends.
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DatasetError(
-                f"{data_dir}: another build of {label} is running"
-            ) from error
+    except UserError as error:  # another build
+        raise DatasetError(str(error)) from error
+    try:
         staging = data_dir / f".incomplete-{label}"
         staging.mkdir(exist_ok=True)
         yield staging
+    finally:
+        os.close(file)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # Rooms and modules in the order of the house: each imports what stands before it, in
 # its own line or above. So models know no training, training no result, none an app.
 ORDER = """
-typing errors atomic printable declared naming command facs
+typing errors atomic lock printable declared naming command facs
 models losses augment faces text data scoring
 systems
 weights training results
@@ -179,7 +179,7 @@ def test_configs_import_the_class_map_and_dataclasses_of_numbers():
 def test_builders_import_facs_faces_sampling_and_the_decoder_only():
     for path in MODULES["data_builders"].values():
         used = {name for name in own(path) if room(name) != "faces"}
-        plain = {"facs", "atomic", "errors", "printable"}
+        plain = {"facs", "atomic", "errors", "lock", "printable"}
         assert used <= plain | {"data.sampling", "data.encoded"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 

@@ -1,11 +1,8 @@
 """A run's folder: everything that is written there, by process 0 alone."""
 
-import datetime
-import fcntl
 import hashlib
 import json
 import os
-import platform
 import shutil
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +14,7 @@ import numpy as np
 from merclip_jax.atomic import sweep, write_atomically
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
+from merclip_jax.lock import lock
 from merclip_jax.systems.system import System
 from merclip_jax.training import members
 from merclip_jax.training.checkpoint import GroupCheckpoint
@@ -202,28 +200,11 @@ class Workdir:
         """Lock the folder, for as long as this object or the process lives."""
         if not self.writes:
             return
-        path = self.path / _LOCK
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = lock(self.path / _LOCK, "a run")
         except OSError:  # a read-only folder: a finished run can still be looked at
             return
-        # The system lets go of it when the process ends, however it ends.
-        self._unlock = weakref.finalize(self, os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(lock, 200).decode(errors="replace") or "another process"
-            self._unlock()
-            raise UserError(
-                f"{self.path}: {holder} is at work in this folder; wait for it, stop "
-                "it, or give another --workdir"
-            ) from error
-        except OSError:  # some network drives know no locks
-            print(f"{self.path}: this drive has no locks: start no second run in it")
-            return
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        os.ftruncate(lock, 0)
-        os.write(lock, f"process {os.getpid()} on {platform.node()} ({now})".encode())
+        self._unlock = weakref.finalize(self, os.close, file)
         for folder in (self.path, self.path / "members", self.path / "scalars"):
             sweep(folder)
 

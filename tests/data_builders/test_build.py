@@ -359,7 +359,10 @@ def test_two_builds_of_one_dataset_do_not_meet(manual, tmp_path, capsys):
     with open(data / ".casme2-cropped.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run(manual, data) == 1
-    assert "another build of casme2-cropped is running" in capsys.readouterr().err
+    assert (
+        "a build of casme2-cropped is going on by another process"
+        in capsys.readouterr().err
+    )
     assert run(manual, data) == 0
 
 

@@ -267,7 +267,9 @@ def test_outputs_may_not_hide_other_arrays(tmp_path, name):
 def test_a_second_run_in_a_workdir_is_refused(tmp_path):
     """Also from another process; and not any more when the first has ended."""
     with opened(tmp_path):
-        with pytest.raises(UserError, match=f"process {os.getpid()} on .* at work"):
+        with pytest.raises(
+            UserError, match=f"a run is going on by process {os.getpid()}"
+        ):
             Workdir(tmp_path).open(IDENTITY)
         code = (
             "import sys; from pathlib import Path;"
@@ -279,6 +281,15 @@ def test_a_second_run_in_a_workdir_is_refused(tmp_path):
         assert done.returncode == 1
         assert f"process {os.getpid()} on {platform.node()}" in done.stderr
     opened(tmp_path)
+
+
+def test_a_planted_lock_leads_to_nobodys_file(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").symlink_to(tmp_path / "victim")
+    opened(run)
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_halves_of_a_killed_run_are_swept(tmp_path):
