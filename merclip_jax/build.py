@@ -134,7 +134,9 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
     """A run of MER-CLIP."""
     init = options(InitOptions, config, "init")
     size = SIZES[config.model.size]
-    text = weights.load_tower(size, text=init.text, merclip=init.merclip)
+    text = weights.load_tower(
+        size, text=init.text, merclip=init.merclip, weights=init.weights
+    )
     tower = None
     if text:
         module, variables = weights.text_tower(text, size)

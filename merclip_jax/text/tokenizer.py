@@ -29,6 +29,7 @@ WORD_END = "</w>"
 MERGES = 48_894  # of the published list's lines, the first that CLIP uses
 CLIP_IDS = 2 * 256 + MERGES + 2  # bytes within and ending a word, merges, both marks
 FILES = ("vocab.json", "merges.txt")
+LARGEST = 2**25  # bytes of a list, inflated
 # Contractions, runs of letters, single digits, runs of anything else but spaces.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
@@ -200,8 +201,14 @@ def byte_alphabet() -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        # Not all at once: a small file can inflate to more than any memory.
+        with (gzip.open if packed else open)(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"{path}: more than {LARGEST} bytes of text, CLIP has 3 MB")
+        return data.decode()
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
 

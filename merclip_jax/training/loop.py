@@ -22,6 +22,7 @@ from merclip_jax.training.selection import evaluate, predict
 from merclip_jax.training.stack import Plan, Stack
 from merclip_jax.training.step import TrainState
 from merclip_jax.training.workdir import Workdir
+from merclip_jax.typing import Leaf
 
 
 def train_members(
@@ -221,11 +222,21 @@ def _finish(
         )
         # Weights before predictions: a member that has its file is complete.
         if plan.options.keep_weights:
-            variables = jax.tree.map(lambda x, m=m: np.asarray(x[m]), state.variables)
-            workdir.save_weights(member, plan.system, variables, lineage=plan.lineage)
+            workdir.save_weights(
+                member,
+                plan.system,
+                _of_member(state.variables, m),
+                Context(context.run, _of_member(context.fold, m)),
+                lineage=plan.lineage,
+            )
         # Of a group that was stopped between two members: what is there is as good,
         # and never replaced.
         if workdir.has_member(member):
             workdir.load_member(member, result.clip)
         else:
             workdir.save_member(member, result)
+
+
+def _of_member(stacked: Leaf, m: int) -> Leaf:
+    """A member's arrays of a stack's, as NumPy's."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[m]), stacked)

@@ -15,7 +15,7 @@ from merclip_jax.atomic import sweep, write_atomically
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
 from merclip_jax.lock import lock
-from merclip_jax.systems.system import System
+from merclip_jax.systems.system import Context, System
 from merclip_jax.training import members
 from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.machine import machine, name_of
@@ -152,6 +152,7 @@ class Workdir:
         member: Member,
         system: System,
         variables: Mapping,
+        context: Context,
         *,
         lineage: Sequence[str],
     ) -> None:
@@ -161,12 +162,13 @@ class Workdir:
             member: whose.
             system: what the weights are of.
             variables: NumPy arrays in Flax's collections.
+            context: the member's own.
             lineage: what the training started from, as the card says it.
         """
         if self.writes:
             name = member.name
             folder = self.path / "weights" / name
-            bundle.save(folder, system, variables, name=name, lineage=lineage)
+            bundle.save(folder, system, variables, context, name=name, lineage=lineage)
 
     def checkpoint(self, group: str) -> GroupCheckpoint:
         """The checkpoints of a group of members that is being trained."""

@@ -2,15 +2,16 @@
 
     system.json            schema, modules, system, lineage, checksums
     video/ text/           Orbax: params, batch_stats
+    context/               Orbax: constants of the run and fold, of a trained system
     vocab.json merges.txt  where there is a tokenizer
 
 Converted files and the members that a training keeps are such folders alike.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +25,16 @@ from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Context, System
 from merclip_jax.text.tokenizer import FILES, ClipTokenizer
 from merclip_jax.text.vocabulary import CONTEXT
+from merclip_jax.weights import description
 from merclip_jax.weights.arrays import holds_weights, load_weights, save_weights
 from merclip_jax.weights.families.mer_clip import modules_of
-from merclip_jax.weights.part import Part, Source
+from merclip_jax.weights.part import Source
 from merclip_jax.weights.provenance import digest, of_training
 from merclip_jax.weights.whole import write_whole
 
-SCHEMA = "merclip_jax.bundle/1"
+SCHEMA = "merclip_jax.bundle/2"
 SYSTEM = "system.json"
+CONTEXT_FOLDER = "context"
 SYSTEMS: dict[str, type] = {MerClip.name: MerClip}  # that a folder can be of
 
 
@@ -43,6 +46,7 @@ def write(
     system: Mapping | None,
     lineage: Mapping,
     tokenizer: ClipTokenizer | None,
+    context: Mapping[str, np.ndarray] = MappingProxyType({}),
     replace: bool = False,
 ) -> None:
     """A bundle, whole or not at all.
@@ -54,6 +58,7 @@ def write(
         system: a plain JSON object that the trainer gives, None for converted files.
         lineage: `provenance.of_source` or `of_training`.
         tokenizer: the text tower's.
+        context: path -> array of what the system reads beside a batch.
         replace: whether an older bundle there gives way.
 
     Raises:
@@ -63,9 +68,12 @@ def write(
     if not parts.keys() == modules.keys() == lineage["parts"].keys():
         told = [sorted(m) for m in (parts, modules, lineage["parts"])]
         raise ValueError(f"parts, modules and lineage differ: {told}")
+    # Orbax gives 0-d NumPy scalars back as arrays, and so should the checksum.
+    context = {path: np.asarray(array) for path, array in context.items()}
     checksums = {kind: digest(arrays) for kind, arrays in parts.items()}
     # Of its content, whatever files it is read from.
     checksums["tokenizer"] = tokenizer.sha256 if tokenizer else ""
+    checksums[CONTEXT_FOLDER] = digest(context) if context else ""
     told = {
         "schema": SCHEMA,
         "modules": {kind: dict(module) for kind, module in modules.items()},
@@ -74,19 +82,20 @@ def write(
         "sha256": checksums,
     }
     # Before the first file: what is no JSON must not leave half a folder.
-    text = json.dumps(told, indent=1, ensure_ascii=False).encode()
+    text = description.to_json(told)
 
-    def fill(half: Path) -> None:
-        half.mkdir(parents=True)
+    def write(half: Path) -> None:
+        half.mkdir()
         for kind, arrays in parts.items():
-            tree = unflatten_dict(dict(arrays), sep="/")
-            save_weights(half / kind, tree)
+            save_weights(half / kind, unflatten_dict(dict(arrays), sep="/"))
+        if context:
+            save_weights(half / CONTEXT_FOLDER, unflatten_dict(context, sep="/"))
         write_atomically(half / SYSTEM, text)
         if tokenizer:
             tokenizer.save(half)
 
     # `system.json` alone would pass for a bundle: the folder appears with all of it.
-    write_whole(folder, fill, folder=True, replace=replace)
+    write_whole(folder, write, folder=True, replace=replace)
 
 
 def read(folder: Path, *, only: str = "") -> Source:
@@ -102,8 +111,8 @@ def read(folder: Path, *, only: str = "") -> Source:
     Raises:
         UserError: it is damaged, was changed, or is of another schema.
     """
-    source, checksums = _told(folder)
-    parts = {}
+    source, checksums = description.read(folder / SYSTEM, schema=SCHEMA)
+    parts, context = {}, {}
     for kind, part in source.parts.items():
         if only not in ("", kind):
             continue
@@ -116,15 +125,22 @@ def read(folder: Path, *, only: str = "") -> Source:
     tokenizer, known = tokenizer_in(folder), checksums["tokenizer"]
     if known and tokenizer and tokenizer.sha256 != known:
         raise UserError(f"{folder}: {SYSTEM} and its tokenizer are of two makings")
+    if checksums[CONTEXT_FOLDER] and only != "text":
+        context = flatten_dict(load_weights(folder / CONTEXT_FOLDER), sep="/")
+        if checksums[CONTEXT_FOLDER] != digest(context):
+            raise UserError(f"{folder}: {SYSTEM} and context are not of one making")
     if "text" in parts:
         parts["text"] = dataclasses.replace(parts["text"], tokenizer=tokenizer)
-    return dataclasses.replace(source, parts=parts, tokenizer=tokenizer)
+    return dataclasses.replace(
+        source, parts=parts, tokenizer=tokenizer, context=context
+    )
 
 
 def save(
     folder: Path,
     system: System,
     variables: Mapping,
+    context: Context,
     *,
     name: str,
     lineage: Sequence[str],
@@ -135,6 +151,7 @@ def save(
         folder: the destination; an older bundle there gives way.
         system: what was trained.
         variables: NumPy arrays in Flax's collections.
+        context: the member's own, without a member axis.
         name: of the trained member.
         lineage: what its training started from, as its card says it.
 
@@ -147,23 +164,28 @@ def save(
         {"video": arrays},
         modules={"video": _numbers(system)},
         system=describe.to_json(system),
-        lineage=of_training(name, arrays, earlier=lineage),
+        lineage=of_training(name, arrays, title=system.title, earlier=lineage),
         tokenizer=None,
+        context=flatten_dict({"run": context.run, "fold": context.fold}, sep="/"),
         replace=True,  # a group that was stopped while it finished writes it again
     )
 
 
-def load(folder: Path) -> tuple[System, dict, Context]:
+def load(
+    folder: Path, *, systems: Mapping[str, type] = SYSTEMS
+) -> tuple[System, dict, Context]:
     """A trained model that `save` wrote.
 
-    The context is empty: what a system reads of it when it predicts would stand there.
+    Args:
+        folder: that a training kept, or that was converted of such a one.
+        systems: name -> class of those that a folder may be of.
 
     Returns:
-        The system, its variables on the device, and the context.
+        The system, its variables and its context, on the device.
 
     Raises:
         UserError: the folder is no whole bundle, or of weights that were converted and
-            not trained here.
+            not trained here, or of another system.
     """
     if not (folder / SYSTEM).exists():
         refuse_older(folder)
@@ -175,14 +197,16 @@ def load(folder: Path) -> tuple[System, dict, Context]:
             "expected those of a training here"
         )
     try:
-        kind = SYSTEMS[source.system["name"]]
-        system = describe.from_json(kind, source.system)
+        system = describe.from_json(systems[source.system["name"]], source.system)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{folder}: {SYSTEM} describes none of {list(SYSTEMS)} ({error!r})"
+            f"{folder}: {SYSTEM} describes none of {list(systems)} ({error!r})"
         ) from error
-    arrays = unflatten_dict(dict(source.parts["video"].arrays), sep="/")
-    return system, jax.tree.map(jnp.asarray, arrays), Context()
+    arrays, context = (
+        jax.tree.map(jnp.asarray, unflatten_dict(dict(of), sep="/"))
+        for of in (source.parts["video"].arrays, source.context)
+    )
+    return system, arrays, Context(**{"run": {}, "fold": {}} | context)
 
 
 def _numbers(system: System) -> dict:
@@ -225,40 +249,3 @@ def tokenizer_in(folder: Path) -> ClipTokenizer | None:
     if (folder / "tokenizer.json").exists():
         return ClipTokenizer.from_folder(folder, CONTEXT)
     return ClipTokenizer.from_merges(lists[0], CONTEXT) if lists else None
-
-
-def _told(folder: Path) -> tuple[Source, dict[str, str]]:
-    """What `system.json` says: parts but for their arrays, and all checksums."""
-    path = folder / SYSTEM
-    try:
-        told = json.loads(path.read_text("utf-8"))
-        # First of all: another schema may lack any of what follows.
-        if told["schema"] != SCHEMA:
-            raise UserError(
-                f"{path}: schema is {told['schema']!r}, expected {SCHEMA!r}"
-            )
-        lineage = told["lineage"]
-        parts = {
-            kind: Part(
-                kind=kind,
-                name=folder.name,
-                module=dict(told["modules"][kind]),
-                sources=kept["sources"],
-                used={name: tuple(keys) for name, keys in kept["used"].items()},
-                changed=dict(kept["changed"]),
-                initialised=dict(kept["initialised"]),
-                dropped=dict(kept["dropped"]),
-            )
-            for kind, kept in lineage["parts"].items()
-        }
-        checksums = {of: told["sha256"][of] for of in (*parts, "tokenizer")}
-        source = Source(
-            folder.name,
-            parts,
-            files=lineage["sources"],
-            left=dict(lineage["left"]),
-            system=told["system"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not whole ({error!r})") from error
-    return source, checksums

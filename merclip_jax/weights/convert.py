@@ -10,7 +10,7 @@ from merclip_jax.weights import bundle, provenance
 from merclip_jax.weights.fitting import fit_into, fit_text, fit_whole
 from merclip_jax.weights.part import Part, Source
 from merclip_jax.weights.problems import misfit
-from merclip_jax.weights.sources import open_source
+from merclip_jax.weights.sources import open_all
 
 # UniFormerV2's classifier or MER-CLIP's, whichever the file has.
 _LAST = (
@@ -19,7 +19,9 @@ _LAST = (
 )
 
 
-def convert(names: Sequence[str], *, into: str = "", new_head: bool = False) -> Source:
+def convert(
+    names: Sequence[str], *, into: str = "", new_head: bool = False, weights: str = ""
+) -> Source:
     """The first video part and the first text part of some sources, fitted.
 
     Args:
@@ -27,6 +29,7 @@ def convert(names: Sequence[str], *, into: str = "", new_head: bool = False) -> 
         into: fits a CLIP image tower into a video encoder of its size; without, every
             part keeps the file's own structure.
         new_head: leaves the last layer out.
+        weights: which set of weights of a file is meant (`sources.open_source`).
 
     Returns:
         The parts. What does not fit stands in their problems.
@@ -34,7 +37,7 @@ def convert(names: Sequence[str], *, into: str = "", new_head: bool = False) -> 
     Raises:
         UserError: a source cannot be read, or the options do not go with them.
     """
-    found = _first_parts([open_source(name) for name in names])
+    found = _first_parts(open_all(names, weights=weights))
     if not found.parts:
         raise UserError(f"{', '.join(names)}: no weights, only a tokenizer")
     if new_head and not _has_last(found.parts.get("video")):
@@ -54,8 +57,8 @@ def convert(names: Sequence[str], *, into: str = "", new_head: bool = False) -> 
             f"the tokenizer has {found.tokenizer.size} ids, the text tower {size}"
         )
     # A model that lost its last layer is not the one that the trainer described.
-    system = None if new_head else found.system
-    return dataclasses.replace(found, parts=parts, system=system)
+    system, context = (None, {}) if new_head else (found.system, found.context)
+    return dataclasses.replace(found, parts=parts, system=system, context=context)
 
 
 def write_folder(found: Source, dst: Path) -> None:
@@ -75,6 +78,7 @@ def write_folder(found: Source, dst: Path) -> None:
         {kind: part.arrays for kind, part in found.parts.items()},
         modules=found.modules,
         system=found.system,
+        context=found.context,
         lineage=provenance.of_source(found),
         tokenizer=found.tokenizer,
     )
@@ -83,7 +87,8 @@ def write_folder(found: Source, dst: Path) -> None:
 def _first_parts(sources: Sequence[Source]) -> Source:
     """All sources as one: of every kind the first part, the others left aside."""
     parts: dict[str, Part] = {}
-    files, left, tokenizer, system, vocabularies = [], {}, None, None, []
+    files, left, tokenizer, vocabularies = [], {}, None, []
+    system, context = None, {}
     for source in sources:
         files += [record for record in source.files if record not in files]
         left |= source.left
@@ -96,13 +101,13 @@ def _first_parts(sources: Sequence[Source]) -> Source:
                 continue
             parts[kind] = part
             if kind == "video":
-                system = source.system
+                system, context = source.system, source.context
     if "text" in parts:
         text = parts["text"]
         records = [*text.sources, *vocabularies]
         parts["text"] = dataclasses.replace(text, sources=records, tokenizer=tokenizer)
     name = ", ".join(record["name"] for record in files)
-    return Source(name, parts, files, left, tokenizer, system)
+    return Source(name, parts, files, left, tokenizer, system, context)
 
 
 def _aside(part: Part, taken: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -19,7 +20,14 @@ from merclip_jax.weights.sources import open_source
 from merclip_jax.weights.whole import write_whole
 
 
-def write_torch(name: str, dst: Path) -> int:
+class Exported(NamedTuple):
+    """How many tensors were written, and what of the source has no place there."""
+
+    tensors: int
+    left: tuple[str, ...]
+
+
+def write_torch(name: str, dst: Path) -> Exported:
     """A source's weights under the authors' names, as a safetensors file.
 
     A MER-CLIP whose temperature is not learned gets the fixed one.
@@ -29,7 +37,7 @@ def write_torch(name: str, dst: Path) -> int:
         dst: the file, whose name ends in .safetensors.
 
     Returns:
-        How many tensors were written.
+        How many tensors were written, and what was left.
 
     Raises:
         UserError: lists what lacks, is not finite or has no name there.
@@ -61,7 +69,10 @@ def write_torch(name: str, dst: Path) -> int:
         fixed = math.log(1 / mer_clip.TEMPERATURE)
         state["logit_scale"] = np.asarray(fixed, np.float32)
     _write(dst, state)
-    return len(state)
+    left = []
+    if source.context:
+        left.append(f"{len(source.context)} constants of the run and the fold")
+    return Exported(len(state), tuple(left))
 
 
 def to_torch(
@@ -129,11 +140,10 @@ def _write(dst: Path, state: Mapping[str, np.ndarray]) -> None:
     if dst.suffix != ".safetensors":
         raise UserError(f"{dst}: expected a name that ends in .safetensors")
 
-    def fill(path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def write(path: Path) -> None:
         safetensors.numpy.save_file(dict(state), path, metadata={"format": "pt"})
 
-    write_whole(dst, fill, folder=False)
+    write_whole(dst, write, folder=False)
 
 
 def _inverted(rule: Rule) -> tuple[re.Pattern, str, Layout]:

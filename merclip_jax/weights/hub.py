@@ -1,12 +1,12 @@
 """Finds weight files on the disk and on the hub, with what must lie beside them."""
 
-import json
 from pathlib import Path, PurePosixPath
 
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from merclip_jax.errors import UserError
+from merclip_jax.weights.formats import shards
 
 HUB = "hf://"
 # What the folders of Hugging Face and open_clip hold, the first that is there.
@@ -16,6 +16,9 @@ IN_FOLDER = (
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
+# What lies beside weights in a folder of a training and is none.
+_BESIDE = ("optimizer", "scheduler", "rng_state", "scaler", "training_args")
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".pyth", ".ckpt", ".pkl", ".tar")
 CONFIGS = ("config.json", "open_clip_config.json")
 BESIDE = ("vocab.json", "merges.txt", "tokenizer.json", *CONFIGS)
 
@@ -37,6 +40,9 @@ def locate(source: str) -> Path:
     repo, name = "/".join(parts[:2]), PurePosixPath(parts[2])
     try:  # the file itself first: what lies beside it is no use without
         path = _fetched(repo, str(name), source)
+        if path.name.endswith(shards.INDEX):
+            for part in sorted(set(shards.indexed(path).values())):
+                _fetched(repo, str(name.with_name(part)), source)
     except EntryNotFoundError as error:
         raise UserError(f"{source}: cannot be fetched ({error})") from error
     for other in BESIDE:
@@ -47,14 +53,43 @@ def locate(source: str) -> Path:
     return path
 
 
-def file_of(path: Path) -> Path:
-    """The weight file that a path means: itself, or the one in a model's folder."""
+def files_of(path: Path) -> list[Path]:
+    """The weight files that a path means, an index before its parts.
+
+    Args:
+        path: of a file, of the index of a file in parts, or of a model's folder.
+
+    Returns:
+        One file, or an index and its parts, or the parts without an index.
+
+    Raises:
+        UserError: the folder holds none or several, or a part lacks.
+    """
+    if path.name.endswith(shards.INDEX):
+        return [path, *shards.parts_of(path)]
     if not path.is_dir():
-        return path
+        if shards.is_part(path):
+            shards.whole([path])
+        return [path]
     for name in IN_FOLDER:
         if (path / name).exists():
-            return path / name
-    raise UserError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
+            return [path / name]
+    indices = sorted(path.glob(f"*{shards.INDEX}"))
+    if indices:  # safetensors before pickles, as with single files
+        first = f".safetensors{shards.INDEX}"
+        index = max(indices, key=lambda path: path.name.endswith(first))
+        return [index, *shards.parts_of(index)]
+    parts = sorted(filter(shards.is_part, path.iterdir()))
+    if len(shards.group([part.name for part in parts])) == 1:
+        shards.whole(parts)
+        return parts
+    others = [
+        p.name
+        for p in sorted(path.iterdir())
+        if p.suffix in _SUFFIXES and not p.name.startswith(_BESIDE)
+    ]
+    there = f"; give one of {', '.join(others[:5])}" if others else ""
+    raise UserError(f"{path}: holds none of {', '.join(IN_FOLDER)}{there}")
 
 
 def check_activation(path: Path) -> None:
@@ -65,8 +100,8 @@ def check_activation(path: Path) -> None:
         if not beside.exists():
             continue
         try:
-            used = _activations(json.loads(beside.read_text("utf-8")))
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+            used = _activations(shards.load_json(beside))
+        except (AttributeError, TypeError) as error:
             raise UserError(
                 f"{beside}: not a model's configuration ({error})"
             ) from error

@@ -40,6 +40,11 @@ def load_start(
         UserError: two starts are given, or one does not fit.
     """
     vision, merclip = init.vision, init.merclip
+    if init.weights and not (vision or merclip):
+        raise UserError(
+            f"config.init.weights={init.weights} goes with config.init.vision or "
+            "config.init.merclip"
+        )
     if init.new_head and not merclip:
         raise UserError("config.init.new_head=True goes with config.init.merclip alone")
     if vision and merclip:
@@ -51,12 +56,23 @@ def load_start(
     shapes = shapes_of(model, clip[1], frames=clip[0])
     # All members start from the same arrays; what is missing stays random in each.
     if merclip:
-        return load_merclip(merclip, shapes, new_head=init.new_head)
-    return load_vision(vision, shapes, norm_from_classifier=init.norm_from_classifier)
+        return load_merclip(
+            merclip, shapes, new_head=init.new_head, weights=init.weights
+        )
+    return load_vision(
+        vision,
+        shapes,
+        norm_from_classifier=init.norm_from_classifier,
+        weights=init.weights,
+    )
 
 
 def load_vision(
-    source: str, shapes: Shapes, *, norm_from_classifier: bool = True
+    source: str,
+    shapes: Shapes,
+    *,
+    norm_from_classifier: bool = True,
+    weights: str = "",
 ) -> Part:
     """The encoder of a source for a MER-CLIP, and MER-CLIP's own projectors.
 
@@ -65,6 +81,7 @@ def load_vision(
         shapes: of the MER-CLIP (`numbers.shapes_of`).
         norm_from_classifier: False leaves the pooled feature's norm at its start though
             UniFormerV2 has its like before the classifier.
+        weights: which set of weights of the file (`sources.open_source`).
 
     Returns:
         The video part without head and temperature.
@@ -72,18 +89,21 @@ def load_vision(
     Raises:
         UserError: lists what does not fit.
     """
-    part = _video(source)
+    part = _video(source, weights)
     fitted = fit_vision(part, shapes, norm_from_classifier=norm_from_classifier)
     return _fitting(fitted, shapes)
 
 
-def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Part:
+def load_merclip(
+    source: str, shapes: Shapes, *, new_head: bool = False, weights: str = ""
+) -> Part:
     """A whole MER-CLIP.
 
     Args:
         source: of one with its emotion head.
         shapes: of the MER-CLIP that starts from it.
         new_head: whether the last layer starts anew.
+        weights: which set of weights of the file (`sources.open_source`).
 
     Returns:
         The video part.
@@ -91,7 +111,7 @@ def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Part
     Raises:
         UserError: lists what does not fit.
     """
-    part = _video(source)
+    part = _video(source, weights)
     family = part.module["family"]
     if family != "mer_clip":
         raise UserError(
@@ -109,13 +129,16 @@ def load_merclip(source: str, shapes: Shapes, *, new_head: bool = False) -> Part
     return _fitting(fit_merclip(part, shapes, new_head=new_head), shapes)
 
 
-def load_tower(size: Size, *, text: str = "", merclip: str = "") -> Part | None:
+def load_tower(
+    size: Size, *, text: str = "", merclip: str = "", weights: str = ""
+) -> Part | None:
     """The text tower of `text`, or else of `merclip` when that holds one.
 
     Args:
         size: whose tower it must be.
         text: a source that must hold one.
         merclip: a source that may.
+        weights: which set of weights of `merclip`'s file.
 
     Returns:
         The text part, None for a random tower.
@@ -126,7 +149,9 @@ def load_tower(size: Size, *, text: str = "", merclip: str = "") -> Part | None:
     if text:
         return load_text(text, size)
     # A whole MER-CLIP brings its tower unasked, so that without one nothing is wrong.
-    found = open_source(merclip, only="text") if merclip else Source("")
+    found = Source("")
+    if merclip:
+        found = open_source(merclip, only="text", weights=weights)
     return _tower(found.parts["text"], size) if "text" in found.parts else None
 
 
@@ -164,8 +189,8 @@ def text_tower(part: Part, size: Size) -> tuple[ClipText, dict]:
     return tower, jax.tree.map(jnp.asarray, unflatten_dict(part.arrays, sep="/"))
 
 
-def _video(source: str) -> Part:
-    found = open_source(source, only="video")
+def _video(source: str, weights: str) -> Part:
+    found = open_source(source, only="video", weights=weights)
     if "video" not in found.parts:
         raise UserError(f"{found.name}: holds no video encoder, only a text tower")
     return found.parts["video"]

@@ -12,7 +12,9 @@ class InitOptions:
     vision: the encoder's, "" for random ones; text: the text tower's and its tokenizer;
     merclip: a whole MER-CLIP's, in place of vision; norm_from_classifier: take
     UniFormerV2's norm before its classifier as the pooled feature's; new_head: with
-    merclip, start the last layer anew.
+    merclip, start the last layer anew; weights: which of the sets of weights in the
+    file of vision or merclip (raw, ema, or a name that convert --check shows), "" for
+    the training's own.
     """
 
     vision: str = ""
@@ -20,6 +22,7 @@ class InitOptions:
     merclip: str = ""
     norm_from_classifier: bool = True
     new_head: bool = False
+    weights: str = ""
 
     def __post_init__(self):
         check(self)

@@ -68,6 +68,7 @@ class Source:
         left: keys of files whose part came from another source -> why.
         tokenizer: the one that lay with the weights, even where no text tower did.
         system: what the trainer says of its model, of weights that it kept.
+        context: path -> array, the constants that such a model reads beside a batch.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Source:
     left: Mapping[str, str] = _empty()
     tokenizer: ClipTokenizer | None = None
     system: Mapping | None = None
+    context: Mapping[str, np.ndarray] = _empty()
 
     @property
     def problems(self) -> list[str]:

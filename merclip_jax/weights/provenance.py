@@ -11,7 +11,7 @@ from merclip_jax.weights.part import Part, Source
 RANDOM = "random initialisation (no pretrained weights)"
 RANDOM_VIDEO = "video: random initialisation"
 RANDOM_TEXT = "text: random tower (no published weights)"
-TRAINED = "MER-CLIP trained here"
+TRAINED = "{} trained here"  # a system's title
 # What a bundle keeps of a part, beside its arrays, module and tokenizer. No problems:
 # a part that has any is not written.
 KEPT = ("sources", "used", "changed", "initialised", "dropped")
@@ -60,13 +60,18 @@ def of_source(source: Source) -> dict:
 
 
 def of_training(
-    name: str, arrays: Mapping[str, np.ndarray], *, earlier: Sequence[str] = ()
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    earlier: Sequence[str] = (),
 ) -> dict:
     """The provenance of a video part that a training here made.
 
     Args:
         name: of the trained member.
         arrays: its variables by Flax path.
+        title: of the system that was trained.
         earlier: what that training started from, as its card says it.
 
     Returns:
@@ -74,7 +79,7 @@ def of_training(
     """
     record = {
         "name": name,
-        "family": TRAINED,
+        "family": TRAINED.format(title),
         "bytes": sum(array.nbytes for array in arrays.values()),
         "sha256": digest(arrays),
         "earlier": list(earlier),
@@ -113,10 +118,7 @@ def reasons(of: Mapping[str, str]) -> dict[str, int]:
 
 
 def _line(part: Part) -> str:
-    files = "; ".join(
-        f"{r['family']} in {r['name']} ({r['bytes']} bytes, sha256 {r['sha256']})"
-        for r in part.sources
-    )
+    files = "; ".join(map(_record, part.sources))
     line = f"{part.kind}: {files}: {len(part.used)} tensors, "
     line += f"{part.parameters()} parameters"
     # Reasons with their counts: a line on the card, not a list of tensors.
@@ -127,3 +129,13 @@ def _line(part: Part) -> str:
             line += f"; {count} {word}: {why}"
     earlier = [e for r in part.sources for e in r.get("earlier", [])]
     return line + "".join(f"; trained from {e}" for e in earlier)
+
+
+def _record(record: Mapping) -> str:
+    """A file, and which of its weights were taken where it holds several."""
+    line = f"{record['family']} in {record['name']} ({record['bytes']} bytes, "
+    line += f"sha256 {record['sha256']}"
+    if others := record.get("other_weights"):
+        which, kind = record["weights"]
+        line += f", of its weights {which} ({kind}) and not {', '.join(others)}"
+    return line + ")"

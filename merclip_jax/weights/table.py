@@ -30,8 +30,8 @@ HEADER = ("part", "tensors", "parameters", "source -> destination", "init", "unu
 
 
 def report(found: Source) -> str:
-    """Tables of all parts, and what modules they are."""
-    text = []
+    """What was taken of the files, tables of all parts, and what modules they are."""
+    text = [line for record in found.files for line in _taken(record)]
     for kind, part in found.parts.items():
         text += [f"{kind}: {describe(part.module)}", table(part), ""]
     for why, count in reasons(found.left).items():
@@ -40,6 +40,26 @@ def report(found: Source) -> str:
         kept = "found" if found.tokenizer else "none: give it as a further --src"
         text.append(f"tokenizer: {kept}")
     return "\n".join(text).rstrip()
+
+
+def _taken(record: Mapping) -> list[str]:
+    """What was taken of a file, and what lies in it beside."""
+    name, lines = record["name"], []
+    if taken := record.get("weights"):
+        which, kind = taken
+        lines.append(f"{name}: weights taken: {which or 'the whole file'} ({kind})")
+    if others := record.get("other_weights"):
+        lines.append(
+            f"{name}: also holds {', '.join(others)}: --weights=NAME takes them"
+        )
+    if cut := record.get("prefixes"):
+        lines.append(f"{name}: cut from its keys: {' '.join(cut)}")
+    if classes := record.get("unknown_classes"):
+        lines.append(
+            f"{name}: beside them objects of {', '.join(classes[:5])}"
+            f"{', ...' if len(classes) > 5 else ''}: not read, nothing of them was run"
+        )
+    return lines
 
 
 def table(part: Part) -> str:

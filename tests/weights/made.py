@@ -7,7 +7,9 @@ from safetensors.numpy import save_file
 
 from merclip_jax.models.mer_clip import Size
 from merclip_jax.weights import bundle
+from merclip_jax.weights.families import detect
 from merclip_jax.weights.families.mer_clip import modules_of
+from merclip_jax.weights.formats.sets import WeightSet
 from merclip_jax.weights.provenance import of_training
 
 TINY = Size(128, 3, 2, 16, (1, 2), 64, 64, 2, 1)  # head dim 64, as published towers
@@ -194,6 +196,12 @@ def states():
     }
 
 
+def recognised(name, state):
+    """The one model that a state holds, under its family's names."""
+    (model,) = detect.candidates(name, WeightSet((), state))
+    return detect.named(name, model, state)
+
+
 def keep(path, model, arrays, *, side=48, system=None, earlier=()):
     """A folder as a training keeps a member; returns its path as for `save`."""
     bundle.write(
@@ -201,7 +209,7 @@ def keep(path, model, arrays, *, side=48, system=None, earlier=()):
         {"video": arrays},
         modules=modules_of(model, image_size=side),
         system=system,
-        lineage=of_training(path.name, arrays, earlier=earlier),
+        lineage=of_training(path.name, arrays, title="MER-CLIP", earlier=earlier),
         tokenizer=None,
     )
     return str(path)

@@ -16,6 +16,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions
 from merclip_jax.systems import describe
 from merclip_jax.systems.mer_clip import MerClip
+from merclip_jax.systems.system import Context
 from merclip_jax.text.tokenizer import ClipTokenizer
 from merclip_jax.weights import arrays as checkpoint
 from merclip_jax.weights import bundle, convert, export, load, sources
@@ -89,7 +90,9 @@ def written(folder, parts, **options):
     given = {
         "modules": modules_of(model(), image_size=SIDE),
         "system": SYSTEM,
-        "lineage": of_training("m", parts["video"], earlier=["a", "b"]),
+        "lineage": of_training(
+            "m", parts["video"], title="MER-CLIP", earlier=["a", "b"]
+        ),
         "tokenizer": None,
     }
     bundle.write(folder, parts, **given | options)
@@ -267,7 +270,9 @@ def test_a_trained_system_comes_back_and_predicts_the_same(tmp_path, options):
     variables = jax.jit(system.init)(jax.random.key(3), batch)
     variables = jax.tree.map(np.asarray, variables)
     folder = tmp_path / "m"
-    bundle.save(folder, system, variables, name="s1-seed0", lineage=["a start"])
+    bundle.save(
+        folder, system, variables, Context(), name="s1-seed0", lineage=["a start"]
+    )
     found, loaded, context = bundle.load(folder)
     assert found == system and hash(found) == hash(system)
     assert jax.tree.structure(loaded) == jax.tree.structure(variables)

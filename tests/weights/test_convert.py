@@ -174,7 +174,7 @@ def test_every_key_of_the_published_lists_has_its_place(
     assert len(shapes) == entries
     one = np.float32(1)
     state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
-    named = detect.recognise(name, state)
+    named = made.recognised(name, state)
     family = detect.FAMILIES[named.family]
     placed = match.place(named.state, [*family.video, *family.text])
     assert not placed.problems
@@ -205,7 +205,7 @@ def test_published_sizes_fill_their_modules(size, family):
         )
     one = np.float32(1)
     state = {key: np.broadcast_to(one, shape) for key, shape in shapes.items()}
-    named = detect.recognise(family, state)
+    named = made.recognised(family, state)
     of = detect.FAMILIES[named.family]
     video = match.place(
         {k: v for k, v in named.state.items() if "visual" in k or family != "clip"},

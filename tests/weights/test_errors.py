@@ -12,7 +12,15 @@ from safetensors.numpy import save_file
 
 from merclip_jax.errors import UserError
 from merclip_jax.weights import arrays as checkpoint
-from merclip_jax.weights import bundle, convert, export, hub, load, sources
+from merclip_jax.weights import (
+    bundle,
+    convert,
+    description,
+    export,
+    hub,
+    load,
+    sources,
+)
 from merclip_jax.weights.families import numbers
 from merclip_jax.weights.options import InitOptions
 from tests import mini
@@ -172,10 +180,10 @@ def test_numbers_beyond_float32_are_named(tmp_path):
     refused(path, tmp_path / "out", "class_embedding: holds numbers beyond float32")
 
 
-def test_pickles_without_torch(tmp_path, monkeypatch):
+def test_pickles_need_no_torch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "a.pth").write_bytes(b"\x80\x02}q\x00.")
-    refused(tmp_path / "a.pth", tmp_path / "out", r"pip install -e '\.\[convert\]'")
+    refused(tmp_path / "a.pth", tmp_path / "out", "holds no tensors, expected tensors")
 
 
 def test_frozen_files_are_told(tmp_path):
@@ -242,6 +250,11 @@ def test_a_failure_leaves_nothing(whole, tmp_path, monkeypatch, error):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["w.safetensors"]
 
 
+def signed(told):
+    """A description as one who edits it and knows of the checksum writes it."""
+    return description.to_json(told).decode()
+
+
 def test_a_damaged_folder(whole, tmp_path):
     convert.write_folder(convert.convert([whole]), tmp_path / "out")
     system = tmp_path / "out/system.json"
@@ -255,11 +268,12 @@ def test_a_damaged_folder(whole, tmp_path):
     for content, message in [
         (text[:-9], "system.json: not whole"),
         ("[]", "system.json: not whole"),
-        (json.dumps(odd), "system.json: not whole"),
+        (json.dumps(changed), "system.json: was changed"),
         (json.dumps(short), "system.json: not whole"),
-        (text.replace("bundle/1", "bundle/9"), "schema is 'merclip_jax.bundle/9'"),
-        (json.dumps(changed), "are not of one making"),
-        (json.dumps(unknown), "family 'resnet', expected one of uniformer_v2, mer_cl"),
+        (text.replace("bundle/2", "bundle/9"), "schema is 'merclip_jax.bundle/9'"),
+        (signed(odd), "system.json: not whole"),
+        (signed(changed), "are not of one making"),
+        (signed(unknown), "family 'resnet', expected one of uniformer_v2, mer_cl"),
     ]:
         system.write_text(content)
         with pytest.raises(UserError, match=message):

@@ -263,7 +263,7 @@ def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
         assert f"; trained from {video}; trained from {text}" in line
     assert f"tokenizer of sha256 {claimed['init.tokenizer_sha256']}" in text
     _another_start_is_refused(config, tmp_path, clip)
-    count = export.write_torch(str(weights[0]), tmp_path / "back.safetensors")
+    count, _ = export.write_torch(str(weights[0]), tmp_path / "back.safetensors")
     again = convert.convert([str(tmp_path / "back.safetensors")])
     assert not again.problems
     assert count > len(again.parts["video"].arrays)

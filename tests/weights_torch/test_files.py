@@ -237,10 +237,10 @@ def test_truncated(keep, zipped, tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (torch.zeros(3), "holds a ndarray, expected tensors by name"),
+        (torch.zeros(3), "holds a Tensor, expected tensors by name"),
         ([1, 2], "holds a list, expected tensors by name"),
         ({}, "holds no tensors"),
-        ({"a": torch.zeros(2), "b": 3}, "b: a int, expected a tensor"),
+        ({"a": torch.zeros(2), "b": 3}, r"none of UniFormerV2.*\n  a \(2,\)"),
         ({"model": {"a.b": torch.zeros(2)}}, r"none of UniFormerV2.*\n  a.b \(2,\)"),
     ],
 )
@@ -252,7 +252,7 @@ def test_pickles_of_other_things(content, message, tmp_path):
 
 
 def test_bytes_that_are_no_weights(tmp_path):
-    for data in (b"hello", b"PK\x03\x04 no zip", bytes(range(256)) * 9):
+    for data in (b"\x80\x02hello", b"PK\x03\x04 no zip", bytes(range(256)) * 9):
         (tmp_path / "odd.pth").write_bytes(data)
         with pytest.raises(UserError, match="odd.pth: not a whole PyTorch file"):
             sources.open_source(str(tmp_path / "odd.pth"))

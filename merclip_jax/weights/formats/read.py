@@ -1,59 +1,109 @@
-"""Any weight file as arrays by name, whichever of the formats it is."""
+"""Any weight file as tables of tensors, whichever of the formats it is."""
 
-from collections.abc import Mapping
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from merclip_jax.errors import UserError
-from merclip_jax.weights.formats.pickled import read_pickled
+from merclip_jax.printable import printable
+from merclip_jax.weights.formats import sets, sniff
+from merclip_jax.weights.formats.pickles import Damaged, Stub
+from merclip_jax.weights.formats.pytorch import is_pytorch, read_pytorch
 from merclip_jax.weights.formats.safetensors import read_safetensors
+from merclip_jax.weights.formats.sets import WeightSet
+from merclip_jax.weights.formats.tensors import Tensor
 from merclip_jax.weights.problems import misfit
 
-NESTS = ("state_dict", "model_state", "model_state_dict", "model")
+# Tied tensors lie once in a file and count twice; a thousandfold is an attack.
+_REPEATED = 4
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The arrays of one file, mapped from it where its format allows.
+def read(path: Path) -> tuple[list[WeightSet], list[str]]:
+    """The tables of tensors of one file, mapped from it and not read yet.
 
     Args:
         path: of a torch file, a TorchScript archive or a safetensors file.
 
     Returns:
-        The arrays by key, and the names under which they lay, such as ("state_dict",).
+        All tables, and the names of unknown classes that lie beside them.
 
     Raises:
-        UserError: it is damaged, empty, holds no tensors, or could run code.
+        UserError: it is damaged, empty, of another kind, or holds no tensors.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: neither a file nor a folder of weights")
     with open(path, "rb") as file:
         head = file.read(16)
     if not head:
         raise UserError(f"{path}: the file is empty")
     # By content where the name does not tell: a JSON header follows eight bytes.
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        found = read_safetensors(path)
-    else:
-        found = read_pickled(path, zipped=head[:2] == b"PK")
-    # Trainers keep the weights under a name, beside what they need to go on.
-    nested = []
-    while isinstance(found, Mapping):
-        name = next((n for n in NESTS if isinstance(found.get(n), Mapping)), None)
-        if name is None:
-            break
-        nested.append(name)
-        found = found[name]
-    if not isinstance(found, Mapping):
+    if head[8:9] == b"{" and b"\x00" in head[:8]:
+        return _tables(path, read_safetensors(path))
+    if told := sniff.foreign(path):
+        raise UserError(f"{path}: {told}")
+    if path.suffix == ".safetensors":
+        return _tables(path, read_safetensors(path))
+    zipped = head[:2] == b"PK"
+    if zipped:
+        _check_zip(path)
+    return _tables(path, read_pytorch(path, zipped=zipped))
+
+
+def arrays(path: str, table: WeightSet, *, size: int) -> dict[str, np.ndarray]:
+    """The tensors of a table as arrays.
+
+    Args:
+        path: of the file, for errors.
+        table: one that `read` found.
+        size: bytes of the file.
+
+    Returns:
+        key -> array, mapped from the file.
+
+    Raises:
+        UserError: lists those that are damaged or not all there.
+    """
+    total = sum(tensor.nbytes for tensor in table.tensors.values())
+    if total > _REPEATED * size + 2**20:
         raise UserError(
-            f"{path}: holds a {type(found).__name__}, expected tensors by name, plain "
-            f"or under one of {', '.join(NESTS)}"
+            f"{path}: its tensors together take {total} bytes, and the file has "
+            f"{size}: they repeat the same numbers"
         )
-    if not found:
-        raise UserError(f"{path}: holds no tensors")
-    strange = [
-        f"{key}: a {type(value).__name__}, expected a tensor"
-        for key, value in found.items()
-        if not isinstance(value, np.ndarray)
-    ]
-    if strange:
-        raise misfit(str(path), strange)
-    return dict(found), tuple(nested)
+    found, problems = {}, []
+    for key, tensor in table.tensors.items():
+        try:
+            found[key] = tensor.array() if isinstance(tensor, Tensor) else tensor
+        except Damaged as error:
+            problems.append(f"{key}: {error}")
+    if problems:
+        raise misfit(path, [printable(problem) for problem in problems])
+    return found
+
+
+def _check_zip(path: Path) -> None:
+    """Refuses a zip that torch did not write, saying what it is."""
+    try:
+        if is_pytorch(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            told = sniff.foreign_zip(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole PyTorch file ({error})") from error
+    raise UserError(f"{path}: {printable(told)}")
+
+
+def _tables(path: Path, found: object) -> tuple[list[WeightSet], list[str]]:
+    try:
+        tables, classes = sets.sets(found), sets.stubs(found)
+    except Damaged as error:
+        raise UserError(f"{path}: {error}") from error
+    if tables:
+        return tables, classes
+    what = found.name if isinstance(found, Stub) else type(found).__name__
+    if isinstance(found, dict):
+        keys = ", ".join(sorted(map(str, found))[:5])
+        what = f"a dict without tensors ({keys})" if keys else "no tensors"
+    else:
+        what = f"a {what}"
+    raise UserError(f"{path}: holds {printable(what)}, expected tensors by name")
