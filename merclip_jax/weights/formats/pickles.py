@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from merclip_jax.weights.formats.bounded import Bounded
 
-OPCODES = 3_000_000  # of one pickle; a training's whole state has some 100,000
+OPCODES = 2_000_000  # of one pickle; a training's whole state has some 100,000
 BYTES = 2**28  # of one pickle beside tensors: what trainers log is a few MiB
 _SCALARS = (str, bytes, int, float, bool, type(None))
 # Modules whose functions no weights ever need: a pickle that names one was made to harm

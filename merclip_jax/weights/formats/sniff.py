@@ -9,7 +9,7 @@ _ASK = "download the weights again"
 _TORCH = "save a state_dict with torch.save or safetensors and give that"
 # (what a file begins with, where, what it is, what to do)
 _SIGNS: tuple[tuple[bytes, int, str, str], ...] = (
-    (b"version https://git-lfs.github.com", 0, "a Git LFS pointer", "git lfs pull"),
+    (b"version https://git-lfs.github.com", 0, "a Git LFS pointer", "run git lfs pull"),
     (b"\x1f\x8b", 0, "a gzip archive", _PUT_BACK),
     (b"BZh", 0, "a bzip2 archive", _PUT_BACK),
     (b"\xfd7zXZ\x00", 0, "an xz archive", _PUT_BACK),
