@@ -42,9 +42,9 @@ def read(path: Path) -> tuple[list[WeightSet], list[str]]:
         return _tables(path, read_safetensors(path))
     if told := sniff.foreign(path):
         raise UserError(f"{path}: {told}")
-    if path.suffix == ".safetensors":
+    zipped = head[:4] == b"PK\x03\x04"
+    if path.suffix == ".safetensors" and not (zipped or head[:1] == b"\x80"):
         return _tables(path, read_safetensors(path))
-    zipped = head[:2] == b"PK"
     if zipped:
         _check_zip(path)
     return _tables(path, read_pytorch(path, zipped=zipped))

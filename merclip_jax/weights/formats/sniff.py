@@ -55,6 +55,7 @@ _ZIPS: tuple[tuple[str, str, str], ...] = (
     (r".*saved_model\.pb", "a zip with a TensorFlow model", _TORCH),
 )
 _HEAD = 4096
+_TEXT_PICKLE = re.compile(r"\([dl]p\d+\n|c[\w.]+\n[\w.]+\n(p\d+\n|\()")
 
 
 def foreign(path: Path) -> str:
@@ -104,7 +105,8 @@ def _by_text(head: bytes) -> tuple[str, str] | None:
     if begins.startswith(("<?xml", "<svg", "<error")):
         return "an XML document", _ASK
     # Pickles of the first protocol are text, too, and may hold weights.
-    if re.search("[\x00-\x08\x0e-\x1f]", text) or re.match(r"[(]?[dlc]p?\S*\n", text):
+    control = re.search("[\x00-\x08\x0e-\x1f]", text)
+    if control or _TEXT_PICKLE.match(text):
         return None
     if begins.startswith(("{", "[")):
         return "a JSON document", "give the file of weights that lies beside it"
