@@ -68,8 +68,6 @@ def write(
     if not parts.keys() == modules.keys() == lineage["parts"].keys():
         told = [sorted(m) for m in (parts, modules, lineage["parts"])]
         raise ValueError(f"parts, modules and lineage differ: {told}")
-    # Orbax gives 0-d NumPy scalars back as arrays, and so should the checksum.
-    context = {path: np.asarray(array) for path, array in context.items()}
     checksums = {kind: digest(arrays) for kind, arrays in parts.items()}
     # Of its content, whatever files it is read from.
     checksums["tokenizer"] = tokenizer.sha256 if tokenizer else ""
@@ -159,6 +157,7 @@ def save(
         UserError: `folder` cannot be written; nothing is left.
     """
     arrays = flatten_dict(dict(variables), sep="/")
+    constants = flatten_dict({"run": context.run, "fold": context.fold}, sep="/")
     write(
         folder,
         {"video": arrays},
@@ -166,7 +165,7 @@ def save(
         system=describe.to_json(system),
         lineage=of_training(name, arrays, title=system.title, earlier=lineage),
         tokenizer=None,
-        context=flatten_dict({"run": context.run, "fold": context.fold}, sep="/"),
+        context={path: np.asarray(leaf) for path, leaf in constants.items()},
         replace=True,  # a group that was stopped while it finished writes it again
     )
 
