@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from merclip_jax.weights import convert, table
-from tests.weights import made
+from merclip_jax.weights import bundle, convert, table
+from tests.weights import made, torch_files
 
 STATES = made.states()
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,30 @@ def test_there_checked_and_back(tmp_path):
     assert f"{len(STATES['ssv2'])} tensors under the authors' names" in done.stdout
     done = command("--src=out", "--dst=b.pth", "--to=torch", cwd=tmp_path)
     assert done.returncode == 1 and "ends in .safetensors" in done.stderr
+
+
+def test_what_is_printed_moves_no_cursor(tmp_path):
+    """Keys and names of files come from strangers."""
+    evil = "x\x1b[2J\u202e"
+    made.save(tmp_path / "odd.safetensors", STATES["ssv2"] | {evil: np.zeros(3)})
+    done = command("--src=odd.safetensors", "--check", cwd=tmp_path)
+    assert r"x\x1b[2J\u202e" in done.stdout and "\x1b" not in done.stdout
+    made.save(tmp_path / "odd.safetensors", {evil: np.zeros(3)})
+    done = command("--src=odd.safetensors", "--check", cwd=tmp_path)
+    assert done.returncode == 1 and "\x1b" not in done.stderr
+
+
+def test_weights_are_chosen_and_told(tmp_path):
+    state, mean = STATES["ssv2"], {k: v * 0 + 1 for k, v in STATES["ssv2"].items()}
+    torch_files.save(tmp_path / "w.pth", {"state_dict": state, "state_dict_ema": mean})
+    done = command("--src=w.pth", "--check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "weights taken: state_dict (raw)" in done.stdout
+    assert "also holds state_dict_ema (ema)" in done.stdout
+    done = command("--src=w.pth", "--weights=ema", "--dst=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arrays = bundle.read(tmp_path / "out").parts["video"].arrays
+    assert (arrays["params/encoder/class_embedding"] == 1).all()
 
 
 def test_unexplained_tensors_fail_the_check(tmp_path):
@@ -84,6 +108,7 @@ def test_every_path_of_every_family_is_in_a_group(tmp_path):
 
 def test_help_lists_the_flags_and_the_room_runs_too(tmp_path):
     done = command("--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     for shown in ("python -m merclip_jax.convert --src=FILE --dst=DIR", "--new_head"):
         assert shown.removeprefix("--") in done.stdout
     made.save(tmp_path / "k.safetensors", STATES["kinetics"])
