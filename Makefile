@@ -62,7 +62,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.convert: pyproject.toml constraints.txt | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,convert,test-convert]" && \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,test-convert]" && \
 	touch $@ $(VENV)/.test $(VENV)/.demo && \
 	echo "installed in $$(($$(date +%s) - start)) s"
 

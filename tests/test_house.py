@@ -143,7 +143,6 @@ ONLY = {
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.decode", "faces.align", "faces.detectors"},
     "tensorflow_datasets": {"data.records", "data.encoded"},
-    "torch": {"weights.formats.pickled"},
     "dlib": {"faces.align", "faces.detectors"},
     "jaxtyping": {"typing"},
     "tensorboardX": {"training.scalars"},
@@ -191,11 +190,9 @@ def test_the_package_does_not_import_its_users():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_tensorflow_is_never_imported_and_torch_only_to_convert(package):
-    for name, path in MODULES[package].items():
-        used = top(imports(path))
-        assert "tensorflow" not in used, path
-        assert "torch" not in used or name.startswith("weights.formats."), path
+def test_tensorflow_and_torch_are_never_imported(package):
+    for path in MODULES[package].values():
+        assert not top(imports(path)) & {"tensorflow", "torch"}, path
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -112,7 +112,13 @@ class ClipTokenizer:
                     f"{folder}: neither {' and '.join(FILES)} nor {whole.name}"
                 )
             return cls(ids, pairs, context)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise UserError(f"{folder}: not a CLIP tokenizer ({error})") from error
 
     @property

@@ -81,10 +81,7 @@ def load(
     stream.allow(BYTES)
     machine = _Machine(functions, persistent)
     try:
-        for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
-            if count > OPCODES:
-                raise Damaged(f"a pickle of more than {OPCODES} steps")
-            machine.step(opcode.name, arg)
+        machine.run(stream)
         (result,) = machine.stack
         return result
     except (Damaged, Harmful):
@@ -101,69 +98,73 @@ class _Machine:
         self.memo: dict = {}
         self.functions, self.persistent = functions, persistent
 
-    def step(self, op: str, arg: object) -> None:
-        """Does one step; Damaged where its arguments are odd."""
+    def run(self, stream: Bounded) -> None:
+        """Does every step; Damaged where its arguments are odd."""
         push, pop = self.stack.append, self.stack.pop
-        if op in _CONSTANTS:
-            push(_CONSTANTS[op]())
-        elif op in _VALUES:
-            push(arg)
-        elif op in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self.memo[arg] = self.stack[-1]
-        elif op == "MEMOIZE":
-            self.memo[len(self.memo)] = self.stack[-1]
-        elif op in ("BINGET", "LONG_BINGET", "GET"):
-            push(self.memo[arg])
-        elif op in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            push(tuple(self.taken(int(op[-1]))))
-        elif op == "TUPLE":
-            push(tuple(self.marked()))
-        elif op in ("LIST", "FROZENSET"):  # sets as lists: nothing is hashed
-            push(self.marked())
-        elif op == "DICT":
-            push(_set({}, self.marked()))
-        elif op == "APPEND":
-            _extend(self.stack[-2], [pop()])
-        elif op in ("APPENDS", "ADDITEMS"):
-            found = self.marked()
-            _extend(self.stack[-1], found)
-        elif op == "SETITEM":
-            found = self.taken(2)
-            _set(self.stack[-1], found)
-        elif op == "SETITEMS":
-            found = self.marked()
-            _set(self.stack[-1], found)
-        elif op == "BUILD":
-            state = pop()
-            # A dict's own attributes, such as `_metadata`, are no entries of it.
-            if isinstance(self.stack[-1], Stub):
-                self.stack[-1].state = state
-        elif op in ("GLOBAL", "STACK_GLOBAL"):
-            push(_name(str(arg).split(" ", 1) if arg else self.taken(2)))
-        elif op in ("REDUCE", "NEWOBJ"):
-            push(self.called(*self.taken(2)))
-        elif op == "NEWOBJ_EX":
-            kind, args, _ = self.taken(3)
-            push(self.called(kind, args))
-        elif op == "INST":
-            push(self.called(_name(str(arg).split(" ", 1)), tuple(self.marked())))
-        elif op == "OBJ":
-            kind, *args = self.marked()
-            push(self.called(kind, tuple(args)))
-        elif op in ("PERSID", "BINPERSID"):
-            if self.persistent is None:
-                raise Damaged("a persistent id, which only torch's files have")
-            push(self.persistent(arg if op == "PERSID" else pop()))
-        elif op == "MARK":
-            push(_MARK)
-        elif op == "POP":
-            pop()
-        elif op == "POP_MARK":
-            self.marked()
-        elif op == "DUP":
-            push(self.stack[-1])
-        elif op not in ("PROTO", "FRAME", "STOP"):
-            raise Damaged(f"{op}: nothing that weights are saved with")
+        for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+            if count > OPCODES:
+                raise Damaged(f"a pickle of more than {OPCODES} steps")
+            op = opcode.name
+            if op in _CONSTANTS:
+                push(_CONSTANTS[op]())
+            elif op in _VALUES:
+                push(arg)
+            elif op in ("BINPUT", "LONG_BINPUT", "PUT"):
+                self.memo[arg] = self.stack[-1]
+            elif op == "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            elif op in ("BINGET", "LONG_BINGET", "GET"):
+                push(self.memo[arg])
+            elif op in ("TUPLE1", "TUPLE2", "TUPLE3"):
+                push(tuple(self.taken(int(op[-1]))))
+            elif op == "TUPLE":
+                push(tuple(self.marked()))
+            elif op in ("LIST", "FROZENSET"):  # sets as lists: nothing is hashed
+                push(self.marked())
+            elif op == "DICT":
+                push(_set({}, self.marked()))
+            elif op == "APPEND":
+                _extend(self.stack[-2], [pop()])
+            elif op in ("APPENDS", "ADDITEMS"):
+                found = self.marked()
+                _extend(self.stack[-1], found)
+            elif op == "SETITEM":
+                found = self.taken(2)
+                _set(self.stack[-1], found)
+            elif op == "SETITEMS":
+                found = self.marked()
+                _set(self.stack[-1], found)
+            elif op == "BUILD":
+                state = pop()
+                # A dict's own attributes, such as `_metadata`, are no entries of it.
+                if isinstance(self.stack[-1], Stub):
+                    self.stack[-1].state = state
+            elif op in ("GLOBAL", "STACK_GLOBAL"):
+                push(_name(str(arg).split(" ", 1) if arg else self.taken(2)))
+            elif op in ("REDUCE", "NEWOBJ"):
+                push(self.called(*self.taken(2)))
+            elif op == "NEWOBJ_EX":
+                kind, args, _ = self.taken(3)
+                push(self.called(kind, args))
+            elif op == "INST":
+                push(self.called(_name(str(arg).split(" ", 1)), tuple(self.marked())))
+            elif op == "OBJ":
+                kind, *args = self.marked()
+                push(self.called(kind, tuple(args)))
+            elif op in ("PERSID", "BINPERSID"):
+                if self.persistent is None:
+                    raise Damaged("a persistent id, which only torch's files have")
+                push(self.persistent(arg if op == "PERSID" else pop()))
+            elif op == "MARK":
+                push(_MARK)
+            elif op == "POP":
+                pop()
+            elif op == "POP_MARK":
+                self.marked()
+            elif op == "DUP":
+                push(self.stack[-1])
+            elif op not in ("PROTO", "FRAME", "STOP"):
+                raise Damaged(f"{op}: nothing that weights are saved with")
 
     def taken(self, count: int) -> list:
         """The last entries of the stack, in their order."""
@@ -202,11 +203,13 @@ _CONSTANTS: dict[str, Callable[[], object]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": list,
 }
-_VALUES = (
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8"
-).split()
+_VALUES = frozenset(
+    (
+        "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
+        "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE "
+        "BINUNICODE SHORT_BINUNICODE BINUNICODE8"
+    ).split()
+)
 
 
 def _name(parts: list) -> Name:

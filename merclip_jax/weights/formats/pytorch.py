@@ -8,6 +8,7 @@ TorchScript archive, a zip with a program in `code/`, which is never run.
 import mmap
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from merclip_jax.weights.formats.pickles import Damaged, Harmful
 from merclip_jax.weights.formats.tensors import FUNCTIONS, Storage, storage_type
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+# What zipfile and struct raise for bytes that were changed; Damaged is a ValueError.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError)
+_DAMAGE += (ValueError, KeyError, RuntimeError)
 _PROGRAM = 2**26  # bytes of a TorchScript program; CLIP's has half a MiB
 
 
@@ -44,14 +48,18 @@ def read_pytorch(path: Path, *, zipped: bool) -> object:
             f"{path}: refused, because it names {printable(str(error))}; weights never "
             "do, and reading them with torch could run code. Nothing of it was run"
         ) from error
-    except (Damaged, zipfile.BadZipFile, OSError, struct.error, KeyError) as error:
+    except _DAMAGE as error:
         told = printable(str(error))
         raise UserError(f"{path}: not a whole PyTorch file ({told})") from error
 
 
-def is_pytorch(path: Path) -> bool:
-    """Whether a zip holds what torch puts into one; zipfile's errors when damaged."""
-    return any(name.endswith("/data.pkl") for name in Archive(path).entries)
+def zip_names(path: Path) -> list[str]:
+    """The entries of a zip; UserError when it is damaged."""
+    try:
+        return list(Archive(path).entries)
+    except _DAMAGE as error:
+        told = printable(str(error))
+        raise UserError(f"{path}: not a whole PyTorch file ({told})") from error
 
 
 def _zip(path: Path) -> object:

@@ -1,6 +1,5 @@
 """Any weight file as tables of tensors, whichever of the formats it is."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from merclip_jax.errors import UserError
 from merclip_jax.printable import printable
 from merclip_jax.weights.formats import sets, sniff
 from merclip_jax.weights.formats.pickles import Damaged, Stub
-from merclip_jax.weights.formats.pytorch import is_pytorch, read_pytorch
+from merclip_jax.weights.formats.pytorch import read_pytorch, zip_names
 from merclip_jax.weights.formats.safetensors import read_safetensors
 from merclip_jax.weights.formats.sets import WeightSet
 from merclip_jax.weights.formats.tensors import Tensor
@@ -83,14 +82,9 @@ def arrays(path: str, table: WeightSet, *, size: int) -> dict[str, np.ndarray]:
 
 def _check_zip(path: Path) -> None:
     """Refuses a zip that torch did not write, saying what it is."""
-    try:
-        if is_pytorch(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            told = sniff.foreign_zip(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole PyTorch file ({error})") from error
-    raise UserError(f"{path}: {printable(told)}")
+    names = zip_names(path)
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise UserError(f"{path}: {printable(sniff.foreign_zip(names))}")
 
 
 def _tables(path: Path, found: object) -> tuple[list[WeightSet], list[str]]:
