@@ -1,5 +1,6 @@
 """Trees of arrays in Orbax folders."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -15,11 +16,27 @@ def save_weights(folder: Path, variables: dict) -> None:
         checkpointer.save(folder.absolute(), variables, force=True)
 
 
-def load_weights(folder: Path) -> dict:
-    """What `save_weights` wrote, as NumPy arrays; UserError when it is damaged."""
+def load_weights(folder: Path, *, numbers: int) -> dict:
+    """What `save_weights` wrote, as NumPy arrays.
+
+    Args:
+        folder: of the tree.
+        numbers: how many numbers all of its arrays have together.
+
+    Returns:
+        The tree.
+
+    Raises:
+        UserError: it is damaged, or says of itself to have more or fewer.
+    """
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            # Before anything is read: what lacks on the disk is read as zeros, so that
+            # a folder of some kB can claim any size.
+            claimed = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(saved))
+            if claimed != numbers:
+                raise ValueError(f"{claimed} numbers, expected {numbers}")
             arrays = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), saved)
             return checkpointer.restore(folder.absolute(), restore_args=arrays)
     except Exception as error:  # orbax and tensorstore each raise their own

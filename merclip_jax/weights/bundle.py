@@ -1,6 +1,6 @@
 """Folders of weights made here: `system.json` says what they hold, nothing is guessed.
 
-    system.json            schema, modules, system, lineage, checksums
+    system.json            schema, modules, system, lineage, sizes, checksums
     video/ text/           Orbax: params, batch_stats
     context/               Orbax: constants of the run and fold, of a trained system
     vocab.json merges.txt  where there is a tokenizer
@@ -77,6 +77,10 @@ def write(
         "modules": {kind: dict(module) for kind, module in modules.items()},
         "system": None if system is None else dict(system),
         "lineage": lineage,
+        "numbers": {
+            of: sum(array.size for array in arrays.values())
+            for of, arrays in {**parts, CONTEXT_FOLDER: context}.items()
+        },
         "sha256": checksums,
     }
     # Before the first file: what is no JSON must not leave half a folder.
@@ -109,12 +113,13 @@ def read(folder: Path, *, only: str = "") -> Source:
     Raises:
         UserError: it is damaged, was changed, or is of another schema.
     """
-    source, checksums = description.read(folder / SYSTEM, schema=SCHEMA)
+    source, checksums, numbers = description.read(folder / SYSTEM, schema=SCHEMA)
     parts, context = {}, {}
     for kind, part in source.parts.items():
         if only not in ("", kind):
             continue
-        arrays = flatten_dict(load_weights(folder / kind), sep="/")
+        tree = load_weights(folder / kind, numbers=numbers[kind])
+        arrays = flatten_dict(tree, sep="/")
         # A part that was exchanged or edited would be used under a false provenance.
         if part.used.keys() != arrays.keys() or checksums[kind] != digest(arrays):
             raise UserError(f"{folder}: {SYSTEM} and {kind} are not of one making")
@@ -124,7 +129,8 @@ def read(folder: Path, *, only: str = "") -> Source:
     if known and tokenizer and tokenizer.sha256 != known:
         raise UserError(f"{folder}: {SYSTEM} and its tokenizer are of two makings")
     if checksums[CONTEXT_FOLDER] and only != "text":
-        context = flatten_dict(load_weights(folder / CONTEXT_FOLDER), sep="/")
+        tree = load_weights(folder / CONTEXT_FOLDER, numbers=numbers[CONTEXT_FOLDER])
+        context = flatten_dict(tree, sep="/")
         if checksums[CONTEXT_FOLDER] != digest(context):
             raise UserError(f"{folder}: {SYSTEM} and context are not of one making")
     if "text" in parts:

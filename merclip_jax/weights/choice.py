@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from merclip_jax.errors import UserError
 from merclip_jax.weights.families.detect import Candidate
 from merclip_jax.weights.formats.sets import averaged
+from merclip_jax.weights.problems import SHOWN
 
 KINDS = ("raw", "ema")
 # What trainers call the weights that they go on from, beside others of their own.
@@ -40,7 +41,8 @@ def choose(path: str, models: Sequence[Candidate], weights: str) -> Candidate:
         return found[0]
     if main and weights in ("", *KINDS):
         return main[0]
-    shown = ", ".join(model.shown for model in models)
+    shown = ", ".join(model.shown for model in models[:SHOWN])
+    shown += ", ..." if len(models) > SHOWN else ""
     if not found:
         raise UserError(f"{path}: has no weights {weights!r}; it holds {shown}")
     raise UserError(

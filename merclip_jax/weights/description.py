@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from merclip_jax.errors import UserError
 from merclip_jax.weights.families import modules
@@ -23,6 +24,14 @@ class _Odd(ValueError):
     """What a description cannot say."""
 
 
+class Told(NamedTuple):
+    """A source without its arrays; of its parts SHA-256 and how many numbers."""
+
+    source: Source
+    sha256: dict[str, str]
+    numbers: dict[str, int]
+
+
 def to_json(told: Mapping) -> bytes:
     """A description with its own checksum, as the file's content."""
     # Through JSON first: the checksum is of what a reader will see.
@@ -32,15 +41,15 @@ def to_json(told: Mapping) -> bytes:
     return json.dumps(plain, indent=1, ensure_ascii=False).encode()
 
 
-def read(path: Path, *, schema: str) -> tuple[Source, dict[str, str]]:
-    """Parts but for their arrays, and the checksums of everything else.
+def read(path: Path, *, schema: str) -> Told:
+    """Parts but for their arrays, and the checksums and sizes of everything else.
 
     Args:
         path: of the file.
         schema: that it must be of.
 
     Returns:
-        The source without arrays, and name -> SHA-256.
+        All that it says.
 
     Raises:
         UserError: it is damaged, was changed, or is of another schema.
@@ -61,7 +70,7 @@ def read(path: Path, *, schema: str) -> tuple[Source, dict[str, str]]:
         raise UserError(f"{path}: not whole ({error!r})") from error
 
 
-def _source(path: Path, told: Mapping) -> tuple[Source, dict[str, str]]:
+def _source(path: Path, told: Mapping) -> Told:
     lineage, name = told["lineage"], path.parent.name
     kinds = lineage["parts"].keys()
     if not kinds or kinds != told["modules"].keys() or not kinds <= set(PARTS):
@@ -83,6 +92,9 @@ def _source(path: Path, told: Mapping) -> tuple[Source, dict[str, str]]:
             dropped=_reasons(kept["dropped"]),
         )
     sums = {of: told["sha256"][of] for of in (*parts, "tokenizer", "context")}
+    counts = {of: told["numbers"][of] for of in (*parts, "context")}
+    if any(type(count) is not int or count < 0 for count in counts.values()):
+        raise _Odd(f"numbers {counts}")
     system = told["system"]
     if not (_texts(list(sums.values())) and isinstance(system, dict | None)):
         raise _Odd("sha256 or system: of another kind")
@@ -93,7 +105,7 @@ def _source(path: Path, told: Mapping) -> tuple[Source, dict[str, str]]:
         left=_reasons(lineage["left"]),
         system=system,
     )
-    return source, sums
+    return Told(source, sums, counts)
 
 
 def _checksum(told: Mapping) -> str:

@@ -15,6 +15,19 @@ IN_FOLDER = (
     "open_clip_model.safetensors",
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
+    "adapter_model.safetensors",  # LoRA: told when it is read
+    "adapter_model.bin",
+)
+# (what lies in a folder that no reader here knows, what it is, what makes a file of it)
+_FOLDERS = (
+    (
+        "*.distcp",
+        "a distributed checkpoint of torch",
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE",
+    ),
+    ("zero_to_fp32.py", "a DeepSpeed checkpoint", "python zero_to_fp32.py FOLDER FILE"),
+    ("saved_model.pb", "a TensorFlow model", "its authors' tools for PyTorch"),
+    ("*.ckpt.index", "a TensorFlow checkpoint", "its authors' tools for PyTorch"),
 )
 # What lies beside weights in a folder of a training and is none.
 _BESIDE = ("optimizer", "scheduler", "rng_state", "scaler", "training_args")
@@ -83,6 +96,9 @@ def files_of(path: Path) -> list[Path]:
     if len(shards.group([part.name for part in parts])) == 1:
         shards.whole(parts)
         return parts
+    for pattern, what, remedy in _FOLDERS:
+        if any(path.glob(pattern)):
+            raise UserError(f"{path}: {what}; a file is made of it by {remedy}")
     others = [
         p.name
         for p in sorted(path.iterdir())

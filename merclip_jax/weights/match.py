@@ -66,7 +66,7 @@ def place(
             continue
         if path in arrays:  # the same tensor under two prefixes, say
             problems.append(f"{shown}: {path} is already filled")
-        elif array.dtype.kind in "iub":  # quantised weights would be cast silently
+        elif array.dtype.kind in "iubc":  # quantised weights would be cast silently
             problems.append(f"{shown}: {array.dtype}, expected real numbers")
             unusable.add(path)
         elif why := _not_finite(array):

@@ -13,7 +13,7 @@ from merclip_jax.data.records import load_clips
 from merclip_jax.errors import UserError
 from merclip_jax.training.stack import TrainOptions
 from merclip_jax.training.workdir import Workdir
-from merclip_jax.weights import arrays, bundle, convert, export
+from merclip_jax.weights import bundle, convert, export
 from tests import mini
 from tests.systems import tiny
 
@@ -95,7 +95,7 @@ def test_a_context_of_another_fold_is_refused(run, tmp_path):
         for name in names:
             mixed.mkdir(exist_ok=True)
             (mixed / name).symlink_to(folder / name)
-    assert arrays.load_weights(second / "context")["fold"]
+    assert (second / "context").is_dir()
     with pytest.raises(UserError, match="system.json and context are not of one maki"):
         bundle.load(mixed, systems=SYSTEMS)
     (mixed / "context").unlink()

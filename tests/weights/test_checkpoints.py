@@ -55,6 +55,13 @@ def test_any_common_prefix(prefix, state, tmp_path):
     assert cut and "".join(sorted(cut)) and "cut from its keys" in table.report(found)
 
 
+@pytest.mark.parametrize("prefix", ["vision_encoder.", "visual.", "text_encoder."])
+def test_a_prefix_that_is_a_name_of_another_family(prefix, tmp_path):
+    found = opened(tmp_path, under(f"net.{prefix}", UNIFORMER))
+    same(found, UNIFORMER, tmp_path)
+    assert found.parts["video"].module["family"] == "uniformer_v2"
+
+
 @pytest.mark.parametrize("inside", ["_orig_mod", "module", "_fsdp_wrapped_module"])
 def test_wrappers_between_names(inside, tmp_path):
     state = {
@@ -357,3 +364,14 @@ def test_entries_that_inflate(tmp_path):
     torch_files.save(path, {}, steps=bytes(2**28 + 1), packed=packed)
     with pytest.raises(UserError, match="w.pth: an entry archive/data.pkl of .* at mo"):
         sources.open_source(str(path))
+
+
+@pytest.mark.parametrize("number", ["129", "999999999", "9" * 5000])
+@pytest.mark.parametrize(
+    "block", ["transformer.resblocks.{}.ln_1", "transformer.dec.{}.ln_1"]
+)
+def test_a_block_of_any_number(block, number, tmp_path):
+    """A module of so many blocks would be made, to be compared."""
+    key = block.format(number) + ".weight"
+    with pytest.raises(UserError, match="w.pth: .*(\n.*)*a block of the number"):
+        opened(tmp_path, UNIFORMER | {key: np.zeros(32, np.float32)})

@@ -154,3 +154,24 @@ def test_a_folder_of_a_training_names_what_it_has(tmp_path):
         torch_files.save(tmp_path / name, {"a": np.zeros(2, np.float32)})
     with pytest.raises(UserError, match="; give one of epoch_3.pth, epoch_9.pth$"):
         sources.open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("__0_0.distcp", "a distributed checkpoint of torch.*dcp_to_torch"),
+        ("zero_to_fp32.py", "a DeepSpeed checkpoint.*zero_to_fp32.py FOLDER"),
+        ("saved_model.pb", "a TensorFlow model"),
+    ],
+)
+def test_folders_of_other_formats(name, message, tmp_path):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"{tmp_path.name}: {message}"):
+        sources.open_source(str(tmp_path))
+
+
+def test_a_folder_of_an_adapter(tmp_path):
+    state = {"base_model.model.q.lora_A.weight": np.zeros((4, 8), np.float32)}
+    made.save(tmp_path / "adapter_model.safetensors", state)
+    with pytest.raises(UserError, match="LoRA adapter .rank 4.*without any weights"):
+        sources.open_source(str(tmp_path))

@@ -46,6 +46,11 @@ _ALONE: tuple[tuple[str, str], ...] = (
     (r"token_embedding\.weight", "clip"),
     (r"class_embedding", "clip"),  # the image tower, cut out without `visual.`
 )
+# Keys that only a UniFormerV2 has, under the name of a part of the family.
+_PREFIX_TOO = {
+    "mer_clip": ("vision_encoder.transformer.proj.0.weight",),
+    "clip": ("visual.transformer.temporal_cls_token",),
+}
 # What torch.compile, DataParallel, FSDP and checkpointing put between names.
 _WRAPPERS = re.compile(
     r"\.(_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)"
@@ -144,8 +149,11 @@ def _families(keys: Mapping[str, str], table: WeightSet) -> dict[str, str]:
     """Prefix -> family; a family's own parts are no models beside it."""
     found: dict[str, str] = {}
     for prefix, family in _anchored(keys, _ANCHORS):
-        # The order of the anchors decides where several fit.
-        found.setdefault(prefix, family)
+        # Names that are another's prefix here: a UniFormerV2 under them.
+        alone = [f"{prefix}{inner}" for inner in _PREFIX_TOO.get(family, ())]
+        if not any(key in keys for key in alone):
+            # The order of the anchors decides where several fit.
+            found.setdefault(prefix, family)
     # MER-CLIP's parts have anchors of their own; so has CLIP's text tower.
     for whole in [p for p, family in found.items() if family in ("mer_clip", "viclip")]:
         for part in ("vision_encoder.", "text_encoder."):

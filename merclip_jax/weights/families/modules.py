@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from merclip_jax.weights.families.detect import FAMILIES
+from merclip_jax.weights.families.numbers import BLOCKS
 
-_LARGEST = {"layers": 1000, "global_blocks": 1000, "head_blocks": 1000}
-_LARGEST |= {"temporal_layers": 1000, "frames": 10_000, "image_size": 10_000}
+_LARGEST = {"layers": BLOCKS, "global_blocks": BLOCKS, "head_blocks": BLOCKS}
+_LARGEST |= {"temporal_layers": BLOCKS, "frames": 10_000, "image_size": 10_000}
 _LARGEST |= {"vocabulary": 10**7, "context": 10**5, "classes": 10**6}
 _LARGE = 10**5  # of widths and whatever else
 _TEXT = ("vocabulary", "context", "width", "layers", "out")

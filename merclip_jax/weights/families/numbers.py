@@ -18,6 +18,7 @@ from merclip_jax.models.mer_clip import SIZES
 Shapes = dict[str, tuple[int, ...]]
 Arrays = Mapping[str, np.ndarray]
 ENCODER = "params/encoder/"
+BLOCKS = 128  # more than any published model has of anything
 HEAD_DIM = 64  # of every published tower; no shape depends on it
 
 
@@ -62,10 +63,20 @@ def count(paths: Iterable[str], pattern: str, *, first: int = 0) -> int:
 
     Returns:
         The largest number and one, less `first`; 0 without any.
+
+    Raises:
+        Unclear: a number is beyond that of any model's blocks.
     """
-    found = {int(m[1]) for path in paths if (m := re.fullmatch(pattern, path))}
+    largest = first - 1
+    for path in paths:
+        match = re.fullmatch(pattern, path)
+        # A module of a million blocks would be made before anything is compared.
+        if match and (len(match[1]) > 9 or int(match[1]) > BLOCKS):
+            raise Unclear(path, f"a block of the number {match[1][:12]}")
+        if match:
+            largest = max(largest, int(match[1]))
     # By the largest, not by how many: then a hole shows as arrays that are missing.
-    return max(found) + 1 - first if found else 0
+    return largest + 1 - first
 
 
 def vit(arrays: Arrays) -> dict:

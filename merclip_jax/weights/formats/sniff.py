@@ -52,6 +52,7 @@ _ZIPS: tuple[tuple[str, str, str], ...] = (
     (r"ppt/.*", "a PowerPoint document", _ASK),
     (r"META-INF/.*", "a Java archive", _ASK),
     (r".*\.mlmodel", "a Core ML model", _TORCH),
+    (r".*(exported_program|models/model)\.json", "a torch.export program", _TORCH),
     (r".*saved_model\.pb", "a zip with a TensorFlow model", _TORCH),
 )
 _HEAD = 4096
