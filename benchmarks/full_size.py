@@ -1,6 +1,6 @@
 """One 16x224x224 clip through MER-CLIP B/16: time, memory and FLOPs, beside torch.
 
-  python -m benchmarks.full_size          # needs torch: pip install -e ".[test-convert]"
+  python -m benchmarks.full_size        # needs torch: pip install -e ".[test-convert]"
 
 Forward in eval mode, and a whole training step (forward, backward, AdamW) at batch 1 in
 float32, without augmentation and with the paper's. Each case runs in a process of its

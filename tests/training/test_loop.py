@@ -244,7 +244,7 @@ def kept(monkeypatch):
     """The trained variables that `keep_weights` would write, the newest last."""
     found = []
 
-    def save(folder, system, variables, **_):
+    def save(folder, system, variables, context, **_):
         found.append(variables)
 
     monkeypatch.setattr(workdir.bundle, "save", save)

@@ -16,6 +16,7 @@ import pytest
 from merclip_jax import atomic
 from merclip_jax.data.folds import Fold, Member
 from merclip_jax.errors import UserError
+from merclip_jax.systems.system import Context
 from merclip_jax.training.members import MemberResult
 from merclip_jax.training.workdir import Workdir
 from tests import mini
@@ -88,7 +89,7 @@ def test_only_process_0_writes(tmp_path, monkeypatch):
     run.open(IDENTITY)
     run.write("card.json", b"{}")
     run.save_member(MEMBER, result())
-    run.save_weights(MEMBER, Tiny(), {}, lineage=[])
+    run.save_weights(MEMBER, Tiny(), {}, Context(), lineage=[])
     assert run.stack(lambda: 3) == 3
     writer = run.scalars("round1of1", resume_at=0)
     writer.write(0, {"loss": 1.0})
