@@ -2,11 +2,21 @@
 
 import copy
 import json
+import shutil
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
+from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.systems.mer_clip import MerClip
+from merclip_jax.systems.system import Context
 from merclip_jax.weights import bundle, convert, description, export, load, table
+from merclip_jax.weights.arrays import save_weights
 from merclip_jax.weights.options import InitOptions
 from tests import mini
 from tests.weights import made
@@ -130,3 +140,42 @@ def test_a_folder_without_the_checksum_is_refused_by_name(folder):
     for use in uses(path):
         with pytest.raises(UserError, match="bundle/1'.*another version: convert its"):
             use()
+
+
+def test_a_folder_that_claims_another_size_is_not_read(tmp_path):
+    """Orbax gives zeros for what lacks, as many as its own metadata says."""
+    source = made.save(tmp_path / "k.safetensors", STATES["kinetics"])
+    convert.write_folder(convert.convert([source]), tmp_path / "m")
+    arrays = bundle.read(tmp_path / "m").parts["video"].arrays
+    larger = {path: np.stack([a, a]) for path, a in arrays.items()}
+    shutil.rmtree(tmp_path / "m/video")
+    save_weights(tmp_path / "m/video", unflatten_dict(larger, sep="/"))
+    with pytest.raises(UserError, match=r"video: .* numbers, expected"):
+        bundle.read(tmp_path / "m")
+
+
+def test_a_context_goes_with_its_system(tmp_path):
+    """Through folders that are converted; the authors' files have no place for it."""
+    system = MerClip(
+        classes=("a", "b"),
+        epochs=3,
+        model=MerClipOptions(size="tiny"),
+        view=View(4, 32),
+    )
+    batch = {"frames": jnp.zeros((1, *system.view.shape), jnp.uint8)}
+    variables = jax.tree.map(np.asarray, jax.jit(system.init)(jax.random.key(0), batch))
+    context = Context(
+        run={"features": np.ones((2, 3), np.float32), "deep": {"n": np.arange(4)}},
+        fold={"scale": np.float32(0.5)},
+    )
+    member = tmp_path / "m"
+    bundle.save(member, system, variables, context, name="m", lineage=["a start"])
+    convert.write_folder(convert.convert([str(member)]), tmp_path / "out")
+    for folder in (member, tmp_path / "out"):
+        found = bundle.load(folder)[2]
+        assert jax.tree.structure(found) == jax.tree.structure(context)
+        jax.tree.map(np.testing.assert_array_equal, found, context)
+    tensors, left = export.write_torch(str(member), tmp_path / "m.safetensors")
+    assert tensors and left == ("3 constants of the run and the fold",)
+    new = convert.convert([str(member)], new_head=True)
+    assert new.system is None and not new.context
