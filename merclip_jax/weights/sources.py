@@ -24,6 +24,8 @@ from merclip_jax.weights.part import PARTS, Part, Source
 from merclip_jax.weights.problems import misfit
 from merclip_jax.weights.provenance import file_record
 
+_TOLD = 20  # of what lies in a file beside the weights that are taken
+
 
 def open_all(names: Sequence[str], *, weights: str = "") -> list[Source]:
     """What several sources hold; parts of one file become one source.
@@ -158,13 +160,14 @@ def _records(files, name, title, model, models, classes) -> list[dict]:
         file_record(path, name if path is files[0] else path.name, title)
         for path in files
     ]
+    others = [other.shown for other in models if other is not model]
     records[0] |= {
         "nested": list(model.table.names),
         "prefixes": list(model.wrappers),
         # By any of these names `--weights` takes it again.
         "weights": [model.name, "ema" if model.averaged else "raw"],
-        "other_weights": [other.shown for other in models if other is not model],
-        "unknown_classes": [printable(name) for name in classes],
+        "other_weights": others[:_TOLD],
+        "unknown_classes": [printable(name) for name in classes[:_TOLD]],
     }
     return records
 

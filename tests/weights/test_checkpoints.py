@@ -142,6 +142,23 @@ def test_the_image_tower_without_its_prefix(tmp_path):
         opened(tmp_path, odd)
 
 
+def test_hugging_faces_image_tower_without_its_prefix(tmp_path):
+    whole = {
+        key: value
+        for key, value in made.hugging_face(CLIP).items()
+        if key.startswith("vision_model.")
+    }
+    bare = {key.removeprefix("vision_model."): value for key, value in whole.items()}
+    for prefix in ("", "module.", "tower."):
+        same(opened(tmp_path, under(prefix, bare)), whole, tmp_path)
+
+
+def test_no_end_of_models(tmp_path):
+    many = {f"a{i}.transformer.temporal_cls_token": np.zeros(1) for i in range(200)}
+    with pytest.raises(UserError, match="w.pth: holds 200 models"):
+        opened(tmp_path, many)
+
+
 BESIDE = {
     "config": Foreign("utils.easydict.EasyDict", items={"lr": 1.0}),
     "path": Foreign("pathlib.PosixPath", ("/", "x")),

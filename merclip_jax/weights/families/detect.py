@@ -45,12 +45,16 @@ _ALONE: tuple[tuple[str, str], ...] = (
     (r"cls_head\.fc_cls\.(weight|bias)", "mer_clip"),
     (r"token_embedding\.weight", "clip"),
     (r"class_embedding", "clip"),  # the image tower, cut out without `visual.`
+    (r"embeddings\.patch_embedding\.weight", "clip"),  # Hugging Face's, likewise
 )
 # Keys that only a UniFormerV2 has, under the name of a part of the family.
 _PREFIX_TOO = {
     "mer_clip": ("vision_encoder.transformer.proj.0.weight",),
     "clip": ("visual.transformer.temporal_cls_token",),
 }
+# A key of an image tower that was cut out -> the prefix that it lost.
+_CUT = {"class_embedding": "visual.", "pre_layrnorm.weight": "vision_model."}
+_MODELS = 100  # that one table of tensors may hold
 # What torch.compile, DataParallel, FSDP and checkpointing put between names.
 _WRAPPERS = re.compile(
     r"\.(_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)"
@@ -109,7 +113,7 @@ def candidates(path: str, table: WeightSet) -> list[Candidate]:
         Them in the file's order, none for a table of something else.
 
     Raises:
-        UserError: two keys differ by a wrapper alone.
+        UserError: two keys differ by a wrapper alone, or there is no end of models.
     """
     keys: dict[str, str] = {}
     twice = []
@@ -121,6 +125,8 @@ def candidates(path: str, table: WeightSet) -> list[Candidate]:
     found = _families(keys, table) if keys else {}
     if twice and found:
         raise misfit(path, twice)
+    if len(found) > _MODELS:
+        raise UserError(f"{path}: holds {len(found)} models, expected one or two")
     wrappers = sorted({w for k in table.tensors for w in _WRAPPERS.findall(k)})
     result = []
     for prefix, family in found.items():
@@ -180,6 +186,8 @@ def _anchored(keys: Mapping[str, str], anchors) -> Iterator[tuple[str, str]]:
 
 def _tower(prefix: str, keys: Mapping[str, str], table: WeightSet) -> bool:
     """Whether one of CLIP's towers lies under a prefix alone."""
+    if f"{prefix}pre_layrnorm.weight" in keys:
+        return True
     if not any(k.startswith(f"{prefix}transformer.resblocks.") for k in keys):
         return False
     kernel = keys.get(f"{prefix}conv1.weight")
@@ -218,8 +226,9 @@ def named(path: str, found: Candidate, arrays: Mapping[str, np.ndarray]) -> Name
         names = {key.removeprefix("text."): told for key, told in names.items()}
     if "to_cls_decoder.weight" in names:  # MER-CLIP's encoder without its prefix
         names = {f"vision_encoder.{key}": told for key, told in names.items()}
-    if found.family == "clip" and "class_embedding" in names:
-        names = {f"visual.{key}": told for key, told in names.items()}
+    for key, cut in _CUT.items():
+        if found.family == "clip" and key in names:
+            names = {f"{cut}{key}": told for key, told in names.items()}
     state = {key: arrays[told[0]] for key, told in names.items()}
     if any(key.startswith(hugging_face.STARTS) for key in names):
         state, names = hugging_face.to_openai(path, state, names)
