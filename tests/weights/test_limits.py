@@ -9,7 +9,7 @@ from merclip_jax.errors import UserError
 from merclip_jax.weights import sources
 from merclip_jax.weights.formats import pickles
 from tests.weights import torch_files
-from tests.weights.test_checkpoints import UNIFORMER, opened
+from tests.weights.test_checkpoints import UNIFORMER, opened, same
 from tests.weights.torch_files import View
 
 
@@ -55,6 +55,12 @@ KEY = "transformer.temporal_cls_token"
 def test_tensors_larger_than_their_numbers(view, tmp_path):
     with pytest.raises(UserError, match=r"w.pth: .*(repeat|1 problem)"):
         opened(tmp_path, {"state_dict": UNIFORMER | {KEY: view}})
+
+
+def test_the_stride_of_a_single_entry_is_free(tmp_path):
+    key = "transformer.temporal_cls_token"
+    view = View(UNIFORMER[key], (1, 1, UNIFORMER[key].size), (2**62, 2**40, 1))
+    same(opened(tmp_path, UNIFORMER | {key: view}), UNIFORMER, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from merclip_jax.weights.families import clip, numbers, uniformer_v2
 from merclip_jax.weights.merge import merge_start
 from merclip_jax.weights.options import InitOptions
 from tests import mini
-from tests.weights import made
+from tests.weights import made, torch_files
 from tests.weights.made import TINY
 
 STATES = made.states()
@@ -201,6 +201,30 @@ def test_text_needs_its_tokenizer_and_size(file, tmp_path, golden):
         load.load_text(file("ssv2"), TINY)
     with pytest.raises(UserError, match=r"clip.safetensors: \d+ problems"):
         load.load_text(file("clip"), mer_clip.SIZES["b16"])
+
+
+def test_a_config_chooses_among_sets_of_weights(tmp_path):
+    state = STATES["ssv2"]
+    mean = {key: value * 0 + 1 for key, value in state.items()}
+    path = tmp_path / "w.pth"
+    source = torch_files.save(path, {"model": state, "model_ema": mean})
+    model = mini.model(TINY, classes=3, frames=4)
+    key = "params/encoder/class_embedding"
+    for wish, wanted in [("", state), ("raw", state), ("model_ema", mean)]:
+        found = load.load_start(model, CLIP, InitOptions(vision=source, weights=wish))
+        np.testing.assert_array_equal(found.arrays[key], wanted["class_embedding"])
+        assert found.sources[0]["weights"][1] == ("ema" if wanted is mean else "raw")
+    with pytest.raises(UserError, match="w.pth: has no weights 'swa'"):
+        load.load_start(model, CLIP, InitOptions(vision=source, weights="swa"))
+    with pytest.raises(UserError, match="config.init.weights=ema goes with"):
+        load.load_start(model, CLIP, InitOptions(weights="ema"))
+    # A folder holds what it was made of, and nothing else.
+    convert.write_folder(convert.convert([source], weights="ema"), tmp_path / "out")
+    folder = str(tmp_path / "out")
+    found = load.load_start(model, CLIP, InitOptions(vision=folder, weights="ema"))
+    np.testing.assert_array_equal(found.arrays[key], mean["class_embedding"])
+    with pytest.raises(UserError, match="out: was made of ema and model_ema, not of"):
+        load.load_start(model, CLIP, InitOptions(vision=folder, weights="raw"))
 
 
 def test_two_starts_are_refused():

@@ -84,7 +84,11 @@ class Tensor:
                 "save it with .contiguous()"
             )
         numbers = np.frombuffer(raw, self.dtype, count)
-        steps = [s * self.dtype.itemsize for s in self.stride]
+        # The stride of one entry leads nowhere, and may be any number.
+        steps = [
+            s * self.dtype.itemsize if n > 1 else 0
+            for n, s in zip(self.shape, self.stride, strict=True)
+        ]
         return np.lib.stride_tricks.as_strided(
             numbers[self.offset :], self.shape, steps, writeable=False
         )
