@@ -5,6 +5,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from merclip_jax import command
 from merclip_jax.errors import UserError
 from merclip_jax.printable import printable
 
@@ -44,16 +45,7 @@ def main(argv: list[str]) -> None:
 def run() -> None:
     """Read the flags and convert."""
     flags.mark_flag_as_required("src")
-    app.run(main, flags_parser=_parse)
-
-
-def _parse(argv: list[str]) -> list[str]:
-    """Parse the command line; help that was asked for is no failure."""
-    if any(arg in ("-h", "-help", "--help", "--helpshort") for arg in argv[1:]):
-        print(sys.modules["__main__"].__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)  # absl ends with 1
-    return app.parse_flags_with_usage(argv)
+    app.run(main, flags_parser=command.parse)
 
 
 # jax and orbax take seconds to import: only when the flags are right.
