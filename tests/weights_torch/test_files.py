@@ -330,3 +330,11 @@ def test_arrays_of_numpy(tmp_path):
     for protocol in (2, 4):
         (tmp_path / "w.pkl").write_bytes(pickle.dumps({"model": state}, protocol))
         same(tmp_path / "w.pkl", "ssv2", tmp_path)
+
+
+def test_tensors_of_pickles_own(tmp_path):
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(tensors("ssv2")))
+    with pytest.raises(
+        UserError, match="w.pkl: .*pickle.dump.*write it with torch.sav"
+    ):
+        convert.convert([str(tmp_path / "w.pkl")])

@@ -108,7 +108,8 @@ def storage_type(name: object) -> np.dtype | None:
 
 
 def _tensor(storage, offset, size, stride, *_) -> Tensor:
-    return _described(storage, offset, size, stride, storage.dtype)
+    dtype = getattr(storage, "dtype", None)
+    return _described(storage, offset, size, stride, dtype)
 
 
 def _untyped(storage, offset, size, stride, _grad, _hooks, dtype, *_) -> Tensor | Stub:
@@ -119,6 +120,11 @@ def _untyped(storage, offset, size, stride, _grad, _hooks, dtype, *_) -> Tensor 
 
 
 def _described(storage, offset, size, stride, dtype) -> Tensor:
+    if isinstance(storage, Stub) and storage.name == "torch.storage._load_from_bytes":
+        raise Damaged(
+            "its tensors were written by pickle.dump, each in a file of its own; load "
+            "it where it was made and write it with torch.save"
+        )
     if not (isinstance(storage, Storage) and isinstance(dtype, np.dtype)):
         raise Damaged("a tensor without a storage")
     size, stride = tuple(size), tuple(stride)
