@@ -62,13 +62,26 @@ def _room(dst: Path) -> Iterator[Path]:
 
     In the same folder, so that the rename is atomic. Its name cannot be guessed.
     """
-    room = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".tmp", dir=dst.parent))
-    lock = os.open(room, os.O_RDONLY)
+    room, lock = _locked(dst)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(dst: Path) -> tuple[Path, int]:
+    """A new hidden folder, and the open file that locks it."""
+    while True:
+        room = Path(
+            tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".tmp", dir=dst.parent)
+        )
+        lock = os.open(room, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # some network drives know no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Before it was locked, another writer may have swept it as a dead one's.
+        if room.is_dir():
+            return room, lock
         os.close(lock)
 
 
@@ -86,7 +99,7 @@ def _sweep(dst: Path) -> None:
             if (room / _OLD).is_dir() and not dst.exists():
                 os.rename(room / _OLD, dst)
             shutil.rmtree(room, ignore_errors=True)
-        except BlockingIOError:
+        except OSError:  # a living one's, or a drive without locks
             continue
         finally:
             os.close(lock)
