@@ -20,12 +20,14 @@ test: $(VENV)/.test
 		--no-loadscope-reorder --ignore=tests/weights_torch \
 		--ignore=tests/test_builders_run.py \
 		--ignore=tests/training/test_stopping.py \
-		--ignore=tests/training/test_kill.py
+		--ignore=tests/training/test_kill.py \
+		--ignore=tests/training/test_devices.py
 
-# Runs in processes of their own: kills, signals, locks, moves, a full disk.
+# Runs in processes of their own: kills, signals, locks, devices, a full disk.
 test-processes: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 \
-		tests/training/test_stopping.py tests/training/test_kill.py
+		tests/training/test_stopping.py tests/training/test_kill.py \
+		tests/training/test_devices.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test

@@ -11,8 +11,7 @@ from data_builders.casme2.builder import TABLE, Casme2
 from data_builders.readers.findings import DatasetError
 from data_builders.records import counts
 from data_builders.records.contents import read_back
-from data_builders.records.features import fingerprint
-from merclip_jax.data.encoded import Encoded
+from merclip_jax.data.encoded import Encoded, fingerprint
 from tests.fixtures.casme2 import FOLDERS, edit_table, write_casme2
 from tests.fixtures.workbook import listed
 

@@ -8,7 +8,6 @@ import tensorflow_datasets as tfds
 
 from data_builders import tasks
 from data_builders.build import build
-from data_builders.records.features import fingerprint
 from data_builders.synthetic.builder import describe
 from data_builders.synthetic.ceiling import (
     best_uf1,
@@ -46,6 +45,7 @@ from data_builders.synthetic.emotions import (
 from data_builders.synthetic.fields import AUS, CELLS
 from data_builders.synthetic.oracle import MotionOracle, read_combinations
 from data_builders.synthetic.render import subject_face
+from merclip_jax.data.encoded import fingerprint
 from merclip_jax.data.sampling import key_frames
 
 CONFIGS = {"tiny": TINY, "full": FULL, "mini": MINI}

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -474,58 +471,3 @@ def test_history_gives_each_member_its_own_epochs(plan, members):
     np.testing.assert_allclose(history.means(0)["loss"], [2.0, 8.0])  # 0 2 4, 6 8 10
     np.testing.assert_allclose(history.means(1)["loss"], [2.0, 6.0])  # 1 3, 5 7
     assert history.epochs_done() == 2
-
-
-SHARDED = """
-import sys
-from pathlib import Path
-
-import jax
-
-from merclip_jax import build, experiment
-from merclip_jax.training import loop
-from merclip_jax.training.stack import Stack
-from merclip_jax.training.workdir import Workdir
-from tests import mini
-
-jax.config.update("jax_disable_most_optimizations", True)
-data, out = Path(sys.argv[1]), Path(sys.argv[2])
-assert jax.device_count() == 4
-config = mini.config(data, {"train.epochs": 1})
-clips = build.clips(config)
-members = mini.members(config, clips)[:2]
-plan = experiment.plan_of(build.job(config, clips))
-for devices in (1, 4):
-    jax.device_count = lambda: devices
-    mesh = Stack(plan, members, 2).mesh
-    assert mesh.shape == {1: {"member": 1, "data": 1}, 4: {"member": 2, "data": 2}}[
-        devices
-    ], mesh.shape
-    loop.train_members(plan, members, 2, Workdir(out / str(devices)))
-"""
-
-
-def test_four_devices_agree_with_one(mini_data, tmp_path):
-    """Two members by two halves of a batch, against one device: rtol 2e-4.
-
-    The batch's statistics and gradients are summed in halves, so the last bits of
-    float32 differ; one epoch of Adam keeps them small.
-    """
-    flags = "--xla_force_host_platform_device_count=4"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", SHARDED, str(mini_data), str(tmp_path)]
-    done = subprocess.run(
-        command, env=env, cwd=mini.ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, four = files_of(tmp_path / "1"), files_of(tmp_path / "4")
-    assert one.keys() == four.keys()
-    assert len(one) == 2
-    for name, arrays in one.items():
-        for key, array in arrays.items():
-            if key == "clip":
-                assert array.tolist() == four[name][key].tolist()
-            else:
-                np.testing.assert_allclose(
-                    four[name][key], array, rtol=2e-4, atol=2e-4, err_msg=key
-                )
