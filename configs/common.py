@@ -6,6 +6,7 @@ the tasks. A recipe or an ablation is a set of values, never a code path.
 """
 
 import dataclasses
+import re
 
 from ml_collections import ConfigDict
 
@@ -23,6 +24,7 @@ from merclip_jax.training.optim import AdamWOptions
 from merclip_jax.training.stack import TrainOptions
 from merclip_jax.weights.options import InitOptions
 
+MOST_SEEDS = 1000
 RECIPES = {
     # What the paper's text says, gaps filled from the released code.
     "paper": {},
@@ -105,6 +107,7 @@ def finish(
     `released` are the config's own values under that recipe, "__" for the dots.
     Raises ValueError for an unknown word, listing the known ones.
     """
+    given: set[str] = set()
     words = {"recipe": "paper", "ablation": "none", "seeds": "1"}
     if config.data.task:
         words["task"] = config.data.task
@@ -112,6 +115,9 @@ def finish(
         key, _, value = part.partition("=")
         if part and key not in words:
             raise ValueError(f"config argument {part!r}: expected one of {list(words)}")
+        if part and key in given:
+            raise ValueError(f"config argument {key!r} is given twice")
+        given.add(key)
         if part:
             words[key] = value
     for word, table in (("recipe", RECIPES), ("ablation", ABLATIONS)):
@@ -120,8 +126,9 @@ def finish(
         config[word] = words[word]
     if "task" in words:
         _set_task(config, words["task"])
-    if not words["seeds"].isdecimal() or int(words["seeds"]) < 1:
-        raise ValueError(f"seeds={words['seeds']!r}: expected a positive number")
+    seeds = words["seeds"]
+    if not re.fullmatch("[0-9]{1,5}", seeds) or not 1 <= int(seeds) <= MOST_SEEDS:
+        raise ValueError(f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}")
     if int(words["seeds"]) > 1 or "seeds=" in (arg or ""):
         config.protocol.seeds = tuple(range(int(words["seeds"])))
     changes = dict(RECIPES[words["recipe"]])

@@ -1,10 +1,12 @@
 """From a config to the values that pieces take; nothing below reads a ConfigDict."""
 
 import dataclasses
+import difflib
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
@@ -39,7 +41,8 @@ class Job:
     """A run that is ready to go: what trains, on what, and what the card says of it.
 
     values: the config as a flat dict; start: Flax paths to the arrays that every member
-    starts from; origins: all published weights that the run uses.
+    starts from; origins: all published weights that the run uses; remarks: on the
+    values, for the card.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Job:
     values: Mapping[str, object]
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     origins: Sequence[Part] = ()
+    remarks: Sequence[str] = ()
 
 
 def flatten(config: ConfigDict) -> dict[str, object]:
@@ -85,18 +89,66 @@ def check(config: ConfigDict) -> None:
     Raises:
         UserError: that lists all keys with a value that cannot be.
     """
-    found = []
-    for group, kinds in GROUPS.items():
-        for kind in kinds:
-            found += _problems(kind, config, group)
-    if not found:
-        batch, group = config.train.batch_size, config.model.bn_group_size
-        if group and batch % group:
-            found.append(
-                f"config.model.bn_group_size={group} does not divide a batch of {batch}"
-            )
-    if found:
+    if not isinstance(config, ConfigDict):
+        expected = "a ConfigDict as configs/common.py makes it"
+        try:
+            # What stands for a file that cannot be loaded says why when it is asked.
+            raise UserError(f"the config: expected {expected}, found {config.data!r}")
+        except (OSError, AttributeError, TypeError) as error:
+            raise UserError(f"the config: expected {expected} ({error})") from error
+    if found := _unknown_keys(config):
         raise UserError("\n".join(found))
+    found = [
+        problem
+        for group, kinds in GROUPS.items()
+        for kind in kinds
+        for problem in _problems(kind, config, group)
+    ]
+    if found := found or _misfits(config):
+        raise UserError("\n".join(found))
+
+
+def _unknown_keys(config: ConfigDict) -> list[str]:
+    """Groups that lack or are none, and keys that nothing would read."""
+    found = []
+    for group in filter(None, GROUPS):
+        if not isinstance(config.get(group), ConfigDict):
+            found.append(
+                f"config.{group}: expected the group that configs/common.py has"
+            )
+    for group, kinds in GROUPS.items():
+        fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+        given = config.get(group) if group else config
+        known = fields if group else fields | GROUPS.keys()
+        for name in given if isinstance(given, ConfigDict) else ():
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, 1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                found.append(
+                    f"config.{group and group + '.'}{name}: no such key{meant}"
+                )
+    return found
+
+
+def _misfits(config: ConfigDict) -> list[str]:
+    """What does not go together across groups; each value by itself is sound."""
+    found = []
+    batch, group = config.train.batch_size, config.model.bn_group_size
+    if group and batch % group:
+        found.append(
+            f"config.model.bn_group_size={group} does not divide a batch of {batch}"
+        )
+    pixels, patch = config.data.image_size, SIZES[config.model.size].patch_size
+    if pixels % patch:
+        found.append(
+            f"config.data.image_size={pixels}: expected a multiple of {patch}, the "
+            f"patches of config.model.size={config.model.size!r}"
+        )
+    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
+        found.append(
+            "config.model.attention='cudnn': there is no GPU here; 'xla' runs anywhere"
+        )
+    return found
 
 
 def _values(kind: type, config: ConfigDict, group: str) -> dict[str, object]:
@@ -165,10 +217,22 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         protocol=options(ProtocolOptions, config, "protocol"),
         options=options(TrainOptions, config, "train"),
         values=flatten(config),
+        remarks=_remarks(config),
         # The text tower is frozen: it makes the context, members start as the video.
         start=video.arrays if video else {},
         origins=[part for part in (video, text) if part],
     )
+
+
+def _remarks(config: ConfigDict) -> list[str]:
+    """What is odd in values that a short trial may well have."""
+    warm, epochs = config.optim.warmup_epochs, config.train.epochs
+    if warm < epochs:
+        return []
+    return [
+        f"The learning rate rises over {warm} epochs and training ends after {epochs}: "
+        "it never came down."
+    ]
 
 
 # What a config's groups are made of, and each system's way from a config to a job.

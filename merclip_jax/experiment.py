@@ -126,6 +126,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             notes=[
                 *job.clips.metadata.get("notes", []),
                 *job.system.remarks(job.clips),
+                *job.remarks,
             ],
         ),
     )

@@ -8,18 +8,19 @@ and every value in it can be changed: --config.train.epochs=10
 The same command run again continues a run that was stopped, by a signal or a crash.
 """
 
+import contextlib
+import io
 import logging as python_logging
 import shlex
 import signal
 import sys
-from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from merclip_jax import command
+from merclip_jax import command, stopping
 from merclip_jax.errors import Stopped, UserError
+from merclip_jax.files import expanded, shortened
 from merclip_jax.printable import printable
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -41,56 +42,89 @@ def main(argv: list[str]) -> None:
     """Run the config; an error ends with its message and exit status 1."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    signal.signal(signal.SIGTERM, _stop)
+    import jax
+
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
+    python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
     if COMPILE_CACHE.value:
         jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
     from merclip_jax import experiment  # after the devices are set up
     from merclip_jax.results.terminal import format_card
 
-    path = Path(WORKDIR.value).expanduser()
     typed = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
     try:
+        path = expanded(WORKDIR.value)
         card = experiment.run(
             CONFIG.value, path, command=typed, elsewhere=ELSEWHERE.value
         )
-    except (UserError, OSError) as error:
+    except UserError as error:
         _end(1, f"error: {error}")
-    except KeyboardInterrupt as error:
-        # Outside of training nothing is half done: the same command begins it again.
-        if not isinstance(error, Stopped):
-            error = Stopped(signal.SIGINT, "stopped; the same command goes on")
-        _end(128 + error.number, str(error))
+    except OSError as error:
+        named = shortened(str(error.filename or "")) or "error"
+        _end(1, f"error: {named}: {error.strerror or error}")
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        _end(1, f"error: {_memory(error)}")
     sys.stdout.reconfigure(errors="replace")
     print(printable(format_card(card)))
     print(f"report: {path / 'report.html'}")
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parse the command line; an unknown config key ends with what was meant."""
+    """Parse the command line; what is wrong with it is said in a line or two."""
+    # absl and ml_collections print the stack of a config file that fails.
+    aside = io.StringIO()
     try:
-        return command.parse(argv)
-    except (AttributeError, KeyError) as error:
-        given = [a for a in argv[1:] if a.lstrip("-").startswith("config.")]
-        sys.exit(
-            f"error: the config has no key {error.args[0]}\n"
-            f"among {' '.join(given)}; the keys stand in configs/common.py"
+        with contextlib.redirect_stderr(aside):
+            return command.parse(argv)
+    except SystemExit as error:
+        if error.code:  # absl's own words, such as which flag is lacking
+            print(aside.getvalue(), end="", file=sys.stderr)
+        raise
+    except Exception as error:  # whatever a config file may raise
+        given = [a for a in argv[1:] if a.lstrip("-").startswith("config")]
+        sys.exit(printable(f"error: {_wrong(error)}\namong {shlex.join(given)}"))
+
+
+def _wrong(error: Exception) -> str:
+    """What a command line's error means."""
+    text = shortened(str(error.args[0] if error.args else error))
+    if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
+        return f"the config has no key {text}; the keys stand in configs/common.py"
+    if isinstance(error, ValueError | OSError):
+        return f"the config cannot be read: {text}"
+    return f"the config file fails: {type(error).__name__}: {text}"
+
+
+def _memory(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        said = shortened(str(error).partition("\n")[0], 200) or "no more was said"
+        return (
+            "the memory is full; try --config.train.stack=1, a smaller "
+            f"--config.train.batch_size, or --config.data.residency=host ({said})"
         )
-
-
-def _stop(number: int, frame: object) -> None:
-    raise Stopped(number, "stopped; the same command goes on")
+    return shortened(str(error), 600)
 
 
 def _end(status: int, message: str) -> None:
     """Say the last thing that is said, and end."""
+    stopping.obeyed()
     # What orbax left unfinished would go on telling of it, page after page.
     sys.unraisablehook = lambda _: None
-    python_logging.getLogger("asyncio").disabled = True
     print(printable(message), file=sys.stderr, flush=True)
     sys.exit(status)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command, from its first moment on deaf to no signal."""
+    stopping.install()
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main, flags_parser=parse_flags)
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except KeyboardInterrupt as error:
+        # Outside of training nothing is half done: the same command begins it again.
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        _end(128 + number, str(error) or "stopped; the same command goes on")
+
+
+if __name__ == "__main__":
+    run()

@@ -93,10 +93,16 @@ def get_config(arg: str) -> ConfigDict:
 
 
 def start(
-    data_dir: Path, workdir: Path, cache: Path, *flags: str, **options
+    data_dir: Path,
+    workdir: Path,
+    cache: Path,
+    *flags: str,
+    before: tuple[str, ...] = (),
+    **options,
 ) -> subprocess.Popen:
     """`python -m merclip_jax.main` in a process of its own, the nano size known."""
     command = [
+        *before,
         sys.executable,
         "-m",
         "tests.mini",

@@ -118,6 +118,52 @@ def test_all_problems_are_told_at_once():
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"data.image_size": 33}, r"data\.image_size=33: expected a multiple of 16"),
+        ({"model.attention": "cudnn"}, "there is no GPU here"),
+        ({"loss.contrastive_start": 3.0}, r"total_weight=2\.0: .*contrastive_start"),
+        ({"loss.contrastive_floor": 5.0}, r"total_weight=2\.0: "),
+        (
+            {"protocol.test_subjects": ("a",)},
+            "goes with name=.holdout",
+        ),
+        ({"protocol.folds": 7}, "folds=7: goes with name='kfold'"),
+        (
+            {"protocol.name": "holdout", "protocol.train_splits": ("a",)},
+            "by test_subjects, or by train_splits and test_splits",
+        ),
+        (
+            {"protocol.name": "holdout", "protocol.test_subjects": ("a", "a")},
+            "stands there twice",
+        ),
+    ],
+)
+def test_sound_values_that_do_not_go_together(changes, match):
+    config = common.base()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=match):
+        build.check(config)
+
+
+def test_keys_that_nothing_reads_are_told():
+    """A config file may set any: a misspelt one would change nothing."""
+    values = copy.deepcopy(BASE)
+    values["train"]["epoch"] = 9
+    values["zoo"] = 3
+    del values["text"]
+    with pytest.raises(UserError) as caught:
+        build.check(ConfigDict(values))
+    assert str(caught.value).splitlines() == [
+        "config.text: expected the group of configs/common.py",
+        "config.zoo: no such key",
+        "config.train.epoch: no such key; did you mean epochs?",
+    ]
+    with pytest.raises(UserError, match="config.data: expected the group"):
+        build.check(ConfigDict())
+
+
 def test_every_group_is_declared():
     """No key of a config is outside of what `check` reads."""
     declared = {

@@ -19,7 +19,7 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # Rooms and modules in the order of the house: each imports what stands before it, in
 # its own line or above. So models know no training, training no result, none an app.
 ORDER = """
-typing errors atomic lock printable declared naming command facs
+typing errors stopping files atomic lock printable declared naming command facs
 models losses augment faces text data scoring
 systems
 weights training results
@@ -163,7 +163,7 @@ def test_a_library_has_its_place(library):
 def test_configs_import_the_class_map_and_dataclasses_of_numbers():
     """What a config is made of: values, never a function of the package."""
     for path in MODULES["configs"].values():
-        others = top(imports(path)) - {"configs", "ml_collections", "dataclasses"}
+        others = top(imports(path)) - {"configs", "ml_collections", "dataclasses", "re"}
         assert others <= {"data_builders", "merclip_jax"}, path
         names = {n for n in imports(path) if n.startswith("data_builders")}
         assert {n.rpartition(".")[0] for n in names} <= {"data_builders.tasks"}, path
@@ -171,14 +171,14 @@ def test_configs_import_the_class_map_and_dataclasses_of_numbers():
         kind = name.rpartition(".")[2]
         if name.startswith("merclip_jax"):
             assert dataclasses.is_dataclass(getattr(common, kind)), name
-    standard = {"collections", "dataclasses", "itertools"}
+    standard = {"collections", "dataclasses", "itertools", "re"}
     assert top(imports(MODULES["data_builders"]["tasks"])) <= standard
 
 
 def test_builders_import_facs_faces_sampling_and_the_decoder_only():
     for path in MODULES["data_builders"].values():
         used = {name for name in own(path) if room(name) != "faces"}
-        plain = {"facs", "atomic", "errors", "lock", "printable"}
+        plain = {"facs", "atomic", "errors", "files", "lock", "printable"}
         assert used <= plain | {"data.sampling", "data.encoded"}, path
         assert not top(imports(path)) & {"configs", "jax", "flax", "ml_collections"}
 

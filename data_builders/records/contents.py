@@ -3,13 +3,19 @@
 import collections
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_builders.readers.findings import DatasetError
-from merclip_jax.data.encoded import Encoded, fingerprint, record_digest
+from merclip_jax.data.encoded import (
+    Encoded,
+    fingerprint,
+    metadata_digest,
+    record_digest,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +85,9 @@ def finish(info: tfds.core.DatasetInfo, metadata: dict[str, object]) -> Contents
     found = contents(folder, str(metadata.get("crop", "")))
     info.metadata.update(metadata)
     info.metadata.update(fingerprint=found.fingerprint, records=found.records)
+    # As they will be read: JSON has lists for tuples and text for other keys.
+    plain = json.loads(json.dumps(dict(info.metadata)))
+    info.metadata.update(sha256=metadata_digest(plain))
     info.write_to_directory(folder)
     return found
 

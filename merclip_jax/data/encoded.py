@@ -1,6 +1,7 @@
 """Records as they are stored: how builders and trainings read them and sum them up."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -31,6 +32,12 @@ def fingerprint(clips: Iterable[tuple[str, str]], crop: str = "") -> str:
     if crop:
         digest.update(f"crop\t{crop}\n".encode())
     return digest.hexdigest()
+
+
+def metadata_digest(metadata: Mapping[str, object]) -> str:
+    """SHA-256 of a dataset's metadata as JSON holds them, without this sum itself."""
+    kept = {name: value for name, value in metadata.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def record_digest(record: Mapping[str, object]) -> bytes:

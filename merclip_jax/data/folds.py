@@ -74,11 +74,34 @@ class ProtocolOptions:
         check(self)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected distinct seeds")
+        self._check_parts()
         if (self.selection == "inner") != (self.inner_subjects != 0):
             raise ValueError(
                 "selection='inner' goes with inner_subjects of 1 or more, the others "
                 "with 0"
             )
+
+    def _check_parts(self) -> None:
+        """What would be ignored is refused: it was meant to say something."""
+        parts = {
+            name: getattr(self, name)
+            for name in ("test_subjects", "train_splits", "test_splits")
+        }
+        for name, values in parts.items():
+            if values and self.name != "holdout":
+                raise ValueError(f"{name}={values}: goes with name='holdout' alone")
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}={values}: one stands there twice")
+        if self.folds != ProtocolOptions.folds and self.name != "kfold":
+            raise ValueError(f"folds={self.folds}: goes with name='kfold' alone")
+        if bool(self.train_splits) != bool(self.test_splits) or (
+            self.test_splits and self.test_subjects
+        ):
+            raise ValueError(
+                "a holdout is by test_subjects, or by train_splits and test_splits"
+            )
+        if shared := set(self.train_splits) & set(self.test_splits):
+            raise ValueError(f"train_splits and test_splits share {sorted(shared)}")
 
 
 def split(

@@ -9,9 +9,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record, rebuild
-from merclip_jax.data.encoded import Encoded, fingerprint, record_digest
+from merclip_jax.data.encoded import (
+    Encoded,
+    fingerprint,
+    metadata_digest,
+    record_digest,
+)
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.files import expanded, expect_regular
 
 _VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
 
@@ -29,6 +35,8 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     """
     dataset = options.dataset
     folder = find(dataset, options.data_dir, options.access)
+    for path in sorted(folder.iterdir()):
+        expect_regular(path)
     try:
         builder = tfds.builder_from_directory(folder)
         splits = builder.as_data_source(decoders={"frames": Encoded()})
@@ -38,23 +46,27 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     except Exception as error:  # TFDS and array_record each raise their own
         raise UserError(damaged(folder, dataset, error)) from error
 
-    _check_task(options, metadata)
     label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
-    rows, unknown, digests, hashes = [], {}, [], []
+    rows, unknown, digests, hashes, left_out = [], {}, [], [], set()
     for i in range(len(source)):
         record = read_record(source, i, dataset)
         digests.append(record_digest(record))
-        hashes.append((record["clip"].decode(), record["source_hash"].decode()))
-        emotion = record["emotion"].decode()
-        if record["clip"].decode() in options.excluded:
+        try:
+            row = _row(record, i, view) | {"split": split[i]}
+            hashes.append((row["clip"], record["source_hash"].decode()))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise UserError(damaged(f"record {i}", dataset, error)) from error
+        emotion = row["emotion"]
+        if row["clip"] in options.excluded:
+            left_out.add(row["clip"])
             continue
         if emotion in label_of:
-            row = _row(record, i, label_of[emotion], view)
-            rows.append(row | {"split": split[i]})
+            rows.append(row | {"label": np.int32(label_of[emotion])})
         # A typing error in the class map would leave clips out in silence.
         elif emotion not in options.dropped:
             unknown.setdefault(emotion, record["clip"].decode())
     _check_hashes(folder, dataset, metadata, digests, hashes)
+    _check_task(options, metadata)
     if unknown:
         listing = ", ".join(f"{e!r} (clip {c})" for e, c in sorted(unknown.items()))
         raise UserError(
@@ -64,6 +76,8 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     if not rows:
         raise UserError(f"{dataset}: no clip has an emotion of the task")
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    notes = _idle_words(options, {row["emotion"] for row in rows}, left_out)
+    metadata["notes"] = [*metadata.get("notes", []), *notes]
     return Clips(
         dataset=dataset,
         fingerprint=str(metadata.get("fingerprint", "")),
@@ -80,7 +94,7 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
 
     UserError with what to type when there is none, or the configs of several.
     """
-    root = Path(data_dir).expanduser()
+    root = expanded(data_dir)
     found = [f.parent for f in (root / dataset).glob("**/dataset_info.json")]
     found = [folder for folder in found if _VERSION.fullmatch(folder.name)]
     if len({folder.parent for folder in found}) == 1:
@@ -101,6 +115,24 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
     raise UserError("\n".join(lines))
 
 
+def _idle_words(options: DataOptions, emotions: set, left_out: set) -> list[str]:
+    """Notes on words of the task that fit no clip: a typing error, or a part of a set.
+
+    Args:
+        options: the task.
+        emotions: of its clips.
+        left_out: clips that it excludes and that are there.
+    """
+    notes = [
+        f"the task excludes {clip!r}, which is not in the dataset"
+        for clip in sorted(set(options.excluded) - left_out)
+    ]
+    for name, words in options.classes:
+        if not emotions & set(words):
+            notes.append(f"no clip is of the class {name!r}")
+    return notes
+
+
 def _check_hashes(
     folder: Path, dataset: str, metadata: dict, digests: list, hashes: list
 ) -> None:
@@ -111,6 +143,7 @@ def _check_hashes(
     found = {
         "records": hashlib.sha256(b"".join(digests)).hexdigest(),
         "fingerprint": fingerprint(hashes, str(metadata.get("crop", ""))),
+        "sha256": metadata_digest(metadata),
     }
     if not found.keys() & metadata.keys():  # built by another program than ours
         note = "the dataset came without hashes of its records: none was checked"
@@ -119,9 +152,9 @@ def _check_hashes(
     for name, value in found.items():
         if metadata.get(name) != value:
             raise UserError(
-                f"{folder}: its records are not those that were built: their {name} "
-                f"hash is {value}, metadata.json says {metadata.get(name)}; they were "
-                "replaced or damaged, or an older version built them; "
+                f"{folder}: records or metadata.json are not what was built: their "
+                f"{name} is {value}, metadata.json says {metadata.get(name)}; they "
+                "were changed or damaged, or an older version built them; "
                 f"{rebuild(dataset)}"
             )
 
@@ -172,7 +205,7 @@ class _Chained(Sequence):
         raise IndexError(index)
 
 
-def _row(record, index, label, view: View) -> dict:
+def _row(record, index, view: View) -> dict:
     onset, apex, offset = (int(record[k]) for k in ("onset", "apex", "offset"))
     positions = view.positions(onset, apex, offset)
     return {
@@ -180,7 +213,6 @@ def _row(record, index, label, view: View) -> dict:
         "subject": record["subject"].decode(),
         "emotion": record["emotion"].decode(),
         "au_cell": record["au_cell"].decode(),
-        "label": np.int32(label),
         "positions": positions,
         "apex": int(np.abs(positions - apex).argmin()),
         "spans": (onset, offset),

@@ -40,6 +40,13 @@ class LossOptions:
 
     def __post_init__(self):
         check(self)
+        most = max(self.contrastive_start, self.contrastive_floor)
+        # The emotion's weight is what is left: below 0 it would be unlearned.
+        if not 0 < self.total_weight >= most:
+            raise ValueError(
+                f"total_weight={self.total_weight}: expected above 0, and no less than "
+                f"contrastive_start and contrastive_floor ({most})"
+            )
 
 
 def objective(

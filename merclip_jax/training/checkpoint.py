@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from merclip_jax.errors import UserError
+from merclip_jax.files import shortened
 from merclip_jax.training.checksum import checksums
 
 _TREE, _SEAL = "tree", "seal"
@@ -134,4 +135,4 @@ def _sealed(sums: Mapping[str, str], facts: Mapping[str, object]) -> dict:
 
 def _first_line(error: Exception) -> str:
     """Tensorstore's messages go on for a page of its own source files."""
-    return (str(error).splitlines() or [""])[0]
+    return shortened((str(error).splitlines() or [""])[0])

@@ -1,14 +1,17 @@
 """Signals that ask a training to stop: noted here, obeyed behind a checkpoint."""
 
+import contextlib
 import signal
 import threading
 
 import jax
 from jax.experimental import multihost_utils
 
+from merclip_jax.stopping import SIGNALS
+
 
 class Interrupts:
-    """Notes SIGINT and SIGTERM while its block runs; a second one is obeyed at once.
+    """Notes signals that ask to stop while its block runs; a second one acts at once.
 
     Schedulers send SIGTERM and wait some seconds: enough to finish a dispatch and save.
     """
@@ -20,8 +23,10 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         # Python hands signals to the main thread alone.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            for number in SIGNALS:
+                # nohup ignores hang-ups, and so does a run that it started.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_) -> None:
@@ -49,8 +54,9 @@ class Interrupts:
                 before(number, frame)
             raise KeyboardInterrupt
         self.number = number
-        print(
-            f"\n{signal.Signals(number).name}: finishing this dispatch, to save it; "
-            "once more stops at once",
-            flush=True,
-        )
+        with contextlib.suppress(OSError):  # the terminal may be what is gone
+            name = signal.Signals(number).name
+            print(
+                f"\n{name}: finishing this dispatch, to save it; once more ends it",
+                flush=True,
+            )

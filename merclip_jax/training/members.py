@@ -12,6 +12,7 @@ import numpy as np
 
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
+from merclip_jax.files import expect_regular
 
 _SEAL, _CLIP, _BEST, _HISTORY = "seal", "clip", "best/", "history/"
 
@@ -71,6 +72,7 @@ def decode(path: Path, member: Member, run: str, clips: np.ndarray) -> MemberRes
             clips; it is neither used nor replaced.
     """
     remedy = "delete it to train this member again"
+    expect_regular(path)
     try:
         arrays = _read(path)
         seal = json.loads(str(arrays.pop(_SEAL)[()]))

@@ -63,7 +63,7 @@ def parameter_table(
         columns: the system's, [n, ...].
 
     Raises:
-        UserError: a pattern of `optim.frozen` matches no parameter.
+        UserError: a pattern of `optim.frozen` matches no parameter, or they match all.
     """
     batch = {"frames": jnp.zeros((1, *system.view.shape), jnp.float32)}
     batch |= {name: jnp.asarray(c[:1]) for name, c in columns.items()}
@@ -83,6 +83,8 @@ def parameter_table(
         )
         row["arrays"] += 1
         row["frozen" if still else "trained"] += math.prod(leaf.shape)
+    if not any(row["trained"] for row in rows.values()):
+        raise UserError("config.optim.frozen: nothing is left to train")
     return list(rows.values())
 
 

@@ -28,7 +28,9 @@ class ScalarWriter:
         # A run that was killed may have gone further than its last checkpoint.
         kept = [
             line
-            for line in (path.read_text().splitlines() if path.exists() else [])
+            for line in (
+                path.read_text(errors="replace").splitlines() if path.exists() else []
+            )
             if _epoch(line) < resume_at
         ]
         write_atomically(path, "".join(line + "\n" for line in kept).encode())
@@ -57,5 +59,5 @@ def _epoch(line: str) -> float:
     """The epoch of a line; one that a crash cut short counts as never written."""
     try:
         return float(json.loads(line)["epoch"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")

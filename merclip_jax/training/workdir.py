@@ -1,5 +1,6 @@
 """A run's folder: everything that is written there, by process 0 alone."""
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import numpy as np
 from merclip_jax.atomic import sweep, write_atomically
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
+from merclip_jax.files import expect_regular, shortened
 from merclip_jax.lock import lock
 from merclip_jax.systems.system import Context, System
 from merclip_jax.training import members
@@ -26,7 +28,8 @@ from merclip_jax.weights import bundle
 MANIFEST = "run.json"
 SCHEMA = "merclip_jax.run/3"
 _LOCK = ".lock"
-_MACHINES = "machines"
+_MACHINES, _SUM = "machines", "sha256"
+_OUTPUTS = ("card.json", "report.html", "predictions.csv", "first_batch.png")
 
 
 class Workdir:
@@ -66,9 +69,12 @@ class Workdir:
             UserError: the folder belongs to another run (what differs is listed), or
                 another process is at work in it.
         """
+        # Known now, not after hours: each of these will be read or replaced.
+        for name in (MANIFEST, *_OUTPUTS):
+            expect_regular(self.path / name, absent=True)
         path = self.path / MANIFEST
         ours = json.loads(json.dumps({"schema": SCHEMA, **manifest}))
-        self.run = hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()
+        self.run = _sum(ours)
         if path.exists():
             theirs = _read(path)
             self._manifest = ours | {_MACHINES: theirs.pop(_MACHINES, [])}
@@ -126,7 +132,8 @@ class Workdir:
         return self.path / "members" / f"{member.name}.npz"
 
     def has_member(self, member: Member) -> bool:
-        """Whether the member is finished."""
+        """Whether the member is finished; UserError for what is no file."""
+        expect_regular(self.member(member), absent=True)
         return self.member(member).exists()
 
     def save_member(self, member: Member, result: MemberResult) -> None:
@@ -204,14 +211,21 @@ class Workdir:
             return
         try:
             file = lock(self.path / _LOCK, "a run")
-        except OSError:  # a read-only folder: a finished run can still be looked at
-            return
+        except OSError as error:
+            # A read-only folder: a finished run can still be looked at.
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                return
+            raise UserError(
+                f"{self.path / _LOCK}: cannot be locked ({error.strerror}); delete it, "
+                "or give another --workdir"
+            ) from error
         self._unlock = weakref.finalize(self, os.close, file)
         for folder in (self.path, self.path / "members", self.path / "scalars"):
             sweep(folder)
 
     def _text(self) -> bytes:
-        return json.dumps(self._manifest, indent=1, sort_keys=True).encode()
+        sealed = self._manifest | {_SUM: _sum(self._manifest)}
+        return json.dumps(sealed, indent=1, sort_keys=True).encode()
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -230,19 +244,23 @@ def _read(path: Path) -> dict[str, object]:
             f"this one ({SCHEMA}) does not continue; nothing in it was touched and "
             "its results stand; give another --workdir"
         )
-    there = theirs.get(_MACHINES, [])
-    kinds = {name: type(value) for name, value in machine().items()} | {"stack": int}
-    for one in there if isinstance(there, list) else [None]:
-        if not isinstance(one, dict) or {k: type(v) for k, v in one.items()} != kinds:
-            raise UserError(f"{path}: its list of machines was altered")
+    if theirs.pop(_SUM, "") != _sum(theirs):
+        raise UserError(
+            f"{path}: was changed since this program wrote it; give another --workdir"
+        )
     return theirs
+
+
+def _sum(manifest: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _compare(folder: Path, ours: Mapping, theirs: Mapping) -> None:
     """Raises UserError that lists what differs between two manifests."""
     keys, absent = ours.keys() | theirs.keys(), "(absent)"
     listing = "\n".join(
-        f"  {k}: there {theirs.get(k, absent)!r}, now {ours.get(k, absent)!r}"
+        f"  {k}: there {shortened(repr(theirs.get(k, absent)))}, "
+        f"now {shortened(repr(ours.get(k, absent)))}"
         for k in sorted(keys)
         if k not in ours or k not in theirs or ours[k] != theirs[k]
     )

@@ -7,6 +7,7 @@ from absl import app, flags, logging
 
 from merclip_jax import command
 from merclip_jax.errors import UserError
+from merclip_jax.files import expanded
 from merclip_jax.printable import printable
 
 SRC = flags.DEFINE_multi_string(
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> None:
     ):
         raise app.UsageError("--to=torch goes with --src and --dst alone")
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
-    dst = Path(DST.value).expanduser()
+    dst = expanded(DST.value)
     try:
         _to_torch(dst) if TO.value == "torch" else _to_flax(dst)
     except (UserError, OSError) as error:

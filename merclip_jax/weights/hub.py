@@ -6,6 +6,7 @@ import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from merclip_jax.errors import UserError
+from merclip_jax.files import expanded
 from merclip_jax.weights.formats import shards
 
 HUB = "hf://"
@@ -43,7 +44,7 @@ def locate(source: str) -> Path:
     Raises UserError when it does not exist or cannot be fetched.
     """
     if not source.startswith(HUB):
-        path = Path(source).expanduser()
+        path = expanded(source)
         if not path.exists():
             raise UserError(f"{source}: there is no such file or folder")
         return path

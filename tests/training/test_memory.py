@@ -52,6 +52,12 @@ def test_frozen_parts_are_told(mini_data, clips):
         assert bool(row["frozen"]) == still and bool(row["trained"]) != still, row
 
 
+def test_a_run_that_trains_nothing_is_refused(mini_data, clips):
+    plan, _ = plan_with(mini_data, clips, optim__frozen=(".*",))
+    with pytest.raises(UserError, match="nothing is left to train"):
+        table_of(plan)
+
+
 def test_a_pattern_that_matches_nothing_is_told_by_its_key(mini_data, clips):
     plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/blok_.*",))
     with pytest.raises(UserError, match=r"config\.optim\.frozen: .*blok_"):

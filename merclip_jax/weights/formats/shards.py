@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from merclip_jax.errors import UserError
+from merclip_jax.files import expect_regular
 from merclip_jax.printable import printable
 from merclip_jax.weights.formats.bounded import check_size
 from merclip_jax.weights.formats.sets import WeightSet
@@ -18,6 +19,7 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.(?:safetensors|bin|pt|pth))")
 
 def load_json(path: Path) -> object:
     """A JSON file of moderate size; UserError that names it when it is none."""
+    expect_regular(path)
     try:
         check_size(path, path.stat().st_size, JSON, "a JSON file")
         return json.loads(path.read_text("utf-8"))
