@@ -113,9 +113,7 @@ def _unknown_keys(config: ConfigDict) -> list[str]:
     found = []
     for group in filter(None, GROUPS):
         if not isinstance(config.get(group), ConfigDict):
-            found.append(
-                f"config.{group}: expected the group that configs/common.py has"
-            )
+            found.append(f"config.{group}: expected the group of configs/common.py")
     for group, kinds in GROUPS.items():
         fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
         given = config.get(group) if group else config

@@ -77,17 +77,26 @@ def parse_flags(argv: list[str]) -> list[str]:
         with contextlib.redirect_stderr(aside):
             return command.parse(argv)
     except SystemExit as error:
-        if error.code:  # absl's own words, such as which flag is lacking
-            print(aside.getvalue(), end="", file=sys.stderr)
-        raise
+        said = aside.getvalue()
+        if "Traceback" in said:  # of the config file: its last line is the error
+            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            said = next(x for x in reversed(lines) if not x.startswith("Pass --help"))
+            _refuse(argv, said.partition(": ")[2] or said)
+        print(said, end="", file=sys.stderr)
+        raise error
     except Exception as error:  # whatever a config file may raise
-        given = [a for a in argv[1:] if a.lstrip("-").startswith("config")]
-        sys.exit(printable(f"error: {_wrong(error)}\namong {shlex.join(given)}"))
+        _refuse(argv, _wrong(error))
+
+
+def _refuse(argv: list[str], why: str) -> None:
+    given = [a for a in argv[1:] if a.lstrip("-").startswith("config")]
+    sys.exit(printable(f"error: {why}\namong {shlex.join(given)}"))
 
 
 def _wrong(error: Exception) -> str:
     """What a command line's error means."""
-    text = shortened(str(error.args[0] if error.args else error))
+    text = str(error if isinstance(error, OSError) else (error.args or [error])[0])
+    text = shortened(" ".join(text.replace("\\n", " ").split()))
     if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
         return f"the config has no key {text}; the keys stand in configs/common.py"
     if isinstance(error, ValueError | OSError):

@@ -79,7 +79,7 @@ def test_holdout_of_the_owners_splits():
 
 
 @pytest.mark.parametrize(
-    ("train", "test"), [([], ["test"]), (["train"], ["exam"]), (["trian"], ["test"])]
+    ("train", "test"), [(["train"], ["exam"]), (["trian"], ["test"])]
 )
 def test_holdout_of_splits_that_are_not_there(train, test):
     with pytest.raises(UserError, match=r"\['dev', 'test', 'train'\]"):
