@@ -1,0 +1,154 @@
+"""What a picture's file says of itself: size, depth, whether it is whole.
+
+Read before it is decoded, for a header of some bytes can ask for gigabytes, and
+decoders fill up what is missing, or scale other depths, without a word.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MOST_PIXELS = 64 * 10**6  # the largest of a dataset have one million
+_MOST_SCANS = 100  # of a progressive JPEG; each is a pass over all pixels
+_JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
+# In the data of a JPEG, 0xFF is followed by 0, by a restart mark, or by a real one.
+_MARK = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_BARE = (0x01, *range(0xD0, 0xDA))  # marks without a length
+_NO_SIZES = (0xC4, 0xC8, 0xCC)  # of 0xC0..0xCF, those that state no size
+
+
+class PictureError(ValueError):
+    """A file that is no whole picture, or none that can be stored as it is."""
+
+
+class Header(NamedTuple):
+    """A picture's size, and what is odd in its file: (kind of finding, text)."""
+
+    width: int
+    height: int
+    depth: int  # bits a channel
+    told: list[tuple[str, str]]
+
+
+def read_header(data: bytes) -> Header:
+    """Reads what a file says of its picture, and sees that it is whole.
+
+    Args:
+        data: The file.
+
+    Raises:
+        PictureError: If it is no jpg, png or bmp, ends early, has a part whose checksum
+            is wrong, is too large, or has another depth than 8 bits a channel.
+    """
+    for start, read in ((_PNG, _png), (_JPEG, _jpeg), (_BMP, _bmp)):
+        if data.startswith(start):
+            try:
+                header = read(data)
+            except (struct.error, IndexError) as error:
+                raise PictureError(
+                    "expected a whole picture, its end is cut"
+                ) from error
+            break
+    else:
+        raise PictureError("expected a jpg, png or bmp, found none by its first bytes")
+    width, height = header.width, header.height
+    if not (width > 0 and height > 0):
+        raise PictureError(f"expected a size above 0, found {width} x {height}")
+    if width * height > MOST_PIXELS:
+        raise PictureError(
+            f"expected at most {MOST_PIXELS // 10**6} million pixels, its header says "
+            f"{width} x {height}"
+        )
+    if header.depth != 8:
+        raise PictureError(
+            f"expected 8 bits a channel, found {header.depth}; convert it in a way "
+            "that you know of, for every program scales it otherwise"
+        )
+    return header
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Type, content and end of each chunk of a PNG file, up to its last."""
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        (stored,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != stored:
+            raise PictureError(f"damaged: the checksum of its part {kind!r} is wrong")
+        yield kind, data[at + 8 : end - 4], end
+        at = end
+
+
+def _png(data: bytes) -> Header:
+    chunks = _chunks(data)
+    kind, content, end = next(chunks)
+    if kind != b"IHDR":
+        raise PictureError(f"expected a PNG file that begins with IHDR, found {kind!r}")
+    width, height, depth, colour = struct.unpack_from(">IIBB", content)
+    depth = 8 if colour == 3 else depth  # a palette's colours have 8 bits
+    dropped = ("converted", "its transparency is dropped")
+    told = [dropped] if colour in (4, 6) else []
+    for kind, content, end in chunks:  # noqa: B007 (the last end is the file's)
+        if kind == b"tRNS":
+            told.append(dropped)
+        elif kind == b"acTL" and (frames := struct.unpack_from(">I", content)[0]) > 1:
+            told.append(("several", f"an animation of {frames}; the first is taken"))
+    return Header(width, height, depth, told + _behind(data, end))
+
+
+def _jpeg(data: bytes) -> Header:
+    size, told, scans, at = None, [], 0, 2
+    while True:
+        found = _MARK.search(data, at)
+        if found is None:
+            raise PictureError("expected a whole jpg, its end is cut")
+        mark, at = found[0][-1], found.end()
+        if mark == 0xD9:
+            break
+        if mark in _BARE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if 0xC0 <= mark <= 0xCF and mark not in _NO_SIZES and size is None:
+            depth, height, width, channels = struct.unpack_from(">BHHB", data, at + 2)
+            size = width, height, depth
+            if channels not in (1, 3):
+                told.append(("converted", f"it has {channels} channels"))
+        scans += mark == 0xDA
+        if scans > _MOST_SCANS:
+            raise PictureError(f"expected at most {_MOST_SCANS} scans, found more")
+        at += length
+    if size is None or not scans:
+        raise PictureError("expected a whole jpg, found no picture in it")
+    return Header(*size, told + _behind(data, at))
+
+
+def _bmp(data: bytes) -> Header:
+    length, _, start, head = struct.unpack_from("<IIII", data, 2)
+    if head == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        packing = 0
+    else:
+        width, height, _, bits, packing = struct.unpack_from("<iiHHI", data, 18)
+    height = abs(height)  # below 0: rows from top to bottom
+    if bits not in (1, 4, 8, 24, 32) or packing not in (0, 1, 2, 3):
+        raise PictureError(
+            f"expected a bmp of 8 bits a channel, found {bits} bits, packing {packing}"
+        )
+    rows = (width * bits + 31) // 32 * 4 * height if packing in (0, 3) else 0
+    if len(data) < max(length, start + rows):
+        raise PictureError("expected a whole bmp, its end is cut")
+    told = [("converted", "its fourth channel is dropped")] if bits == 32 else []
+    return Header(width, height, 8, told + _behind(data, max(length, start + rows)))
+
+
+def _behind(data: bytes, end: int) -> list[tuple[str, str]]:
+    """What lies behind a picture's end; programs may fill a file up with zeros."""
+    rest = data[end:].strip(b"\0")
+    if not rest:
+        return []
+    another = any(start in rest for start in (_JPEG, _PNG))
+    what = "another picture" if another else f"{len(rest)} bytes"
+    return [("several", f"{what} behind its end; the first one is taken")]
