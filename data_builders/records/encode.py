@@ -211,6 +211,7 @@ class _Onset(NamedTuple):
 def _align(clip: Clip, image: np.ndarray, crop: Crop) -> _Onset:
     onset = onset_of(clip)
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    kind = "face"
     text = f"no face in the onset frame {onset.path} ({crop.landmarks.name})"
     try:
         landmarks = crop.landmarks.find(rgb, onset)
@@ -218,11 +219,11 @@ def _align(clip: Clip, image: np.ndarray, crop: Crop) -> _Onset:
             matrix = _matrix(onset, image, landmarks, crop)
             return _Onset(matrix, faces.transform_points(matrix, landmarks), [])
     except NoRowError as error:
-        text = str(error)
+        kind, text = "landmarks", str(error)
     except FacesError as error:
-        raise ClipError(_finding(clip, "face", str(error))) from error
+        raise ClipError(_finding(clip, "landmarks", str(error))) from error
     if not crop.centred:
-        raise ClipError(_finding(clip, "face", text))
+        raise ClipError(_finding(clip, kind, text))
     matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
     return _Onset(matrix, None, [_finding(clip, "centred", text)])
 

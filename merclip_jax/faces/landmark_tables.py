@@ -4,7 +4,7 @@ import collections
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +96,9 @@ class CsvLandmarks:
             if (numbers := numbers_of(rows))
         ]
         self._numbering, remarks = numbering_of(tables, self._asked)
-        used = [row for rows, _ in found.values() for row in rows]
-        if onsets and not used and not unclear:
+        if onsets and not unclear and not any(rows for rows, _ in found.values()):
             raise FacesError(self._no_use(onsets))
-        remarks += self._unused(used)
+        remarks += self._unused(found.values())
         for onset, (rows, how) in found.items():
             with contextlib.suppress(FacesError):
                 remarks += several_faces(self._of_onset(rows, how, onset), onset)
@@ -213,13 +212,23 @@ class CsvLandmarks:
             )
         return f"{text}; found {_listed(file.name for file in files)}"
 
-    def _unused(self, used: Sequence[Row]) -> list[Remark]:
+    def _unused(self, found: Collection[tuple[Sequence[Row], str]]) -> list[Remark]:
         """A remark on tables, and on clips and folders in tables, that nobody takes."""
+        used = [row for rows, _ in found for row in rows]
         files = {row.file for row in used}
+        # Of tables for one picture each, those of a clip's other pictures are nothing
+        # odd: they lie beside that of its onset.
+        beside = {
+            row.file.parent for rows, how in found if how == "file" for row in rows
+        }
         names = {row.clip for row in used}
         folders = {row.picture[:-1] for row in used if row.picture}
         shown = []
-        if left := [str(file) for file in self._files if file not in files]:
+        if left := [
+            str(file)
+            for file in self._files
+            if file not in files and file.parent not in beside
+        ]:
             shown.append((left, f"of {len(self._files)} tables are of no clip's onset"))
         if left := [clip for clip in self._by_clip if clip not in names]:
             shown.append((left, "names in the column 'clip' are of no clip"))
