@@ -68,11 +68,10 @@ def _why(span: Span, numbers: Sequence[int], proven: bool) -> str:
     if not missing or not beside or (proven and max(missing, beside) <= _NEAR):
         return ""
     near = expected // 4
-    counted_anew = (
-        numbers[0] in (0, 1)
-        and numbers[-1] - numbers[0] + 1 == len(numbers)
-        and abs(len(numbers) - expected) <= max(_NEAR, expected // 10)
-    )
+    run = numbers[-1] - numbers[0] + 1 == len(numbers)
+    as_long = abs(len(numbers) - expected) <= max(_NEAR, expected // 10)
+    begins = numbers[0] in (0, 1) or min(missing, beside) > _NEAR
+    counted_anew = run and as_long and begins
     # As many frames lie beside the clip as are missing at one of its ends.
     slid = (
         inside
