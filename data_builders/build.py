@@ -25,8 +25,8 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder
 from data_builders.datasets import find, folder_of_owners, release_of
 from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.readers import frame_numbers as numbering
 from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
 from data_builders.records import shards
 from data_builders.records.contents import Contents, check, finish
@@ -94,7 +94,7 @@ def build(
     workers: int = WORKERS,
     skip_bad: bool = False,
     crop: Crop | None = None,
-    frame_numbers: str = AUTO,
+    frame_numbers: str = numbering.AUTO,
 ) -> Built:
     """Builds a dataset, or checks the one that is there.
 
@@ -120,7 +120,7 @@ def build(
         # Read back all the same: what was whole once may be damaged by now.
         say(f"{dataset} is built already (--overwrite builds it again)")
         built = Built(folder, check(folder))
-        _same_crop(folder, crop)
+        _same_options(folder, crop, frame_numbers)
         return built
     given = folder_of_owners(cls, manual_dir)
     with _staging(data_dir, f"{cls.name}-{config}") as staging:
@@ -134,7 +134,9 @@ def build(
                 found = _write_synthetic(builder)
             else:
                 release = release_of(cls, given, config, frame_numbers)
-                found = _write_release(builder, release, crop, workers, skip_bad)
+                found = _write_release(
+                    builder, release, crop, workers, skip_bad, frame_numbers
+                )
         except DatasetError:
             # What an earlier, stopped build left there stays: write() removes it.
             if not Path(builder.data_path).exists():
@@ -162,6 +164,7 @@ def _write_release(
     crop: Crop | None,
     workers: int,
     skip_bad: bool,
+    frame_numbers: str,
 ) -> Contents:
     """Write the clips of what the owners handed out, and what is known of them."""
     config = builder.builder_config.name
@@ -187,7 +190,8 @@ def _write_release(
         )
     release = release.without(odd)
     expect_sound(release, skip_bad=skip_bad)
-    return finish(builder.info, describe(release, config, crop))
+    told = describe(release, config, crop) | {"frame_numbers": frame_numbers}
+    return finish(builder.info, told)
 
 
 def _write_synthetic(builder: Synthetic) -> Contents:
@@ -220,14 +224,20 @@ def _identity(release: Release, crop: Crop | None) -> str:
     return digest.hexdigest()
 
 
-def _same_crop(folder: Path, crop: Crop | None) -> None:
-    # The folder's name does not say how faces were cut out.
+def _same_options(folder: Path, crop: Crop | None, frame_numbers: str) -> None:
+    # The folder's name does not say how faces were cut out and pictures numbered.
     metadata = tfds.builder_from_directory(folder).info.metadata or {}
     built, asked = metadata.get("crop", ""), crop.name if crop else ""
     if built != asked:
         raise DatasetError(
             f"{folder}: built with faces {built or 'none'!r}, asked for "
             f"{asked or 'none'!r}; --overwrite builds it again"
+        )
+    numbered = metadata.get("frame_numbers", frame_numbers)  # synthetic: none
+    if numbered != frame_numbers:
+        raise DatasetError(
+            f"{folder}: built with {numbering.FLAG}={numbered}, asked for "
+            f"{frame_numbers}; --overwrite builds it again"
         )
 
 

@@ -8,8 +8,6 @@ the middle of the expression.
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_builders.readers.findings import DatasetError
-
 AUTO, NAMES, POSITIONS = READINGS = ("auto", "names", "positions")
 FLAG = "--frame_numbers"
 _NEAR = 2  # frames more or less than the table's: no other numbering, but loose ends
@@ -17,35 +15,21 @@ _NEAR = 2  # frames more or less than the table's: no other numbering, but loose
 Span = tuple[int, int]  # numbers of the first and the last frame
 
 
-def check_reading(asked: str, layout: str, *, whole: bool) -> None:
-    """Sees that a reading that is asked for has a meaning.
-
-    Args:
-        asked: One of `READINGS`.
-        layout: Which folders are read.
-        whole: Whether they hold whole recordings.
-
-    Raises:
-        DatasetError: If positions are asked for in whole recordings.
-    """
-    if asked == POSITIONS and whole:
-        raise DatasetError(
-            f"{layout}: {FLAG}={POSITIONS} is of folders that hold the frames of "
-            "onset..offset alone; these hold whole recordings"
-        )
-
-
 def by_position(files: Mapping[int, Path], span: Span) -> dict[int, Path]:
     """Returns pictures by frame number, the first being the span's first."""
     return dict(enumerate(files.values(), start=span[0]))
 
 
-def renumbered(clips: Iterable[tuple[Span, Sequence[int]]]) -> list[str]:
+def renumbered(
+    clips: Iterable[tuple[Span, Sequence[int]]], *, whole: bool = False
+) -> list[str]:
     """Decides for a dataset which clips' pictures bear other numbers than the table's.
 
     Args:
-        clips: The table's span of each clip, and the numbers of its pictures,
-            ascending, in folders that hold the clips alone.
+        clips: The table's span of each clip, and the numbers of all pictures in its
+            folder, ascending.
+        whole: Whether folders may hold whole recordings, so that numbers beside the
+            span are nothing odd.
 
     Returns:
         For each why, "" where the numbers are the table's.
@@ -57,10 +41,10 @@ def renumbered(clips: Iterable[tuple[Span, Sequence[int]]]) -> list[str]:
         span[0] > 1 and tuple(numbers) == tuple(range(span[0], span[1] + 1))
         for span, numbers in clips
     )
-    return [_why(span, numbers, proven) for span, numbers in clips]
+    return [_why(span, numbers, proven, whole) for span, numbers in clips]
 
 
-def _why(span: Span, numbers: Sequence[int], proven: bool) -> str:
+def _why(span: Span, numbers: Sequence[int], proven: bool, whole: bool) -> str:
     onset, offset = span
     expected = offset - onset + 1
     inside = [number for number in numbers if onset <= number <= offset]
@@ -81,7 +65,7 @@ def _why(span: Span, numbers: Sequence[int], proven: bool) -> str:
             and any(number >= offset - near for number in inside)
         )
     )
-    if not counted_anew and not slid:
+    if not counted_anew and (whole or not slid):
         return ""
     return (
         f"expected frames {onset}..{offset}, found {len(numbers)} pictures numbered "

@@ -20,15 +20,17 @@ class Frames:
     folder: Path
     files: Mapping[int, Path]
     inside: dict[int, Path]
+    in_order: bool  # numbers are positions
 
     @classmethod
     def of(
         cls, row: Row, folder: Path, files: Mapping[int, Path], frame_numbers: str
     ) -> "Frames":
-        if frame_numbers == numbering.POSITIONS:
+        in_order = frame_numbers == numbering.POSITIONS
+        if in_order:
             files = numbering.by_position(files, (row.onset, row.offset))
         inside = {n: p for n, p in files.items() if row.onset <= n <= row.offset}
-        return cls(row, folder, files, inside)
+        return cls(row, folder, files, inside, in_order)
 
     @property
     def expected(self) -> int:
@@ -49,7 +51,9 @@ class Frames:
         )
 
 
-def renumbered(all_frames: Sequence[Frames], frame_numbers: str) -> dict[str, str]:
+def renumbered(
+    all_frames: Sequence[Frames], frame_numbers: str, whole: bool
+) -> dict[str, str]:
     """Clip -> why it cannot be said which of its pictures are onset..offset."""
     if frame_numbers == numbering.NAMES:
         return {}
@@ -61,10 +65,9 @@ def renumbered(all_frames: Sequence[Frames], frame_numbers: str) -> dict[str, st
             for frames in all_frames
             if len(frames.files) > frames.expected
         }
-    reasons = numbering.renumbered(
-        ((frames.row.onset, frames.row.offset), tuple(frames.files))
-        for frames in all_frames
-    )
+    spans = [(frames.row.onset, frames.row.offset) for frames in all_frames]
+    numbers = [tuple(frames.files) for frames in all_frames]
+    reasons = numbering.renumbered(zip(spans, numbers, strict=True), whole=whole)
     return {
         frames.row.clip: f"{frames.folder}: {reason}"
         for frames, reason in zip(all_frames, reasons, strict=True)
@@ -94,6 +97,8 @@ def frame_findings(frames: Frames, whole: bool, wrong: str) -> list[Finding]:
         return [Finding("empty", row.place, text, row.clip)]
     if len(inside) < expected:
         text = f"{len(inside)} of {expected} frames"
+        if frames.in_order:
+            text += ", taken in order: which of them are missing is not known"
         found.append(Finding("missing", row.place, text, row.clip))
     if (beside := len(frames.files) - len(inside)) and not whole:
         text = f"{beside} frame{'s' * (beside > 1)} outside {row.onset}..{row.offset}"

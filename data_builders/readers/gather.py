@@ -52,11 +52,7 @@ def gather(
 
     Returns:
         The release. A clip with a finding that stops it is among its rows alone.
-
-    Raises:
-        DatasetError: If pictures of whole recordings are to be taken by position.
     """
-    numbering.check_reading(frame_numbers, layout, whole=whole)
     # The order of the records, whatever the order of a table that was sorted again.
     rows = sorted(rows, key=lambda row: (row.split, row.clip))
     findings = list(findings)
@@ -99,7 +95,7 @@ def gather(
         findings.append(Finding("uncoded", table, text))
     there = [frames for _, frames, _ in joined if frames]
     wrong = wrong_tree(there)
-    anew = {} if whole else renumbered(there, frame_numbers)
+    anew = renumbered(there, frame_numbers, whole)
     for row, frames, found in joined:
         if text := anew.get(row.clip):
             found.append(Finding("renumbered", row.place, text, row.clip))

@@ -13,8 +13,9 @@ from typing import NamedTuple
 MOST_PIXELS = 64 * 10**6  # the largest of a dataset have one million
 _MOST_SCANS = 100  # of a progressive JPEG; each is a pass over all pixels
 _JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
-# In the data of a JPEG, 0xFF is followed by 0, by a restart mark, or by a real one.
-_MARK = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+# In the data of a JPEG, 0xFF is followed by 0, by a restart mark, or by a real one;
+# more of them may stand before a mark. Without a "+", `re` is 15 times as fast.
+_MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _BARE = (0x01, *range(0xD0, 0xDA))  # marks without a length
 _NO_SIZES = (0xC4, 0xC8, 0xCC)  # of 0xC0..0xCF, those that state no size
 

@@ -1,5 +1,8 @@
 """A clip's pictures: each read as what it is, and what is odd in all of them."""
 
+import contextlib
+import threading
+
 import cv2
 import numpy as np
 
@@ -10,6 +13,8 @@ from data_builders.records.listening import heard
 
 MOST_BYTES = 256 * 2**20  # a picture of the largest size, not packed at all
 _PLAIN = 4  # levels: JPEG makes as much of one colour
+_LARGE = 16 * 10**6  # pixels; of pictures beyond, one is decoded at a time
+_one_large = threading.Lock()
 _EARLY = "premature end"  # libjpeg's words; what is missing has become grey
 
 
@@ -27,10 +32,12 @@ def read_picture(data: bytes) -> tuple[np.ndarray, list[tuple[str, str]]]:
         PictureError: If it is none; says what was expected.
     """
     header = read_header(data)
+    large = header.width * header.height > _LARGE
     try:
-        image, said = heard(
-            lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        )
+        with _one_large if large else contextlib.nullcontext():
+            image, said = heard(
+                lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            )
     except (cv2.error, MemoryError) as error:
         raise PictureError(f"expected a readable picture ({_short(error)})") from error
     if image is None:

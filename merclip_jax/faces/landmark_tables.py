@@ -229,7 +229,7 @@ class CsvLandmarks:
             for file in self._files
             if file not in files and file.parent not in beside
         ]:
-            shown.append((left, f"of {len(self._files)} tables are of no clip's onset"))
+            shown.append((left, f"of {len(self._files)} tables are of no clip"))
         if left := [clip for clip in self._by_clip if clip not in names]:
             shown.append((left, "names in the column 'clip' are of no clip"))
         rows = (r for rows in self._by_picture.values() for r in rows)

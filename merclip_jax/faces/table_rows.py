@@ -28,7 +28,7 @@ CONFIDENT = 0.5
 LARGEST = 1e6  # pixels: no picture is that large
 # How programs write that a measurement failed: C, its Windows library, pandas, people.
 _MISSING = re.compile(
-    r"[+-]?(nan|nan\(\w*\)|1\.#(ind|qnan|snan|inf)\d*|inf|infinity)|n/?a|#n/a|none|null|",
+    r"[+-]?(nan|nan\(\w*\)|1\.#[a-z]+\d*|inf|infinity)|n/?a|#n/a|<na>|none|null|",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"([xy])_?(\d{1,3})|lm_mp_(\d{1,3})_([xy])")

@@ -415,7 +415,9 @@ def test_several_faces_of_one_size_are_told(tmp_path):
     (told, unused) = sorted(source.match([onset(path)]), key=lambda r: r.kind)
     assert (told.kind, told.where, told.clip) == ("faces", str(path), "s/c")
     assert "row 2 is taken" in told.text and "row 3 is as large" in told.text
-    assert unused.kind == "unused" and unused.text.startswith("3 of 4 tables")
+    assert unused.kind == "unused" and unused.text.startswith(
+        "2 of 4 tables are of no clip: "
+    )
     np.testing.assert_array_equal(find(source, path), face(x=11))
 
 

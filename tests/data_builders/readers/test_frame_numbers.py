@@ -61,6 +61,17 @@ def test_a_frame_or_two_are_loose_ends_where_others_fit():
     assert stops(9, 28, range(1, 21), FIT)
 
 
+def test_whole_recordings_begin_anywhere():
+    """But one that is as long as the clip and ends before it is no recording."""
+    clips = [
+        ((10, 29), range(1, 25)),
+        ((10, 29), range(5, 60)),
+        ((10, 29), range(1, 21)),
+    ]
+    numbers = [(span, tuple(numbers)) for span, numbers in clips]
+    assert list(map(bool, renumbered(numbers, whole=True))) == [False, False, True]
+
+
 def test_positions_begin_at_the_onset(tmp_path):
     files = {3: tmp_path / "a3", 7: tmp_path / "a7"}
     assert by_position(files, (10, 29)) == {10: files[3], 11: files[7]}
@@ -108,6 +119,31 @@ def test_positions_take_them_in_order(crops):
     assert list(first["frames"]) == [path.read_bytes() for path in files]
 
 
+def test_a_dataset_of_another_reading_is_not_taken_for_built(crops, capsys):
+    both(crops, "--frame_numbers=positions")
+    status, _, _ = both(crops, "--frame_numbers=names")
+    assert status == (0, 1)
+    assert "built with --frame_numbers=positions, asked" in capsys.readouterr().err
+
+
+def test_a_lost_picture_has_no_place(crops):
+    clip = crops / "Cropped" / "sub01" / "EP02_01f"
+    in_order(clip)[4].unlink()
+    status, findings, _ = both(crops, "--frame_numbers=positions")
+    assert status == (0, 0)
+    (told,) = findings["missing"]
+    assert told["text"].startswith("19 of 20 frames, taken in order: which")
+
+
+def test_formats_that_are_not_read_are_named(crops):
+    clip = crops / "Cropped" / "sub01" / "EP02_01f"
+    for path in clip.glob("*.jpg"):
+        path.rename(path.with_suffix(".TIF"))
+    status, findings, _ = both(crops, "--frame_numbers=positions")
+    assert status == (1, 1)
+    assert "found face_000001.TIF and 19 more" in findings["image"][0]["text"]
+
+
 def test_names_believe_the_numbers(crops):
     status, findings, records = both(crops, "--frame_numbers=names")
     assert status == (0, 0) and len(findings["extra"]) == 4
@@ -127,4 +163,4 @@ def test_recordings_have_no_positions(tmp_path, capsys):
     write_casme2(tmp_path / "set", tree="raw", subjects=1, clips_per_subject=1)
     flags = [f"--manual_dir={tmp_path / 'set'}", "--frame_numbers=positions"]
     assert doctor.main(["--dataset=casme2/raw", "--faces=none", *flags]) == 1
-    assert "these hold whole recordings" in capsys.readouterr().err
+    assert "which of them are 10..29 is not known" in capsys.readouterr().out
