@@ -93,6 +93,8 @@ def _png(data: bytes) -> Header:
     dropped = ("converted", "its transparency is dropped")
     told = [dropped] if colour in (4, 6) else []
     for kind, content, end in chunks:  # noqa: B007 (the last end is the file's)
+        if kind == b"IHDR":
+            raise PictureError("expected one size, found two parts that state it")
         if kind == b"tRNS":
             told.append(dropped)
         elif kind == b"acTL" and (frames := struct.unpack_from(">I", content)[0]) > 1:

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from merclip_jax.faces.row_choice import (
     pictured,
     several_faces,
 )
-from merclip_jax.faces.table_rows import Row, read_rows
+from merclip_jax.faces.table_files import checksum, files_of, rows_of
+from merclip_jax.faces.table_rows import Row
 
 _SHOWN = 3  # names that a message lists
 
@@ -49,25 +49,22 @@ class CsvLandmarks:
             FacesError: If there is no table, or one cannot be read.
         """
         root = Path(path)
-        if not root.exists():
-            raise FacesError(f"{root}: no such file or folder of landmarks")
-        files = sorted(root.rglob("*.csv")) if root.is_dir() else [root]
-        if not files:
-            raise FacesError(f"{root}: no *.csv in it")
+        files = files_of(root)
         self._root, self._files, self._asked = root, files, numbers
         self._owners: dict[object, Path] = {}
         self._by_stem = collections.defaultdict(list)
         self._by_clip = collections.defaultdict(list)
         self._by_picture = collections.defaultdict(list)
         self._numbering: Numbering | None = None
-        for row in (row for file in files for row in read_rows(file)):
+        self._unread: list[str] = []
+        for row in rows_of(files, self._unread):
             self._by_stem[row.file.stem].append(row)
             if row.clip is not None:
                 self._by_clip[row.clip].append(row)
             elif row.picture is not None:
                 self._by_picture[row.picture[-1]].append(row)
         asked = "" if numbers == AUTO else f", rows by {numbers}"
-        self.name = f"csv {_checksum(root, files)[:12]}{asked}"
+        self.name = f"csv {checksum(root, files)[:12]}{asked}"
 
     def match(self, onsets: Sequence[Onset]) -> list[Remark]:
         """Sees what the tables say of all clips of a dataset; comes before `find`.
@@ -224,6 +221,8 @@ class CsvLandmarks:
         names = {row.clip for row in used}
         folders = {row.picture[:-1] for row in used if row.picture}
         shown = []
+        if self._unread:
+            shown.append((self._unread, "tables cannot be read"))
         if left := [
             str(file)
             for file in self._files
@@ -240,20 +239,6 @@ class CsvLandmarks:
             Remark("unused", str(self._root), f"{len(left)} {what}: {_listed(left)}")
             for left, what in shown
         ]
-
-
-def _checksum(root: Path, files: Sequence[Path]) -> str:
-    """SHA-256 of names and contents: renaming a file changes whose it is."""
-    base = root if root.is_dir() else root.parent
-    digest = hashlib.sha256()
-    for file in files:
-        name = str(file.relative_to(base)).encode(errors="surrogateescape")
-        digest.update(len(name).to_bytes(8) + name)
-        digest.update(file.stat().st_size.to_bytes(8))
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _listed(names: Iterable[str]) -> str:

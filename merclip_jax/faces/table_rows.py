@@ -8,8 +8,9 @@ import csv
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -25,6 +26,7 @@ FACE = ("face_id", "face")
 FRAME = ("frame", "frame_idx")
 CONFIDENCE = ("confidence", "facescore", "score")
 CONFIDENT = 0.5
+LONGEST = 1 << 20  # characters of a line; a face mesh has some 30,000
 LARGEST = 1e6  # pixels: no picture is that large
 # How programs write that a measurement failed: C, its Windows library, pandas, people.
 _MISSING = re.compile(
@@ -67,7 +69,7 @@ class Row:
         return f"{self.file} row {self.line}"
 
 
-def read_rows(file: Path) -> list[Row]:
+def read_rows(file: Path) -> Iterator[Row]:
     """Reads one table.
 
     A row without a face has `success` 0, a confidence below 0.5, or a cell that says
@@ -77,7 +79,7 @@ def read_rows(file: Path) -> list[Row]:
     Args:
         file: A CSV file with commas, semicolons or tabs.
 
-    Returns:
+    Yields:
         Its rows.
 
     Raises:
@@ -88,15 +90,26 @@ def read_rows(file: Path) -> list[Row]:
     try:
         # Spreadsheets put a byte-order mark in front and like semicolons.
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            start = stream.readline(1 << 20)
+            start = stream.readline(LONGEST)
             stream.seek(0)
-            table = csv.reader(stream, delimiter=max(",;\t", key=start.count))
+            lines = _lines(file, stream)
+            table = csv.reader(lines, delimiter=max(",;\t", key=start.count))
             header = [name.strip() for name in next(table, [])]
             column, landmarks = _columns(file, header)
             reader = _Reader(file, header, column, landmarks)
-            return [reader.row(table.line_num, c) for c in table if any(c)]
+            for cells in table:
+                if any(cells):
+                    yield reader.row(table.line_num, cells)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FacesError(f"{file}: not a readable CSV file: {error}") from error
+
+
+def _lines(file: Path, stream: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which may fill the memory."""
+    while line := stream.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise FacesError(f"{file}: a line of {LONGEST} characters and more")
+        yield line
 
 
 def is_missing(cell: str) -> bool:

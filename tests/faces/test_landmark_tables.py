@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from merclip_jax.faces import align as faces
+from merclip_jax.faces import table_files
 from merclip_jax.faces.align import MESH_EYES, MESH_MOUTH
 from merclip_jax.faces.landmark_tables import CsvLandmarks
 from merclip_jax.faces.onset import FacesError, NoRowError, Onset
@@ -464,6 +465,34 @@ def test_rows_that_no_clip_takes_are_told(tmp_path):
     source = CsvLandmarks(table(tmp_path / "t.csv", ["input", *numbered(68)], rows))
     (told,) = source.match([onset(ROOT / "c" / "1.png")])
     assert told.kind == "unused" and told.text.endswith("of no clip: d, e")
+
+
+def test_a_table_that_cannot_be_read_is_its_clips_concern(tmp_path):
+    onsets = tables(tmp_path, a=range(10, 51), b=range(10, 51))
+    (tmp_path / "b.csv").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("clip,emotion\na,anger\n")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "link.csv")
+    source = CsvLandmarks(tmp_path)
+    (told,) = [r for r in source.match(onsets) if "cannot be read" in r.text]
+    assert told.kind == "unused" and told.text.startswith("4 tables")
+    assert "b.csv: no known landmark columns" in told.text
+    np.testing.assert_array_equal(source.find(IMAGE, onsets[0]), face(x=20))
+    with pytest.raises(FacesError, match="b.csv.* cannot be read: .*no known"):
+        source.find(IMAGE, onsets[1])
+
+
+def test_tables_beyond_any_dataset(tmp_path, monkeypatch):
+    file = table(tmp_path / "c.csv", numbered(5), [[0] * 9 + [1]] * 30)
+    monkeypatch.setattr(table_files, "MOST_ROWS", 20)
+    with pytest.raises(FacesError, match="c.csv: with it, more than 20 rows"):
+        CsvLandmarks(tmp_path)
+    monkeypatch.setattr(table_files, "MOST_NUMBERS", 99)
+    with pytest.raises(FacesError, match="c.csv: with it, more than 9 rows"):
+        CsvLandmarks(tmp_path)
+    file.write_text("x_0" * 10**6)
+    with pytest.raises(FacesError, match="c.csv: a line of 1048576 characters"):
+        CsvLandmarks(tmp_path)
 
 
 def test_a_pipe_is_no_table(tmp_path):
