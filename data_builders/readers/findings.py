@@ -44,7 +44,7 @@ NOTE: dict[str, str] = {
     "size": "clip{s} with frames of different sizes",
     "blank": "clip{s} with pictures of one colour",
     "still": "clip{s} without any motion: all pictures are equal",
-    "doubtful": "clip{s} with pictures whose data are damaged inside",
+    "doubtful": "clip{s} with pictures of which the decoder complains",
     "several": "clip{s} with files that hold more than one picture",
     "converted": "clip{s} with pictures of other channels than grey or RGB",
     "unused": "source{s} of landmarks with tables or rows that no clip takes",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MOST_PIXELS = 64 * 10**6  # the largest of a dataset have one million
+_OVERHEAD = 1 << 16  # bytes by which packing may make a PNG's pixels longer, and more
 _MOST_SCANS = 100  # of a progressive JPEG; each is a pass over all pixels
 _JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
 # In the data of a JPEG, 0xFF is followed by 0, by a restart mark, or by a real one;
@@ -84,22 +85,27 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
 
 
 def _png(data: bytes) -> Header:
-    chunks = _chunks(data)
-    kind, content, end = next(chunks)
+    parts = list(_chunks(data))
+    kind, content, _ = parts[0]
     if kind != b"IHDR":
         raise PictureError(f"expected a PNG file that begins with IHDR, found {kind!r}")
     width, height, depth, colour = struct.unpack_from(">IIBB", content)
     depth = 8 if colour == 3 else depth  # a palette's colours have 8 bits
     dropped = ("converted", "its transparency is dropped")
     told = [dropped] if colour in (4, 6) else []
-    for kind, content, end in chunks:  # noqa: B007 (the last end is the file's)
+    bits = {2: 3, 4: 2, 6: 4}.get(colour, 1) * content[8] * width
+    packed, rows = 0, (bits // 8 + 2) * height
+    for kind, content, _ in parts[1:]:
         if kind == b"IHDR":
             raise PictureError("expected one size, found two parts that state it")
+        packed += len(content) * (kind == b"IDAT")
         if kind == b"tRNS":
             told.append(dropped)
         elif kind == b"acTL" and (frames := struct.unpack_from(">I", content)[0]) > 1:
             told.append(("several", f"an animation of {frames}; the first is taken"))
-    return Header(width, height, depth, told + _behind(data, end))
+    if packed > rows + _OVERHEAD:  # 1 MB may unpack to 1 GB, all of it for nothing
+        raise PictureError(f"expected up to {rows} bytes of pixels, found {packed}")
+    return Header(width, height, depth, told + _behind(data, parts[-1][2]))
 
 
 def _jpeg(data: bytes) -> Header:

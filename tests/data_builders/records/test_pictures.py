@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,21 @@ def pillow(mode, **options):
     image = Image.fromarray(PIXELS[..., ::-1]).convert(mode)
     image.save(file, **options)
     return file.getvalue()
+
+
+def png(width, height, pixels, *further):
+    """A PNG file of RGB with right checksums."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [
+        (b"IHDR", head),
+        *further,
+        (b"IDAT", zlib.compress(pixels)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c))
+        for kind, c in parts
+    )
 
 
 JPG, PNG, BMP = encoded("jpg"), encoded("png"), encoded("bmp")
@@ -84,6 +100,9 @@ def test_sound_pictures(data):
         (encoded("png", pixels=PIXELS.astype(np.uint16) * 257), "8 bits.*found 16"),
         (pillow("1", format="PNG"), "8 bits.*found 1;"),
         (b"\xff\xd8\xff\xd9", "no picture in it"),
+        (JPG[:-2] + JPG[JPG.index(b"\xff\xda") : -2] * 100 + b"\xff\xd9", "100 scans"),
+        (png(20, 20, bytes(2**30)), "up to 1240 bytes of pixels"),
+        (png(20, 20, bytes(1220), (b"IHDR", bytes(13))), "two parts that state it"),
     ],
 )
 def test_files_that_are_refused(data, message):
