@@ -18,6 +18,7 @@ _JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
 # more of them may stand before a mark. Without a "+", `re` is 15 times as fast.
 _MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _BARE = (0x01, *range(0xD0, 0xDA))  # marks without a length
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _NO_SIZES = (0xC4, 0xC8, 0xCC)  # of 0xC0..0xCF, those that state no size
 
 
@@ -110,6 +111,8 @@ def _png(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     size, told, scans, at = None, [], 0, 2
+    left: set[tuple[int, int]] = set()  # component, frequency: what is not sent yet
+    waves = range(0)
     while True:
         found = _MARK.search(data, at)
         if found is None:
@@ -123,15 +126,38 @@ def _jpeg(data: bytes) -> Header:
         if 0xC0 <= mark <= 0xCF and mark not in _NO_SIZES and size is None:
             depth, height, width, channels = struct.unpack_from(">BHHB", data, at + 2)
             size = width, height, depth
+            components = data[at + 8 : at + 8 + 3 * channels : 3]
+            # A progressive one sends frequencies apart, the lower bits of them later.
+            waves = range(64 if mark in _PROGRESSIVE else 1)
+            left = {(component, i) for component in components for i in waves}
             if channels not in (1, 3):
                 told.append(("converted", f"it has {channels} channels"))
-        scans += mark == 0xDA
+        if mark == 0xDA:
+            scans += 1
+            left -= _sent(data, at, len(waves))
         if scans > _MOST_SCANS:
             raise PictureError(f"expected at most {_MOST_SCANS} scans, found more")
         at += length
     if size is None or not scans:
         raise PictureError("expected a whole jpg, found no picture in it")
+    if left:
+        raise PictureError("expected a whole jpg, its last scans are missing")
     return Header(*size, told + _behind(data, at))
+
+
+def _sent(data: bytes, at: int, waves: int) -> set[tuple[int, int]]:
+    """Components and frequencies of which a scan sends the last bits."""
+    count = data[at + 2]
+    components = data[at + 3 : at + 3 + 2 * count : 2]
+    if waves == 1:
+        return {(component, 0) for component in components}
+    first, last, bits = (data[at + 3 + 2 * count + i] for i in range(3))
+    return {
+        (component, i)
+        for component in components
+        for i in range(first, min(last + 1, waves))
+        if not bits & 15
+    }
 
 
 def _bmp(data: bytes) -> Header:

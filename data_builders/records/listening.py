@@ -86,7 +86,7 @@ def listening() -> Iterator[None]:
     What was printed by others is passed on at the end. Inside itself it does nothing.
     """
     global _ear
-    if _ear is not None:
+    if _ear is not None or not _is_open(_STDERR):
         yield
         return
     python, opened = sys.stderr, None
@@ -114,10 +114,19 @@ def listening() -> Iterator[None]:
             ]
             _ear = None
             os.dup2(saved, _STDERR)
-            if opened is not None:
-                opened.close()
-                sys.stderr = python
-            os.write(_STDERR, "".join(others).encode())
+            sys.stderr = python
+            with contextlib.suppress(OSError):  # whoever read it may be gone
+                if opened is not None:
+                    opened.close()
+                os.write(_STDERR, "".join(others).encode())
+
+
+def _is_open(file: int) -> bool:
+    try:
+        os.fstat(file)
+    except OSError:  # of a process that was started without one
+        return False
+    return True
 
 
 def _is_stderr(stream: object) -> bool:

@@ -50,6 +50,7 @@ def png(width, height, pixels, *further):
 
 
 JPG, PNG, BMP = encoded("jpg"), encoded("png"), encoded("bmp")
+WAVES = encoded("jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 
 
 def resized(data, mark, form, *size):
@@ -65,7 +66,7 @@ SOF, DIB = (b"\xff\xc0", 5), (b"BM", 18)
     "data",
     [
         *(JPG, PNG, BMP, JPG + bytes(99)),
-        encoded("jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        WAVES,
         encoded("jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
         pillow("L", format="JPEG"),
         pillow("L", format="PNG"),
@@ -100,6 +101,7 @@ def test_sound_pictures(data):
         (encoded("png", pixels=PIXELS.astype(np.uint16) * 257), "8 bits.*found 16"),
         (pillow("1", format="PNG"), "8 bits.*found 1;"),
         (b"\xff\xd8\xff\xd9", "no picture in it"),
+        (WAVES[: WAVES.rindex(b"\xff\xc4")] + b"\xff\xd9", "last scans are missing"),
         (JPG[:-2] + JPG[JPG.index(b"\xff\xda") : -2] * 100 + b"\xff\xd9", "100 scans"),
         (png(20, 20, bytes(2**30)), "up to 1240 bytes of pixels"),
         (png(20, 20, bytes(1220), (b"IHDR", bytes(13))), "two parts that state it"),
@@ -217,6 +219,24 @@ except KeyboardInterrupt:
         [sys.executable, "-c", script], capture_output=True, text=True
     )
     assert done.stderr == "seen\nseen too\nlater\nbehind\n"
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2> /dev/full"])
+def test_without_a_standard_error(stderr):
+    script = """
+from data_builders.records.listening import heard, listening
+with listening():
+    print(heard(lambda: 1)[0])
+"""
+    command = f'"{sys.executable}" -c "$SCRIPT" {stderr}'
+    done = subprocess.run(
+        ["sh", "-c", command],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "SCRIPT": script},
+    )
+    assert done.stdout == "1\n"
 
 
 # A clip's pictures together.
