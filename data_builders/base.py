@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from data_builders.readers import reader
 from data_builders.readers.declaration import Table, Tree
 from data_builders.readers.findings import refuse
+from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
 from data_builders.records.encode import make
 from data_builders.records.features import clip_features
@@ -31,12 +32,13 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     TABLE: ClassVar[Table]  # not of a dataset that has a `read` of its own
 
     @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
+    def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:
         """Reads the owners' folder: opens tables and folders, no picture.
 
         Args:
             manual_dir: The owners' folder.
             config: The config's name.
+            frame_numbers: How pictures are numbered, see `frame_numbers.READINGS`.
 
         Returns:
             What lies there.
@@ -44,7 +46,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Raises:
             DatasetError: If there is no such tree or table.
         """
-        return reader.read(cls.name, cls.TABLE, cls.TREES[config], config, manual_dir)
+        tree = cls.TREES[config]
+        return reader.read(cls.name, cls.TABLE, tree, config, manual_dir, frame_numbers)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

@@ -25,13 +25,15 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder
 from data_builders.datasets import find, folder_of_owners, release_of
 from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.readers import frame_numbers as numbering
 from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Release
 from data_builders.records import shards
 from data_builders.records.contents import Contents, check, finish
-from data_builders.records.encode import Crop, make
+from data_builders.records.encode import Crop, make, matched
 from data_builders.records.features import full_name
 from data_builders.records.jobs import Job
+from data_builders.records.listening import listening
 from data_builders.records.report import describe, print_summary
 from data_builders.records.verdict import expect_sound
 from data_builders.synthetic import builder as synthetic
@@ -71,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             workers=flags.workers,
             skip_bad=flags.skip_bad,
             crop=crop,
+            frame_numbers=flags.frame_numbers,
         )
         print_summary(built.folder, built.contents)
     except DatasetError as error:
@@ -91,6 +94,7 @@ def build(
     workers: int = WORKERS,
     skip_bad: bool = False,
     crop: Crop | None = None,
+    frame_numbers: str = numbering.AUTO,
 ) -> Built:
     """Builds a dataset, or checks the one that is there.
 
@@ -104,6 +108,7 @@ def build(
         skip_bad: Whether clips that cannot be built are left out, which the metadata
             then say.
         crop: How faces are cut out, None for pictures as they are.
+        frame_numbers: How pictures are numbered, see `readers.frame_numbers`.
 
     Raises:
         DatasetError: If it cannot be built; says what to do.
@@ -115,7 +120,7 @@ def build(
         # Read back all the same: what was whole once may be damaged by now.
         say(f"{dataset} is built already (--overwrite builds it again)")
         built = Built(folder, check(folder))
-        _same_crop(folder, crop)
+        _same_options(folder, crop, frame_numbers)
         return built
     given = folder_of_owners(cls, manual_dir)
     with _staging(data_dir, f"{cls.name}-{config}") as staging:
@@ -128,7 +133,10 @@ def build(
             if given is None:
                 found = _write_synthetic(builder)
             else:
-                found = _write_release(builder, given, crop, workers, skip_bad)
+                release = release_of(cls, given, config, frame_numbers)
+                found = _write_release(
+                    builder, release, crop, workers, skip_bad, frame_numbers
+                )
         except DatasetError:
             # What an earlier, stopped build left there stays: write() removes it.
             if not Path(builder.data_path).exists():
@@ -151,14 +159,19 @@ def build(
 
 
 def _write_release(
-    builder: ClipBuilder, given: Path, crop: Crop | None, workers: int, skip_bad: bool
+    builder: ClipBuilder,
+    release: Release,
+    crop: Crop | None,
+    workers: int,
+    skip_bad: bool,
+    frame_numbers: str,
 ) -> Contents:
-    """Read what the owners handed out, write its clips and what is known of them."""
+    """Write the clips of what the owners handed out, and what is known of them."""
     config = builder.builder_config.name
-    release = release_of(type(builder), given, config)
     # Before a picture is opened: tables and folders are read in seconds, pictures not.
     expect_sound(release, skip_bad=skip_bad)
     say(f"{builder.name}: {release.layout}, {release.table}")
+    release = matched(release, crop)
     jobs = [
         Job(
             clip.row.split,
@@ -167,16 +180,18 @@ def _write_release(
         )
         for clip in release.clips
     ]
-    odd = shards.write(
-        builder.info,
-        jobs,
-        identity=_identity(release, crop),
-        workers=workers,
-        skip_bad=skip_bad,
-    )
+    with listening():
+        odd = shards.write(
+            builder.info,
+            jobs,
+            identity=_identity(release, crop),
+            workers=workers,
+            skip_bad=skip_bad,
+        )
     release = release.without(odd)
     expect_sound(release, skip_bad=skip_bad)
-    return finish(builder.info, describe(release, config, crop))
+    told = describe(release, config, crop) | {"frame_numbers": frame_numbers}
+    return finish(builder.info, told)
 
 
 def _write_synthetic(builder: Synthetic) -> Contents:
@@ -200,7 +215,7 @@ def _identity(release: Release, crop: Crop | None) -> str:
     digest = hashlib.sha256((crop.name if crop else "").encode())
     # Hashing the files' bytes would mean to read all of them twice.
     for clip in release.clips:
-        digest.update(f"{clip.row} {clip.position}".encode())
+        digest.update(f"{clip.row} {clip.numbers}".encode())
         for number, path in clip.files.items():
             stat = path.stat()
             # os.fsencode: names of files need not be UTF-8.
@@ -209,14 +224,20 @@ def _identity(release: Release, crop: Crop | None) -> str:
     return digest.hexdigest()
 
 
-def _same_crop(folder: Path, crop: Crop | None) -> None:
-    # The folder's name does not say how faces were cut out.
+def _same_options(folder: Path, crop: Crop | None, frame_numbers: str) -> None:
+    # The folder's name does not say how faces were cut out and pictures numbered.
     metadata = tfds.builder_from_directory(folder).info.metadata or {}
     built, asked = metadata.get("crop", ""), crop.name if crop else ""
     if built != asked:
         raise DatasetError(
             f"{folder}: built with faces {built or 'none'!r}, asked for "
             f"{asked or 'none'!r}; --overwrite builds it again"
+        )
+    numbered = metadata.get("frame_numbers", frame_numbers)  # synthetic: none
+    if numbered != frame_numbers:
+        raise DatasetError(
+            f"{folder}: built with {numbering.FLAG}={numbered}, asked for "
+            f"{frame_numbers}; --overwrite builds it again"
         )
 
 

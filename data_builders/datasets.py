@@ -10,6 +10,7 @@ from data_builders.dfme.builder import Dfme
 from data_builders.fourdme.builder import Fourdme
 from data_builders.mmew.builder import Mmew
 from data_builders.readers.findings import DatasetError, NotFoundError
+from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
 from data_builders.samm.builder import Samm
 from data_builders.smic.builder import Smic
@@ -74,13 +75,16 @@ def folder_of_owners(cls: Builder, manual_dir: Path | None) -> Path | None:
     raise NotFoundError(f"{problem}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
 
-def release_of(cls: type[ClipBuilder], manual_dir: Path, config: str) -> Release:
+def release_of(
+    cls: type[ClipBuilder], manual_dir: Path, config: str, frame_numbers: str = AUTO
+) -> Release:
     """Reads the owners' folder: opens tables and folders, no picture.
 
     Args:
         cls: The dataset's builder.
         manual_dir: The owners' folder.
         config: The config's name.
+        frame_numbers: How pictures are numbered, see `frame_numbers.READINGS`.
 
     Returns:
         What lies there.
@@ -90,6 +94,6 @@ def release_of(cls: type[ClipBuilder], manual_dir: Path, config: str) -> Release
             says how to get the files.
     """
     try:
-        return cls.read(manual_dir, config)
+        return cls.read(manual_dir, config, frame_numbers)
     except NotFoundError as error:
         raise NotFoundError(f"{error}\n\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}") from error

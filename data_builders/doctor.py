@@ -18,10 +18,12 @@ from data_builders.base import ClipBuilder
 from data_builders.datasets import find, folder_of_owners, release_of
 from data_builders.flags import WORKERS, crop_of, parser
 from data_builders.readers.findings import DatasetError
+from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
-from data_builders.records.encode import Crop, inspect
+from data_builders.records.encode import Crop, inspect, matched
 from data_builders.records.features import full_name
 from data_builders.records.jobs import Job, in_order, progress
+from data_builders.records.listening import listening
 from data_builders.records.report import describe, lines
 from data_builders.records.verdict import expect_sound, hint
 from data_builders.terminal import say
@@ -67,10 +69,17 @@ def _examined(flags: argparse.Namespace) -> dict[str, object]:
         raise DatasetError(f"{cls.name} has no owners' files to examine")
     crop, hashed = None, ""
     if flags.quick:
-        release = release_of(cls, given, config)
+        release = release_of(cls, given, config, flags.frame_numbers)
     else:
         crop = crop_of(flags, cls, config)
-        release, hashed = examine(cls, given, config, crop, workers=flags.workers)
+        release, hashed = examine(
+            cls,
+            given,
+            config,
+            crop,
+            workers=flags.workers,
+            frame_numbers=flags.frame_numbers,
+        )
     found = {"dataset": f"{cls.name}/{config}", **report(release, config, crop)}
     return found | {"quick": flags.quick, "fingerprint": hashed}
 
@@ -82,6 +91,7 @@ def examine(
     crop: Crop | None,
     *,
     workers: int = WORKERS,
+    frame_numbers: str = AUTO,
 ) -> tuple[Release, str]:
     """Reads a release and decodes its pictures one by one.
 
@@ -91,12 +101,13 @@ def examine(
         config: The config's name.
         crop: How faces would be cut out, None for pictures as they are.
         workers: How many threads.
+        frame_numbers: How pictures are numbered, see `readers.frame_numbers`.
 
     Returns:
         The release with all that is odd in it, and the fingerprint that a build of its
         sound clips would have.
     """
-    release = release_of(cls, manual_dir, config)
+    release = matched(release_of(cls, manual_dir, config, frame_numbers), crop)
     jobs = [
         Job(
             clip.row.split,
@@ -107,7 +118,7 @@ def examine(
     ]
     # No hash of clips that a build would leave out: the fingerprint is that of a build.
     hashes, odd = {}, []
-    with progress(len(jobs), f"{cls.name}/{config}") as bar:
+    with listening(), progress(len(jobs), f"{cls.name}/{config}") as bar:
         for job, (source, findings) in in_order(jobs, workers):
             bar.update()
             odd += findings

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from data_builders.base import ClipBuilder
 from data_builders.datasets import known
+from data_builders.readers import frame_numbers
 from data_builders.readers.findings import DatasetError
 from data_builders.records.encode import Crop, Landmarks
 from merclip_jax.faces import align as faces
+from merclip_jax.faces import numbering
 
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
 WORKERS = os.cpu_count() or 1
@@ -39,6 +41,14 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--dataset", required=True, help="name or name/config")
     made.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
     made.add_argument(
+        "--frame_numbers",
+        choices=frame_numbers.READINGS,
+        default=frame_numbers.AUTO,
+        help="what numbers in the pictures' names are: names: the table's frame "
+        "numbers; positions: none, pictures are taken in order from the onset on; auto "
+        "(default): names, and an error where a tool may have numbered anew",
+    )
+    made.add_argument(
         "--workers",
         type=positive,
         default=WORKERS,
@@ -49,7 +59,7 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
 
 
 def _add_face_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --faces, --landmarks, --yunet_model, --size, --margin, --centre_crop."""
+    """Add the flags that say whose landmarks align the clips, and how."""
     group = parser.add_argument_group("faces")
     group.add_argument(
         "--faces",
@@ -62,7 +72,16 @@ def _add_face_flags(parser: argparse.ArgumentParser) -> None:
         "--landmarks",
         type=Path,
         metavar="PATH",
-        help="of --faces=csv: a table of OpenFace, py-feat or MediaPipe, or a folder",
+        help="of --faces=csv: a table of OpenFace, py-feat, MediaPipe or LibreFace, or "
+        "a folder of them",
+    )
+    group.add_argument(
+        "--landmark_numbers",
+        choices=numbering.READINGS,
+        default=numbering.AUTO,
+        help="of --faces=csv: whether a column 'frame' holds frame numbers or "
+        "positions in the folder; auto (default): what the tables leave no choice of, "
+        "else an error",
     )
     group.add_argument(
         "--yunet_model", type=Path, metavar="FILE", help="of --faces=yunet: ONNX model"
@@ -95,11 +114,15 @@ def _landmarks(
     for flag, needs in (("landmarks", "csv"), ("yunet_model", "yunet")):
         if (getattr(flags, flag) is not None) != (source == needs):
             raise DatasetError(f"--{flag} goes with --faces={needs}, and it with it")
+    if source != "csv" and flags.landmark_numbers != numbering.AUTO:
+        raise DatasetError(f"{numbering.FLAG} goes with --faces=csv")
     try:
         if source == "dlib":
             return faces.DlibLandmarks()
         if source == "csv":
-            return faces.CsvLandmarks(flags.landmarks.expanduser())
+            return faces.CsvLandmarks(
+                flags.landmarks.expanduser(), flags.landmark_numbers
+            )
         if source == "yunet":
             return faces.YunetLandmarks(flags.yunet_model.expanduser())
     except faces.FacesError as error:

@@ -10,8 +10,10 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder, configs_of
 from data_builders.casme_sq import coding, folders
 from data_builders.readers.declaration import Tree
+from data_builders.readers.frame_numbers import AUTO
+from data_builders.readers.gather import gather
 from data_builders.readers.reader import check_counts, expect_table, expect_tree
-from data_builders.readers.release import Release, gather
+from data_builders.readers.release import Release
 
 TREES = {
     "cropped": Tree(
@@ -58,7 +60,7 @@ CAS(ME)^2 may not be redistributed: each institution applies to its owners.
 """
 
     @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
+    def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:
         path, edition = expect_table(cls.TABLE, manual_dir)
         listed = coding.read(path, edition)
         tree = cls.TREES[config]
@@ -80,4 +82,5 @@ CAS(ME)^2 may not be redistributed: each institution applies to its owners.
             findings=[*listed.findings, *odd, *counts],
             # The other frames of a recording's folder belong to other expressions.
             whole=tree.whole or shared,
+            frame_numbers=frame_numbers,
         )

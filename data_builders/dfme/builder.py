@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder, configs_of
 from data_builders.dfme import ccac, full
 from data_builders.readers.declaration import Tree
+from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
 
 TREES = {
@@ -61,7 +62,7 @@ DFME may not be passed on: each group applies to its owners.
 """
 
     @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
+    def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:
         if config == "ccac":
-            return ccac.read(cls.name, manual_dir)
-        return full.read(cls.name, cls.TREES[config], config, manual_dir)
+            return ccac.read(cls.name, manual_dir, frame_numbers)
+        return full.read(cls.name, cls.TREES[config], config, manual_dir, frame_numbers)

@@ -19,8 +19,10 @@ from data_builders.readers.declaration import (
 )
 from data_builders.readers.findings import Finding, NotFoundError
 from data_builders.readers.folders import folders_in
+from data_builders.readers.frame_numbers import AUTO
+from data_builders.readers.gather import gather
 from data_builders.readers.reader import join, locate_table
-from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.release import Release, Row
 from data_builders.readers.rows import sheet_of
 from data_builders.readers.trees import place
 
@@ -113,12 +115,13 @@ SPLITS: dict[str, tuple[Table, Tree]] = {
 }
 
 
-def read(dataset: str, manual_dir: Path) -> Release:
+def read(dataset: str, manual_dir: Path, frame_numbers: str = AUTO) -> Release:
     """Reads the splits that lie there.
 
     Args:
         dataset: Its name.
         manual_dir: The owners' folder.
+        frame_numbers: How pictures are numbered, see `frame_numbers.READINGS`.
 
     Returns:
         The release; a test may be lacking, which is told.
@@ -159,6 +162,7 @@ def read(dataset: str, manual_dir: Path) -> Release:
         version="CCAC2024",
         findings=[*findings, *_shared_subjects(rows)],
         whole=True,
+        frame_numbers=frame_numbers,
     )
 
 

@@ -28,7 +28,9 @@ from data_builders.readers.folders import (
     find_tree,
     subfolders,
 )
-from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.frame_numbers import AUTO
+from data_builders.readers.gather import gather
+from data_builders.readers.release import Release, Row
 from data_builders.readers.table import HeaderError, read_sheet
 from data_builders.readers.trees import (
     FOLDER_NAMES,
@@ -70,7 +72,9 @@ class Folder:
     path: Path
 
 
-def read(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Release:
+def read(
+    dataset: str, tree: Tree, config: str, manual_dir: Path, frame_numbers: str = AUTO
+) -> Release:
     """Reads the parts that lie there.
 
     Args:
@@ -78,6 +82,7 @@ def read(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Release:
         tree: What the config's tree is called in each part.
         config: The config's name.
         manual_dir: The owners' folder.
+        frame_numbers: How pictures are numbered, see `frame_numbers.READINGS`.
 
     Returns:
         The release; parts that are lacking are told.
@@ -101,6 +106,7 @@ def read(dataset: str, tree: Tree, config: str, manual_dir: Path) -> Release:
         version=", ".join(sorted({part.edition for part in parts})),
         findings=[*findings, *found, *odd],
         whole=True,
+        frame_numbers=frame_numbers,
     )
 
 

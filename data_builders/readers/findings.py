@@ -16,9 +16,11 @@ STOP: dict[str, str] = {
     "twice": "clip{s} listed twice",
     "folder": "clip{s} without a folder",
     "empty": "clip{s} without enough frames",
+    "renumbered": "clip{s} whose pictures bear other numbers than the table's",
     "outside": "link{s} out of the dataset's folder",
     "image": "unreadable picture{s}",
     "face": "clip{s} in whose onset frame no face was found",
+    "landmarks": "clip{s} whose landmarks cannot be found, read or used",
     "counts": "table{s} with other rows than the published ones",
 }
 NOTE: dict[str, str] = {
@@ -40,6 +42,13 @@ NOTE: dict[str, str] = {
     "absent": "missing part{s} of the release",
     "assumed": "value{s} that the release does not state",
     "size": "clip{s} with frames of different sizes",
+    "blank": "clip{s} with pictures of one colour",
+    "still": "clip{s} without any motion: all pictures are equal",
+    "doubtful": "clip{s} with pictures of which the decoder complains",
+    "several": "clip{s} with files that hold more than one picture",
+    "converted": "clip{s} with pictures of other channels than grey or RGB",
+    "unused": "source{s} of landmarks with tables or rows that no clip takes",
+    "faces": "clip{s} with several faces in the onset frame, of which one is taken",
     "centred": "clip{s} without a face, kept with a centre crop",
 }
 KINDS = STOP | NOTE

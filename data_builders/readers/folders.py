@@ -10,6 +10,8 @@ from data_builders.readers.findings import DatasetError, OutsideError
 
 # What the datasets are known to hold; SMIC's crops are bmp, DFME's frames png.
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+# Pictures of formats that are not read.
+_OTHER_SUFFIXES = (".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".raw")
 # A folder with more entries is a recording's; no tree or table is looked for in it.
 MOST = 200
 _NUMBER = re.compile(r"[0-9]+")
@@ -27,7 +29,8 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         Number, the last integer in the file name, -> file, in numerical order.
 
     Raises:
-        DatasetError: If a picture has no number or that of another.
+        DatasetError: If a picture has no number or that of another, or all are of
+            formats that are not read.
         OutsideError: If a link leads out of `root`.
     """
     found: dict[int, Path] = {}
@@ -38,6 +41,7 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
             files = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror}") from error
+    others = [e for e in files if e.name.lower().endswith(_OTHER_SUFFIXES)]
     for entry in files:
         stem, suffix = os.path.splitext(entry.name)
         # macOS leaves "._name.jpg" beside "name.jpg" when it unpacks an archive.
@@ -59,6 +63,11 @@ def frame_files(folder: Path, *, root: Path | None = None) -> dict[int, Path]:
         if number in found:
             raise DatasetError(f"{path}: frame {number} is also {found[number].name}")
         found[number] = path
+    if others and not found:
+        raise DatasetError(
+            f"{folder}: expected jpg, png or bmp, found {others[0].name} and "
+            f"{len(others) - 1} more of such formats; convert them without loss"
+        )
     return dict(sorted(found.items()))
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from data_builders.readers.declaration import Edition, Folders, Table, Tree
 from data_builders.readers.findings import DatasetError, Finding, NotFoundError
-from data_builders.readers.release import Release, Row, gather
+from data_builders.readers.frame_numbers import AUTO
+from data_builders.readers.gather import gather
+from data_builders.readers.release import Release, Row
 from data_builders.readers.rows import rows_of, sheet_of
 from data_builders.readers.table import Sheet, find_table
 
@@ -25,7 +27,12 @@ class Part:
 
 
 def read(
-    dataset: str, table: Table, tree: Tree, config: str, manual_dir: Path
+    dataset: str,
+    table: Table,
+    tree: Tree,
+    config: str,
+    manual_dir: Path,
+    frame_numbers: str = AUTO,
 ) -> Release:
     """Reads a dataset: a table of clips, and a tree with their frames.
 
@@ -35,6 +42,7 @@ def read(
         tree: What it declares of the config's tree.
         config: The config's name.
         manual_dir: The owners' folder.
+        frame_numbers: How pictures are numbered, see `frame_numbers.READINGS`.
 
     Returns:
         The release.
@@ -58,6 +66,7 @@ def read(
         version=edition.said(len(part.rows)),
         findings=[*part.findings, *counts],
         whole=tree.whole,
+        frame_numbers=frame_numbers,
     )
 
 

@@ -7,23 +7,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
-from data_builders.readers.findings import Finding
-from data_builders.readers.release import Clip
+from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.release import Clip, Release
 from data_builders.records.features import clip_example, full_name, source_hash
+from data_builders.records.pictures import MOST_BYTES, PictureError, Seen, read_picture
 from merclip_jax.faces import align as faces
+from merclip_jax.faces.onset import FacesError, NoRowError, Onset
 
 # Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
 JPEG = (
     *(cv2.IMWRITE_JPEG_QUALITY, 98),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
 )
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 class Landmarks(Protocol):
@@ -31,17 +31,12 @@ class Landmarks(Protocol):
 
     name: str
 
-    def find(
-        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
-    ) -> np.ndarray | None:
+    def find(self, image: np.ndarray, onset: Onset) -> np.ndarray | None:
         """Finds the face in a picture.
 
         Args:
             image: RGB uint8 [h, w, 3].
-            clip: The clip's name.
-            number: The frame's number.
-            path: Its file.
-            index: How many pictures of its folder come before it.
+            onset: Which picture it is.
 
         Returns:
             Points [p, 2], None where there is no face.
@@ -75,6 +70,28 @@ class ClipError(Exception):
         self.finding = finding
 
 
+def matched(release: Release, crop: Crop | None) -> Release:
+    """Matches tables of landmarks with all clips, before a picture is opened.
+
+    Args:
+        release: What was found.
+        crop: How faces are cut out.
+
+    Returns:
+        The release, with what is odd in the tables.
+
+    Raises:
+        DatasetError: If no table is of any clip, or it is open how rows are numbered.
+    """
+    if crop is None or not isinstance(crop.landmarks, faces.CsvLandmarks):
+        return release
+    try:
+        remarks = crop.landmarks.match([onset_of(clip) for clip in release.clips])
+    except FacesError as error:
+        raise DatasetError(str(error)) from error
+    return release.without(Finding(r.kind, r.where, r.text, r.clip) for r in remarks)
+
+
 def make(
     dataset: str, clip: Clip, crop: Crop | None = None
 ) -> tuple[dict[str, object], list[Finding]]:
@@ -92,14 +109,13 @@ def make(
         ClipError: If a picture cannot be read, or no face is found and it is not to
             be centred.
     """
-    frames, hashes, sizes = [], [], set()
+    frames, hashes, seen = [], [], Seen(clip)
     onset = None
     # All are decoded, though a picture that is not cut is stored as it came: an
     # unreadable one must not be found in training.
     for number in clip.files:  # one at a time: a clip's files may be large
-        data, image = _picture(clip, number)
+        data, image = _picture(clip, number, seen)
         hashes.append(hashlib.sha256(data).digest())
-        sizes.add(image.shape[:2])
         if crop:
             # Of the first frame alone: aligning each one by itself would add jitter as
             # large as a micro-expression.
@@ -111,7 +127,7 @@ def make(
     made = clip_example(
         frames=frames, landmarks=landmarks, files=hashes, **_facts(dataset, clip)
     )
-    return made, findings + _sizes(clip, sizes)
+    return made, findings + seen.findings()
 
 
 def inspect(
@@ -128,18 +144,18 @@ def inspect(
         The clip's source hash, and what is odd in its pictures; what `make` would
         raise is among it.
     """
-    findings, sizes, hashes = [], set(), []
+    findings, hashes, seen = [], [], Seen(clip)
     for index, number in enumerate(clip.files):
         try:
-            data, image = _picture(clip, number)
+            data, image = _picture(clip, number, seen)
             hashes.append(hashlib.sha256(data).digest())
-            sizes.add(image.shape[:2])
             # The first frame decides; see `make`.
             if index == 0 and crop:
                 findings += _align(clip, image, crop).findings
         except ClipError as error:
             findings.append(error.finding)
-    return source_hash(hashes, _facts(dataset, clip)), findings + _sizes(clip, sizes)
+    source = source_hash(hashes, _facts(dataset, clip))
+    return source, findings + seen.findings()
 
 
 def key_indices(
@@ -164,18 +180,6 @@ def key_indices(
     target = apex if valid else (onset + offset) / 2
     distance = np.abs(np.asarray(numbers, np.float64) - target)
     return int(distance.argmin()), valid
-
-
-def is_whole(data: bytes) -> bool:
-    """Whether a picture begins and ends as its format asks; does not decode it.
-
-    libjpeg decodes a file that is cut off, and leaves the rest of the picture grey.
-    """
-    if data.startswith(_PNG_START):
-        return _PNG_END in data[-64:]
-    if data.startswith(_JPEG_START):
-        return _JPEG_END in data[-1024:]
-    return data.startswith(b"BM") and len(data) >= int.from_bytes(data[2:6], "little")
 
 
 def _facts(dataset: str, clip: Clip) -> dict[str, object]:
@@ -205,18 +209,27 @@ class _Onset(NamedTuple):
 
 
 def _align(clip: Clip, image: np.ndarray, crop: Crop) -> _Onset:
-    landmarks = _points(clip, image, crop.landmarks)
-    if landmarks is not None:
-        matrix = _matrix(clip, image, landmarks, crop)
-        return _Onset(matrix, faces.transform_points(matrix, landmarks), [])
+    onset = onset_of(clip)
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    kind = "face"
+    text = f"no face in the onset frame {onset.path} ({crop.landmarks.name})"
+    try:
+        landmarks = crop.landmarks.find(rgb, onset)
+        if landmarks is not None:
+            matrix = _matrix(onset, image, landmarks, crop)
+            return _Onset(matrix, faces.transform_points(matrix, landmarks), [])
+    except NoRowError as error:
+        kind, text = "landmarks", str(error)
+    except FacesError as error:
+        raise ClipError(_finding(clip, "landmarks", str(error))) from error
     if not crop.centred:
-        raise ClipError(_no_face(clip, "face", crop.landmarks))
+        raise ClipError(_finding(clip, kind, text))
     matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
-    return _Onset(matrix, None, [_no_face(clip, "centred", crop.landmarks)])
+    return _Onset(matrix, None, [_finding(clip, "centred", text)])
 
 
 def _matrix(
-    clip: Clip, image: np.ndarray, landmarks: np.ndarray, crop: Crop
+    onset: Onset, image: np.ndarray, landmarks: np.ndarray, crop: Crop
 ) -> np.ndarray:
     try:
         x, y = faces.five_points(landmarks).mean(0)
@@ -227,53 +240,37 @@ def _matrix(
             )
         return faces.align_matrix(landmarks, size=crop.size, margin=crop.margin)
     except ValueError as error:
-        finding = Finding("face", _where(clip), str(error), clip.row.clip)
-        raise ClipError(finding) from error
+        raise FacesError(
+            f"onset frame {onset.path} ({crop.landmarks.name}): {error}"
+        ) from error
 
 
-def _points(clip: Clip, image: np.ndarray, source: Landmarks) -> np.ndarray | None:
+def onset_of(clip: Clip) -> Onset:
+    """Returns the picture of a clip in which its face is looked for."""
     number, path = next(iter(clip.files.items()))
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    try:
-        return source.find(
-            rgb, clip=clip.row.clip, number=number, path=path, index=clip.position
-        )
-    except faces.FacesError as error:
-        raise ClipError(Finding("face", _where(clip), str(error), clip.row.clip)) from (
-            error
-        )
+    return Onset(clip.row.clip, number, path, clip.numbers)
 
 
-def _picture(clip: Clip, number: int) -> tuple[bytes, np.ndarray]:
+def _picture(clip: Clip, number: int, seen: Seen) -> tuple[bytes, np.ndarray]:
     """A file, and its picture BGR uint8 [h, w, 3]; a grey one has equal channels."""
+    path = clip.files[number]
     try:
-        data = clip.files[number].read_bytes()
+        if path.stat().st_size > MOST_BYTES:
+            raise PictureError(f"expected a picture of up to {MOST_BYTES >> 20} MiB")
+        data = path.read_bytes()
+        image, told = read_picture(data)
     except OSError as error:
-        _fail(clip, number, f"expected a readable file ({error.strerror})")
-    image = None
-    if is_whole(data):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        _fail(clip, number, "expected a whole, readable jpg, png or bmp")
+        text = f"expected a readable file ({error.strerror})"
+        raise ClipError(_finding(clip, "image", text, path)) from error
+    except PictureError as error:
+        raise ClipError(_finding(clip, "image", str(error), path)) from error
+    seen.add(number, image, told)
     return data, image
 
 
-def _fail(clip: Clip, number: int, text: str) -> NoReturn:
-    path = clip.files[number]
-    raise ClipError(Finding("image", f"{_where(clip)}, {path}", text, clip.row.clip))
-
-
-def _no_face(clip: Clip, kind: str, source: Landmarks) -> Finding:
-    number, path = next(iter(clip.files.items()))
-    text = f"no face in the onset frame {path} ({source.name})"
-    return Finding(kind, _where(clip), text, clip.row.clip)
-
-
-def _sizes(clip: Clip, sizes: set[tuple[int, int]]) -> list[Finding]:
-    if len(sizes) < 2:
-        return []
-    listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
-    return [Finding("size", _where(clip), listed, clip.row.clip)]
+def _finding(clip: Clip, kind: str, text: str, path: Path | None = None) -> Finding:
+    where = f"{_where(clip)}, {path}" if path else _where(clip)
+    return Finding(kind, where, text, clip.row.clip)
 
 
 def _where(clip: Clip) -> str:

@@ -11,8 +11,10 @@ from data_builders.base import ClipBuilder, configs_of
 from data_builders.readers.declaration import Tree
 from data_builders.readers.findings import Finding
 from data_builders.readers.folders import find_tree
+from data_builders.readers.frame_numbers import AUTO
+from data_builders.readers.gather import gather
 from data_builders.readers.reader import check_counts, expect_tree
-from data_builders.readers.release import Release, gather
+from data_builders.readers.release import Release
 from data_builders.readers.trees import FOLDER_NAMES, expect_clips, place
 from data_builders.smic import table
 from data_builders.smic.tree import (
@@ -81,10 +83,10 @@ SMIC may not be redistributed: each institution applies to its owners.
 """
 
     @classmethod
-    def read(cls, manual_dir: Path, config: str) -> Release:
+    def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:
         top = expect_tree(cls.name, cls.TREES[config], config, manual_dir)
         if config == "long":
-            return _long(cls.name, top, manual_dir)
+            return _long(cls.name, top, manual_dir, frame_numbers)
         clips, findings = short_clips(top, manual_dir)
         expect_clips(cls.name, clips, findings, top, "s01/micro/negative/s1_ne_01/")
         folders, twice = _by_key(clips, manual_dir)
@@ -98,10 +100,11 @@ SMIC may not be redistributed: each institution applies to its owners.
             layout=f"{place(top, manual_dir)}/ ({config})",
             table=FOLDER_NAMES,
             findings=[*findings, *twice, *found, *counts],
+            frame_numbers=frame_numbers,
         )
 
 
-def _long(name: str, top: Path, manual_dir: Path) -> Release:
+def _long(name: str, top: Path, manual_dir: Path, frame_numbers: str) -> Release:
     clips, findings = long_clips(top, manual_dir)
     expect_clips(name, clips, findings, top, "s01/s1_ne_01/")
     folders, twice = _by_key(clips, manual_dir)
@@ -141,6 +144,7 @@ def _long(name: str, top: Path, manual_dir: Path) -> Release:
         version=f"{lines} rows" if lines else "",
         findings=findings,
         whole=True,
+        frame_numbers=frame_numbers,
     )
 
 

@@ -20,7 +20,10 @@ def decode_frame(encoded: bytes, view: View, *, clip: str, position: int) -> np.
     Raises UserError if it is not a readable picture.
     """
     flag = cv2.IMREAD_GRAYSCALE if view.grey else cv2.IMREAD_COLOR_RGB
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+    except cv2.error:  # such as for a header that says more than 2^30 pixels
+        image = None
     if image is None:
         raise UserError(f"clip {clip}: frame {position} is not a readable picture")
     h, w = image.shape[:2]

@@ -5,9 +5,9 @@ around eyes, nose and mouth fill the picture. It is estimated once and applied t
 frames of a clip: aligning every frame would add the jitter of landmarks, which is as
 large as a micro-expression, and remove part of the motion.
 
-A landmark source has a `name` for the records and
-`find(image, *, clip, number, path, index)` -> float64 [p, 2] or None without a face:
-`DlibLandmarks`, `YunetLandmarks` look at the picture, `CsvLandmarks` looks it up.
+A landmark source has a `name` for the records and `find(image, onset)` -> float64
+[p, 2] or None without a face: `DlibLandmarks`, `YunetLandmarks` look at the picture,
+`CsvLandmarks` looks it up.
 """
 
 import functools
@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 
 from merclip_jax.faces.landmark_tables import CsvLandmarks as CsvLandmarks
-from merclip_jax.faces.landmark_tables import FacesError as FacesError
+from merclip_jax.faces.onset import FacesError, Onset
+from merclip_jax.faces.onset import NoRowError as NoRowError
+from merclip_jax.faces.table_rows import LARGEST
 
 # Grey: where the picture ends the edge is weak against any face.
 BORDER = (128, 128, 128)
@@ -36,7 +38,8 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
 
     Image-left comes before image-right (upright face). landmarks: [68, 2] iBUG,
     [468 or 478, 2] MediaPipe face mesh, or [5, 2], which is returned as it is; x, y.
-    Raises ValueError for any other shape and for coordinates that are not finite.
+    Raises ValueError for any other shape, and for coordinates that are not finite or
+    beyond any picture.
     """
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.shape not in ((5, 2), (68, 2), (468, 2), (478, 2)):
@@ -46,6 +49,8 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
         )
     if not np.isfinite(landmarks).all():
         raise ValueError("landmarks are not finite")
+    if (far := np.abs(landmarks).max()) > LARGEST:
+        raise ValueError(f"landmarks up to {far:.3g} lie outside any picture")
     if len(landmarks) == 5:
         return landmarks
     # Eye centres are means of lids and corners: single landmarks jitter.
@@ -73,7 +78,8 @@ def align_matrix(
         float64 [2, 3].
 
     Raises:
-        ValueError: where the eyes coincide.
+        ValueError: where the eyes coincide, or the face would be turned by 90 degrees
+            or more, or stand on its head.
     """
     points = five_points(landmarks)
     along = points[1] - points[0]
@@ -81,8 +87,20 @@ def align_matrix(
     if distance == 0:
         raise ValueError("both eyes are at one place")
     c, s = along / distance
+    if c <= 0:
+        turn = abs(np.degrees(np.arctan2(s, c)))
+        raise ValueError(
+            f"the eyes stand as in a face that is turned by {turn:.0f} degrees: the "
+            "picture lies on its side or its head, or the program names sides from the "
+            "person's own view, or its x runs from right to left"
+        )
     rotation = np.array([[c, s], [-s, c]])
     points = points @ rotation.T
+    if points[:2, 1].mean() >= points[3:, 1].mean():
+        raise ValueError(
+            "the eyes lie below the mouth: the picture stands on its head, or the "
+            "program's y runs upwards"
+        )
     # The box is taken after the rotation: a tilted head must not make it larger.
     low, high = points.min(0), points.max(0)
     half = 0.5 * margin * (high - low).max()
@@ -154,14 +172,12 @@ class DlibLandmarks:
         self.name = f"dlib {dlib.__version__}, 68 points"
         self._predictor = str(found[0])
 
-    def find(
-        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
-    ) -> np.ndarray | None:
+    def find(self, image: np.ndarray, onset: Onset) -> np.ndarray | None:
         """68 iBUG landmarks of a face.
 
         Args:
             image: uint8 [h, w] or [h, w, 3] RGB.
-            clip, number, path, index: as in `CsvLandmarks.find`; not used.
+            onset: as in `CsvLandmarks.find`; not used.
 
         Returns:
             float64 [68, 2] pixels, None without a face.
@@ -206,14 +222,12 @@ class YunetLandmarks:
                 f"{self._model}: OpenCV cannot load it as a YuNet model: {error}"
             ) from error
 
-    def find(
-        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
-    ) -> np.ndarray | None:
+    def find(self, image: np.ndarray, onset: Onset) -> np.ndarray | None:
         """Five points of the largest face.
 
         Args:
             image: uint8 [h, w] or [h, w, 3] RGB.
-            clip, number, path, index: as in `CsvLandmarks.find`; not used.
+            onset: as in `CsvLandmarks.find`; not used.
 
         Returns:
             float64 [5, 2] pixels as in `five_points`, None without a face.

@@ -1,131 +1,178 @@
-"""Facial landmarks that another program wrote: CSV tables, and which row is whose.
-
-Known tables: OpenFace and py-feat (68 iBUG points), MediaPipe face mesh (468 or 478),
-RetinaFace and MTCNN (5). A row without a face has `success` 0, a confidence below 0.5
-or coordinates that are missing.
-"""
+"""Facial landmarks that another program wrote: CSV tables, and which row is whose."""
 
 import collections
-import csv
-import dataclasses
-import hashlib
-import math
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-EXPECTED = (
-    "x_0..x_67 and y_0..y_67 (OpenFace, py-feat), x_0..x_467 or x_0..x_477 with y_ "
-    "(MediaPipe face mesh), or left_eye_x, left_eye_y, right_eye_x, .., nose_x, .., "
-    "mouth_left_x, .., mouth_right_y (RetinaFace, MTCNN)"
+from merclip_jax.faces.numbering import AUTO, Numbered, Numbering, numbering_of
+from merclip_jax.faces.onset import FacesError, NoRowError, Onset, Remark
+from merclip_jax.faces.row_choice import (
+    expect_one_picture,
+    largest,
+    no_row,
+    numbers_of,
+    pictured,
+    several_faces,
 )
-PICTURE = ("input", "file", "filename", "image", "path")
-CONFIDENCE = ("confidence", "facescore", "score")
-CONFIDENT = 0.5
-_NUMBERED = re.compile(r"([xy])_?(\d+)")
-_NAMED = re.compile(
-    r"(left|right)?(eye|nose|mouth)(?:tip|corner)?(left|right)?(?:corner)?([xy])"
-)
+from merclip_jax.faces.table_files import checksum, files_of, rows_of
+from merclip_jax.faces.table_rows import Row
 
-
-class FacesError(ValueError):
-    """A landmark source that is missing, unreadable or ambiguous."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """One row of a file, `points` float64 [p, 2] or None; None: no such column."""
-
-    file: Path
-    line: int
-    points: np.ndarray | None
-    frame: int | None
-    clip: str | None
-    picture: tuple[str, ...] | None  # the parts of its path
-    face: str | None
-
-    def __str__(self) -> str:
-        return f"{self.file} row {self.line}"
+_SHOWN = 3  # names that a message lists
 
 
 class CsvLandmarks:
     """Landmarks from one CSV file, or from all `*.csv` of a folder and below it.
 
     The rows of a clip are the first of these that there are:
-    1. a file named as the clip, `/` written as `_`, or as the folder of its pictures;
-    2. the rows whose column `clip` is the clip;
-    3. the rows whose column `input`, `file`, `filename`, `image` or `path` ends as the
+    1. a file named as the onset's picture, in a folder named as the picture's;
+    2. a file named as the clip, `/` written as `_`, or as the folder of its pictures;
+    3. the rows whose column `clip` is the clip;
+    4. the rows whose column `input`, `file`, `filename`, `image` or `path` ends as the
        path of the onset's picture does: same file name, in the same folder where the
        row names one. Rows without a folder count when `path` is a single file.
-    Among the rows of 1 and 2 such a column tells the onset too, or else `frame`, see
-    `onset_rows`. No row is no face; of several faces the largest counts. Raises
-    FacesError for a table that cannot be read and for rows that fit equally well.
+    Among the rows of 2 and 3 such a column tells the onset too, or else `frame`, whose
+    meaning `match` decides for all clips. Of several faces the largest counts.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, numbers: str = AUTO):
+        """Reads the tables.
+
+        Args:
+            path: The file or folder.
+            numbers: How the column `frame` is read, see `numbering.READINGS`.
+
+        Raises:
+            FacesError: If there is no table, or one cannot be read.
+        """
         root = Path(path)
-        if not root.exists():
-            raise FacesError(f"{root}: no such file or folder of landmarks")
-        files = [root] if root.is_file() else sorted(root.rglob("*.csv"))
-        if not files:
-            raise FacesError(f"{root}: no *.csv in it")
-        # Names and contents make the checksum: renaming a file changes whose it is.
-        base = root.parent if root.is_file() else root
-        digest = hashlib.sha256()
-        for file in files:
-            for part in (file.relative_to(base).as_posix().encode(), file.read_bytes()):
-                digest.update(len(part).to_bytes(8) + part)
-        self.name = f"csv {digest.hexdigest()[:12]}"
-        self._single = root.is_file()
+        files = files_of(root)
+        self._root, self._files, self._asked = root, files, numbers
         self._owners: dict[object, Path] = {}
         self._by_stem = collections.defaultdict(list)
         self._by_clip = collections.defaultdict(list)
         self._by_picture = collections.defaultdict(list)
-        for row in (row for file in files for row in _read(file)):
+        self._numbering: Numbering | None = None
+        self._unread: list[str] = []
+        for row in rows_of(files, self._unread):
             self._by_stem[row.file.stem].append(row)
             if row.clip is not None:
                 self._by_clip[row.clip].append(row)
             elif row.picture is not None:
                 self._by_picture[row.picture[-1]].append(row)
+        asked = "" if numbers == AUTO else f", rows by {numbers}"
+        self.name = f"csv {checksum(root, files)[:12]}{asked}"
 
-    def find(
-        self, image: np.ndarray, *, clip: str, number: int, path: Path, index: int
-    ) -> np.ndarray | None:
+    def match(self, onsets: Sequence[Onset]) -> list[Remark]:
+        """Sees what the tables say of all clips of a dataset; comes before `find`.
+
+        Args:
+            onsets: Of all clips.
+
+        Returns:
+            What is odd: a reading of `frame` that not all tables force, tables and
+            rows of no clip, several faces of one size.
+
+        Raises:
+            FacesError: If no row is of any clip, or it is open what `frame` means.
+        """
+        found: dict[Onset, tuple[Sequence[Row], str]] = {}
+        unclear = False
+        for onset in onsets:
+            try:
+                found[onset] = self._rows(onset)
+            except FacesError:  # `find` says it, of this clip
+                unclear = True
+        tables = [
+            Numbered(rows[0].file, numbers, onset)
+            for onset, (rows, how) in found.items()
+            if how == "own" and not pictured(rows, onset.path)
+            if (numbers := numbers_of(rows))
+        ]
+        self._numbering, remarks = numbering_of(tables, self._asked)
+        if onsets and not unclear and not any(rows for rows, _ in found.values()):
+            raise FacesError(self._no_use(onsets))
+        remarks += self._unused(found.values())
+        for onset, (rows, how) in found.items():
+            with contextlib.suppress(FacesError):
+                remarks += several_faces(self._of_onset(rows, how, onset), onset)
+        return remarks
+
+    def find(self, image: np.ndarray, onset: Onset) -> np.ndarray | None:
         """Landmarks of the onset's picture.
 
         Args:
             image: [h, w] or [h, w, 3], for its size.
-            clip, number: its name in the dataset; the number of its onset frame.
-            path, index: of its picture, and its position in the folder, from 0.
+            onset: The picture; of a clip that `match` has not seen, its table alone
+                says what `frame` means.
 
         Returns:
-            float64 [p, 2] pixels; None: no face.
+            float64 [p, 2] pixels; None where a row says that there is no face.
+
+        Raises:
+            NoRowError: If no row is of this picture.
+            FacesError: If its row cannot be read, or rows fit equally well.
         """
-        own = self._named(clip, path) or self._by_clip.get(clip)
-        if own:
-            rows = _picture_rows(own, path)
-            if not rows and (own[0].picture is None or _is_video(own)):
-                rows = onset_rows(own, number=number, path=path, index=index)
-        else:
-            rows = self._by_picture.get(path.name, [])
-            rows = [r for r in rows if len(r.picture) > 1 or self._single]
-            rows = _picture_rows(rows, path)
-            for row in rows:
-                self._claim((row.file, row.line), str(row), path.parent)
-        _check_one_picture(rows, clip, bool(own))
-        faces = [row.points for row in rows if row.points is not None]
-        if not faces:
-            return None
-        points = max(faces, key=lambda face: np.ptp(face, axis=0).prod())
-        if np.ptp(points) < 2:  # no face is that small: a fraction of the picture
+        rows, how = self._rows(onset)
+        if self._numbering is None:
+            self.match([onset])
+        chosen = self._of_onset(rows, how, onset)
+        if not chosen:
+            wanted = self._numbering.row_of(onset) if numbers_of(rows) else None
+            raise NoRowError(no_row(rows, onset, self._root, wanted))
+        expect_one_picture(chosen, onset, own=how == "own")
+        if how == "picture":
+            for row in chosen:
+                self._claim((row.file, row.line), str(row), onset.path.parent)
+        for row in chosen:
+            if row.problem:
+                raise FacesError(f"{row} {row.problem}")
+        points = largest(chosen)
+        # No face is that small: a fraction of the picture.
+        if points is not None and np.ptp(points) < 2:
             points = points * [image.shape[1], image.shape[0]]
         return points
 
-    def _named(self, clip: str, path: Path) -> Sequence[_Row]:
+    def _rows(self, onset: Onset) -> tuple[Sequence[Row], str]:
+        """The rows of a clip, "own", or of its onset's picture: "file", "picture"."""
+        path = onset.path
+        files = [
+            row
+            for row in self._by_stem.get(path.stem, [])
+            if row.file.absolute().parent.name == path.parent.name
+        ]
+        if len({row.file for row in files}) > 1:  # a folder for each subject
+            subject = path.parent.parent.name
+            files = [r for r in files if r.file.parent.parent.name == subject]
+        if files:
+            self._claim(files[0].file, str(files[0].file), path.parent)
+            return files, "file"
+        if own := self._named(onset) or self._by_clip.get(onset.clip):
+            return own, "own"
+        rows = self._by_picture.get(path.name, [])
+        rows = [r for r in rows if len(r.picture) > 1 or not self._root.is_dir()]
+        return pictured(rows, path), "picture"
+
+    def _of_onset(self, rows: Sequence[Row], how: str, onset: Onset) -> Sequence[Row]:
+        """Those of a clip's rows that are of its onset."""
+        if how != "own":
+            return rows
+        if found := pictured(rows, onset.path):
+            return found
+        if not numbers_of(rows):
+            return () if any(row.picture for row in rows) else rows
+        if bad := next((r for r in rows if r.frame is None), None):
+            raise FacesError(f"{bad} {bad.problem}")  # it may be the onset's
+        wanted = self._numbering.row_of(onset)
+        return [row for row in rows if row.frame == wanted]
+
+    def _named(self, onset: Onset) -> Sequence[Row]:
         """Rows of the file that is named for the clip."""
-        rows = self._by_stem.get(clip.replace("/", "_"))
+        path = onset.path
+        rows = self._by_stem.get(onset.clip.replace("/", "_"))
         if rows is None:
             rows = self._by_stem.get(path.parent.name, [])
             if len({row.file for row in rows}) > 1:  # a folder for each subject
@@ -134,7 +181,7 @@ class CsvLandmarks:
             if rows:
                 self._claim(rows[0].file, str(rows[0].file), path.parent)
         if len(files := sorted({row.file for row in rows})) > 1:
-            raise FacesError(f"clip {clip}: {files[0]} and {files[1]} fit both")
+            raise FacesError(f"clip {onset.clip}: {files[0]} and {files[1]} fit both")
         return rows
 
     def _claim(self, key: object, what: str, folder: Path) -> None:
@@ -146,155 +193,54 @@ class CsvLandmarks:
                 "tables by clip, or give more of the path in the column of the picture"
             )
 
+    def _no_use(self, onsets: Sequence[Onset]) -> str:
+        """Why no table is of any clip, as far as one can see."""
+        first, files = onsets[0], self._files
+        one = len(files) == 1
+        text = f"{self._root}: {'one table' if one else f'{len(files)} tables'}, "
+        text += f"{'not' if one else 'none'} named as a clip "
+        text += f"({first.clip.replace('/', '_')}.csv) or as its folder "
+        text += f"({first.path.parent.name}.csv), and no row names a clip or a picture"
+        stems = {onset.path.stem for onset in onsets}
+        if any(file.stem in stems or re.search(r"\d$", file.stem) for file in files):
+            text += (
+                "; they look like names of pictures, which are found in folders named "
+                f"as theirs ({first.path.parent.name}/{first.path.stem}.csv)"
+            )
+        return f"{text}; found {_listed(file.name for file in files)}"
 
-def onset_rows(
-    rows: Sequence[_Row], *, number: int, path: Path, index: int
-) -> list[_Row]:
-    """Returns the rows of a clip that are the onset's, by their column `frame`.
-
-    Args:
-        rows: of one clip; all are returned when they have no such column.
-        number: of the onset frame.
-        path, index: of its picture, and its position in the folder, from 0.
-    """
-    if rows[0].frame is None:
-        return list(rows)
-    # `frame` is a position when it runs from 1 (OpenFace) or from 0 (py-feat) once
-    # through as many frames as there are pictures; else the frame's number if that
-    # occurs; else a position again.
-    frames = {row.frame for row in rows}
-    first = min(1, min(frames))
-    pictures = sum(1 for _ in path.parent.glob(f"*{path.suffix}"))
-    run = first >= 0 and frames == set(range(first, first + pictures))
-    wanted = number if number in frames and not run else index + first
-    return [row for row in rows if row.frame == wanted]
-
-
-def _picture_rows(rows: Sequence[_Row], path: Path) -> list[_Row]:
-    """Rows whose picture's path agrees with most of the last parts of `path`."""
-    # From the file name upwards. A row that names a folder must agree in it too: file
-    # names such as img001.jpg occur in every clip.
-    best, fitting = 0, []
-    for row in rows:
-        common = 0
-        for ours, theirs in zip(
-            path.parts[::-1], (row.picture or ())[::-1], strict=False
-        ):
-            if ours != theirs:
-                break
-            common += 1
-        if common and common >= max(best, min(2, len(row.picture))):
-            fitting = [*fitting, row] if common == best else [row]
-            best = common
-    return fitting
-
-
-def _is_video(rows: Sequence[_Row]) -> bool:
-    """Whether the rows name one file for all frames."""
-    return rows[0].frame is not None and len({r.picture for r in rows}) == 1 < len(rows)
-
-
-def _check_one_picture(rows: Sequence[_Row], clip: str, own: bool) -> None:
-    """Rows that are not the faces of one picture raise FacesError."""
-    if len(rows) < 2:
-        return
-    first, *others = rows
-    key = (first.file, first.picture, first.frame)
-    other = next((r for r in others if (r.file, r.picture, r.frame) != key), None)
-    told = first.face is not None or first.frame is not None
-    told |= first.picture is not None and (own or len(first.picture) > 1)
-    if other or not told:
-        raise FacesError(f"clip {clip}: {first} and {other or rows[1]} fit both")
+    def _unused(self, found: Collection[tuple[Sequence[Row], str]]) -> list[Remark]:
+        """A remark on tables, and on clips and folders in tables, that nobody takes."""
+        used = [row for rows, _ in found for row in rows]
+        files = {row.file for row in used}
+        # Of tables for one picture each, those of a clip's other pictures are nothing
+        # odd: they lie beside that of its onset.
+        beside = {
+            row.file.parent for rows, how in found if how == "file" for row in rows
+        }
+        names = {row.clip for row in used}
+        folders = {row.picture[:-1] for row in used if row.picture}
+        shown = []
+        if self._unread:
+            shown.append((self._unread, "tables cannot be read"))
+        if left := [
+            str(file)
+            for file in self._files
+            if file not in files and file.parent not in beside
+        ]:
+            shown.append((left, f"of {len(self._files)} tables are of no clip"))
+        if left := [clip for clip in self._by_clip if clip not in names]:
+            shown.append((left, "names in the column 'clip' are of no clip"))
+        rows = (r for rows in self._by_picture.values() for r in rows)
+        given = dict.fromkeys(r.picture[:-1] for r in rows if r.file in files)
+        if left := ["/".join(f) for f in given if f not in folders]:
+            shown.append((left, "folders of pictures in the tables are of no clip"))
+        return [
+            Remark("unused", str(self._root), f"{len(left)} {what}: {_listed(left)}")
+            for left, what in shown
+        ]
 
 
-def _read(file: Path) -> list[_Row]:
-    """Rows of one table; FacesError names the file, row and column."""
-    try:
-        # Spreadsheets put a byte-order mark in front and like semicolons.
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            start = stream.readline()
-            stream.seek(0)
-            table = csv.reader(stream, delimiter=max(",;\t", key=start.count))
-            header = [name.strip() for name in next(table, [])]
-            lines = [(table.line_num, cells) for cells in table if any(cells)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FacesError(f"{file}: not a readable CSV file: {error}") from error
-    column, landmarks = _columns(file, header)
-    return [_row(file, line, cells, header, column, landmarks) for line, cells in lines]
-
-
-def _row(file, line, cells, header, column, landmarks) -> _Row:
-    where = f"{file} row {line}"
-    if len(cells) != len(header):
-        raise FacesError(f"{where}: {len(cells)} cells under {len(header)} columns")
-
-    def number(i):
-        try:
-            return float(cells[i]) if cells[i].strip() else math.nan
-        except ValueError:
-            told = f"column {header[i]!r}: {cells[i]!r} is not a number"
-            raise FacesError(f"{where} {told}") from None
-
-    def text(*names):
-        return next((cells[column[n]].strip() for n in names if n in column), None)
-
-    points = np.array([[number(x), number(y)] for x, y in landmarks])
-    if len(points) == 5:  # "left" may be the subject's or the picture's
-        points[:2] = points[:2][points[:2, 0].argsort()]
-        points[3:] = points[3:][points[3:, 0].argsort()]
-    sure = [number(column[name]) for name in CONFIDENCE if name in column]
-    face = "success" not in column or number(column["success"]) != 0
-    face &= not any(value < CONFIDENT for value in sure)
-    # Tables fill the row of a missing face with zeros: all points in one place.
-    face &= bool(np.isfinite(points).all() and np.ptp(points) > 0)
-    frame = number(column["frame"]) if "frame" in column else None
-    if frame is not None and not frame.is_integer():
-        cell = cells[column["frame"]]
-        raise FacesError(f"{where} column 'frame': {cell!r} is not a whole number")
-    picture = text(*PICTURE)
-    if picture is not None:
-        picture = tuple(p for p in re.split(r"[\\/]+", picture) if p != ".") or ("",)
-    return _Row(
-        file=file,
-        line=line,
-        points=points if face else None,
-        frame=None if frame is None else int(frame),
-        clip=text("clip"),
-        picture=picture,
-        face=text("face_id"),
-    )
-
-
-def _columns(file: Path, header: Sequence[str]):
-    """Index of every column by its name in lower case, and (x, y) of the landmarks."""
-    column: dict[str, int] = {}
-    for i, name in enumerate(header):
-        lower = name.lower()
-        # OpenFace: X_0 is a 3-D landmark in millimetres beside x_0 in pixels.
-        if not name or (lower != name and lower in header and name[0] in "XYZ"):
-            continue
-        if lower in column:
-            raise FacesError(f"{file}: column {name!r} is there twice")
-        column[lower] = i
-    axes: dict[str, dict] = {"x": {}, "y": {}}
-    for name, i in column.items():
-        if match := _NUMBERED.fullmatch(name):
-            point: object = int(match[2])
-            axis = match[1]
-        elif match := _NAMED.fullmatch(re.sub("[^a-z]", "", name)):
-            point = (match[2], match[1] or match[3] or "")
-            axis = match[4]
-        else:
-            continue
-        if point in axes[axis]:
-            raise FacesError(f"{file}: column {header[i]!r} is there twice")
-        axes[axis][point] = i
-    five = [("eye", "left"), ("eye", "right"), ("nose", "")]
-    five += [("mouth", "left"), ("mouth", "right")]
-    for points in (five, *(list(range(n)) for n in (478, 468, 68, 5))):
-        if set(axes["x"]) == set(axes["y"]) == set(points):
-            return column, [(axes["x"][p], axes["y"][p]) for p in points]
-    found = ", ".join(header[:8]) + (", .." if len(header) > 8 else "")
-    raise FacesError(
-        f"{file}: no known landmark columns; expected {EXPECTED}; the file has {found}"
-    )
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", .." if len(names) > _SHOWN else "")

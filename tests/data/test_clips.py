@@ -230,6 +230,14 @@ def test_an_undecodable_frame_is_named(clips, records):
         broken.decode(2)
 
 
+def test_a_picture_that_asks_for_gigabytes_is_named():
+    data = bytearray(cv2.imencode(".jpg", picture(40, 40))[1].tobytes())
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = b"\xff" * 4
+    with pytest.raises(UserError, match="clip s/a: frame 3 is not a readable picture"):
+        decode_frame(bytes(data), VIEW, clip="s/a", position=3)
+
+
 @pytest.mark.parametrize(
     ("height", "width"), [(40, 60), (61, 40), (20, 31), (32, 50), (33, 32), (32, 32)]
 )

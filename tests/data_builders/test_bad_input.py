@@ -60,7 +60,7 @@ def test_colours_reach_the_landmarks_and_the_crop(manual, tmp_path, monkeypatch)
     class Red:
         name = "red"
 
-        def find(self, image, *, clip, number, path, index):
+        def find(self, image, onset):
             seen.append(image.mean((0, 1)))
             h, w = image.shape[:2]
             points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
@@ -111,7 +111,7 @@ def test_the_doctor_tells_of_landmarks_that_cannot_align(manual, capsys, monkeyp
     class Point:
         name = "point"
 
-        def find(self, image, *, clip, number, path, index):
+        def find(self, image, onset):
             return np.full((5, 2), 9.0)
 
     monkeypatch.setattr(faces, "DlibLandmarks", Point)
@@ -134,7 +134,7 @@ def test_landmarks_of_another_resolution_are_refused(manual, tmp_path, capsys):
     class Far:
         name = "far"
 
-        def find(self, image, *, clip, number, path, index):
+        def find(self, image, onset):
             return np.asarray(
                 [(500, 400), (600, 400), (550, 450), (510, 500), (590, 500)]
             )

@@ -235,7 +235,7 @@ def damage(manual, name):
     frames = sorted(clips[1].glob("*.jpg"))
     if name == "corrupt":  # begins and ends as it must, holds rubbish
         frames[2].write_bytes(b"\xff\xd8\xff" + b"x" * 99 + b"\xff\xd9")
-        return f"{frames[2]}: expected a whole, readable"
+        return f"{frames[2]}: expected a whole jpg"
     if name == "truncated":
         frames[2].write_bytes(frames[2].read_bytes()[:200])
         return f"{frames[2]}: expected a"
@@ -259,7 +259,7 @@ def aligned(monkeypatch):
     class Everywhere:
         name = "everywhere"
 
-        def find(self, image, *, clip, number, path, index):
+        def find(self, image, onset):
             h, w = image.shape[:2]
             points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
             return np.asarray(points) * (w, h)
@@ -320,7 +320,7 @@ def test_no_face_stops_or_is_centred(manual, tmp_path, monkeypatch, capsys):
     class Nowhere:
         name = "nowhere"
 
-        def find(self, image, *, clip, number, path, index):
+        def find(self, image, onset):
             return None
 
     monkeypatch.setattr(faces, "DlibLandmarks", Nowhere)

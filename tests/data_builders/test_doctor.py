@@ -77,7 +77,7 @@ def test_everything_odd_is_reported(manual, capsys, tmp_path):
     }
     assert "28x34, 50x60" in shown
     assert "AU cell '4+99': no code 99; kept" in shown
-    assert f"{first[2][1]}: expected a whole, readable" in shown
+    assert f"{first[2][1]}: expected a whole jpg" in shown
     assert "1 clip without a folder" in shown
     assert "NOT sound" in shown
 

@@ -1,10 +1,14 @@
+import os
 import pathlib
 
 import numpy as np
 import pytest
 
 from merclip_jax.faces import align as faces
-from merclip_jax.faces.landmark_tables import CsvLandmarks, FacesError
+from merclip_jax.faces import table_files
+from merclip_jax.faces.align import MESH_EYES, MESH_MOUTH
+from merclip_jax.faces.landmark_tables import CsvLandmarks
+from merclip_jax.faces.onset import FacesError, NoRowError, Onset
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
 ROOT = pathlib.Path("/set/Cropped")
@@ -14,6 +18,15 @@ def face(count=68, x=100.0, y=50.0, side=80.0):
     """Landmarks that a row holds, float64 [count, 2]."""
     points = np.random.default_rng(count).uniform(0, side, (count, 2)) + [x, y]
     return points.round(3)
+
+
+def upright(count):
+    """A face between 0 and 1 with its eyes above its mouth."""
+    points = np.random.default_rng(count).uniform(0, 1, (count, 2))
+    for places, at in ((MESH_EYES[0], 0.2), (MESH_EYES[1], 0.8)):
+        points[places] = [at, 0.3]
+    points[MESH_MOUTH] = [[0.3, 0.8], [0.7, 0.8]]
+    return points
 
 
 def numbered(count, form="x_{}"):
@@ -32,8 +45,21 @@ def flat(points):
     return points.T.ravel().tolist()
 
 
-def find(source, path, *, clip="s/c", number=1, index=0):
-    return source.find(IMAGE, clip=clip, number=number, path=path, index=index)
+def onset(path, *, clip="s/c", number=1, index=0, pictures=41):
+    """The onset's picture, with `index` of the folder's `pictures` before it."""
+    first = number - index
+    return Onset(clip, number, path, tuple(range(first, first + pictures)))
+
+
+def find(source, path, **of):
+    return source.find(IMAGE, onset(path, **of))
+
+
+def says_nothing(source, path, **of):
+    """Whether no row is of the picture; a row that says "no face" is one."""
+    with pytest.raises(NoRowError, match=path.name):
+        find(source, path, **of)
+    return True
 
 
 # Tables of other programs.
@@ -61,8 +87,8 @@ def test_openface_one_table_per_clip(tmp_path):
     np.testing.assert_array_equal(by_id, face(x=103))
     assert find(source, path, number=52, index=6) is None  # confidence 0.3
     assert find(source, path, number=53, index=7) is None  # success 0
-    assert find(source, path, number=54, index=8) is None  # no row
-    assert find(source, ROOT / "sub01" / "EP03" / "img48.jpg", number=48) is None
+    assert says_nothing(source, path, number=54, index=8)  # a frame that was dropped
+    assert says_nothing(source, ROOT / "sub01" / "EP03" / "img48.jpg", number=48)
 
 
 def test_py_feat_one_table_of_pictures(tmp_path):
@@ -77,7 +103,7 @@ def test_py_feat_one_table_of_pictures(tmp_path):
         np.testing.assert_array_equal(found, face(x=i))
     assert find(source, ROOT / "sub02/EP03/img46.jpg") is None
     np.testing.assert_array_equal(find(source, ROOT / "sub03/EP09/img7.jpg"), face(x=3))
-    assert find(source, ROOT / "sub03/EP10/img7.jpg") is None  # another folder's
+    assert says_nothing(source, ROOT / "sub03/EP10/img7.jpg")  # another folder's
 
 
 def test_py_feat_on_a_video_counts_from_0(tmp_path):
@@ -90,7 +116,7 @@ def test_py_feat_on_a_video_counts_from_0(tmp_path):
 
 @pytest.mark.parametrize("count, form", [(468, "x{}"), (478, "x_{}")])
 def test_mediapipe_fractions_of_the_picture(tmp_path, count, form):
-    points = face(count, x=0.3, y=0.2, side=0.2)
+    points = upright(count) * 0.2 + [0.3, 0.2]
     header = ["clip", *numbered(count, form), "z_0"]
     rows = [["s/c", *flat(points), 0.01], ["s/d", *flat(points + [0.5, 0]), 0.01]]
     source = CsvLandmarks(table(tmp_path / "mesh.csv", header, rows))
@@ -139,10 +165,16 @@ def frames_table(folder, frames):
     "frames, number, index, row",
     [
         (range(46, 87), 50, 4, 50),  # frame numbers
+        ([*range(46, 60), *range(70, 87)], 50, 4, 50),  # .. some dropped
         ([50], 50, 4, 50),  # .. of the onset alone
+        ([12], 12, 2, 12),
         (range(1, 42), 50, 4, 5),  # positions from 1
         (range(41), 50, 4, 4),  # positions from 0
-        (range(1, 42), 25, 5, 25),  # numbers, as far as one can see
+        (range(1, 42), 25, 5, 6),  # rows 1..19 are no frames of 20..60
+        ([*range(1, 9), *range(11, 39)], 25, 5, 6),  # .. some dropped
+        (range(3, 30), 25, 5, 6),
+        (range(1, 300), 25, 5, 25),  # of a recording, of which the folder is a part
+        (range(1, 30), 5, 4, 5),  # both are the same
     ],
 )
 def test_frames_are_numbers_or_positions(tmp_path, frames, number, index, row):
@@ -151,14 +183,51 @@ def test_frames_are_numbers_or_positions(tmp_path, frames, number, index, row):
     np.testing.assert_array_equal(found, face(x=row))
 
 
-def test_a_run_as_long_as_the_folder_is_of_positions(tmp_path):
-    folder = tmp_path / "pictures" / "c"
-    folder.mkdir(parents=True)
-    for number in range(20, 61):
-        (folder / f"img{number}.png").touch()
-    source = frames_table(tmp_path, range(1, 42))
-    found = find(source, folder / "img25.png", number=25, index=5)
-    np.testing.assert_array_equal(found, face(x=6))
+def test_a_reading_that_nothing_forces_is_asked_for(tmp_path):
+    """Frames 10..50 on disk; rows 10..30 are numbers, or places with 1..9 dropped."""
+    path = ROOT / "c" / "20.png"
+    where = dict(number=20, index=10)
+    message = r"c\.csv .*row 20, .*row 11, .*--landmark_numbers=frames or positions"
+    with pytest.raises(FacesError, match=message):
+        find(frames_table(tmp_path, range(10, 31)), path, **where)
+    for asked, row in (("frames", 20), ("positions", 11)):
+        source = CsvLandmarks(tmp_path / "c.csv", asked)
+        np.testing.assert_array_equal(find(source, path, **where), face(x=row))
+        assert source.name.endswith(f", rows by {asked}")
+
+
+def tables(folder, **frames):
+    """A table for each clip, and the clips' onsets: frame 20 of 10..50."""
+    for name, numbers in frames.items():
+        rows = [[f, *flat(face(x=f))] for f in numbers]
+        table(folder / f"{name}.csv", ["frame", *numbered(68)], rows)
+    return [
+        onset(ROOT / name / "20.png", clip=name, number=20, index=10) for name in frames
+    ]
+
+
+@pytest.mark.parametrize("decides, row", [(range(1, 30), 11), (range(10, 51), 20)])
+def test_one_table_decides_for_all(tmp_path, decides, row):
+    """One program wrote them; what the others leave open is told."""
+    onsets = tables(tmp_path, a=range(11, 31), b=decides)
+    source = CsvLandmarks(tmp_path)
+    (remark,) = source.match(onsets)
+    assert remark.kind == "assumed" and "b.csv" in remark.text
+    assert "1 of 2 tables would fit both" in remark.text and "a.csv" in remark.where
+    np.testing.assert_array_equal(source.find(IMAGE, onsets[0]), face(x=row))
+
+
+def test_position_0_in_one_table_is_the_first_of_all(tmp_path):
+    onsets = tables(tmp_path, a=range(1, 30), b=range(30))
+    source = CsvLandmarks(tmp_path)
+    assert source.match(onsets) == []
+    np.testing.assert_array_equal(source.find(IMAGE, onsets[0]), face(x=10))
+
+
+def test_tables_that_contradict_each_other(tmp_path):
+    onsets = tables(tmp_path, a=range(1, 30), b=range(40, 51))
+    with pytest.raises(FacesError, match=r"b\.csv .*frame numbers.*a\.csv .*positions"):
+        CsvLandmarks(tmp_path).match(onsets)
 
 
 def test_the_largest_of_several_faces_counts(tmp_path):
@@ -178,7 +247,7 @@ def test_subjects_folders_tell_tables_of_one_name_apart(tmp_path):
     for i, subject in enumerate(("sub01", "sub02")):
         found = find(source, ROOT / subject / "EP02" / "1.png")
         np.testing.assert_array_equal(found, face(x=i))
-    assert find(source, ROOT / "sub03" / "EP02" / "1.png") is None
+    assert says_nothing(source, ROOT / "sub03" / "EP02" / "1.png")
 
 
 def test_one_table_cannot_serve_two_subjects(tmp_path):
@@ -203,7 +272,8 @@ def test_rows_that_fit_equally_are_named(tmp_path):
         find(source, ROOT / "c" / "E1" / "img2.jpg")
     path = ROOT / "E1" / "img3.jpg"
     np.testing.assert_array_equal(find(source, path), face())
-    assert find(CsvLandmarks(tmp_path), path) is None  # whose, among many tables?
+    with pytest.raises(FacesError, match="no row names"):  # whose, of many tables?
+        find(CsvLandmarks(tmp_path), path)
 
 
 def test_two_subjects_cannot_share_a_row(tmp_path):
@@ -263,21 +333,172 @@ def test_headers_that_are_not_understood(tmp_path, header, message):
         CsvLandmarks(file)
 
 
-@pytest.mark.parametrize(
-    "column, cell, message",
-    [
-        (5, "12;5", "t.csv row 3 column 'x_4': '12;5' is not a number"),
-        (0, "1.5", "t.csv row 3 column 'frame': '1.5' is not a whole number"),
-        (0, "", "t.csv row 3 column 'frame': '' is not a whole number"),
-        (0, "1,2", "t.csv row 3: 138 cells under 137 columns"),
-    ],
-)
+UNREAD = [
+    (5, "12;5", "t.csv row 3 column 'x_4': '12;5' is not a number"),
+    (5, "1_0", "t.csv row 3 column 'x_4': '1_0' is not a number"),
+    (5, "1e308", r"t.csv row 3 coordinates up to 1e\+308: no picture"),
+    (0, "1.5", "t.csv row 3 column 'frame': '1.5' is not a whole number"),
+    (0, "", "t.csv row 3 column 'frame': '' is not a whole number"),
+    (0, "-1", "t.csv row 3 column 'frame': '-1' is not a whole number"),
+    (0, "1,2", "t.csv row 3 138 cells under 137 columns"),
+]
+
+
+@pytest.mark.parametrize("column, cell, message", UNREAD)
 def test_cells_that_are_not_understood(tmp_path, column, cell, message):
     rows = [[1, *flat(face())], [2, *flat(face())]]
     rows[1][column] = cell
     file = table(tmp_path / "t.csv", ["frame", *numbered(68)], rows)
     with pytest.raises(FacesError, match=message):
-        CsvLandmarks(file)
+        find(CsvLandmarks(file), ROOT / "t" / "47.png", number=47, index=1)
+
+
+@pytest.mark.parametrize("column, cell", [case[:2] for case in UNREAD[:3]])
+def test_rows_that_nobody_asks_for_stop_nothing(tmp_path, column, cell):
+    rows = [[1, *flat(face())], [2, *flat(face())]]
+    rows[1][column] = cell
+    file = table(tmp_path / "t.csv", ["frame", *numbered(68)], rows)
+    found = find(CsvLandmarks(file), ROOT / "t" / "46.png", number=46)
+    np.testing.assert_array_equal(found, face())
+
+
+def test_a_line_that_was_cut_off_is_of_its_frame(tmp_path):
+    rows = [[1, *flat(face())], [2, *flat(face())[:70]]]
+    file = table(tmp_path / "t.csv", ["frame", *numbered(68)], rows)
+    source = CsvLandmarks(file)
+    find(source, ROOT / "t" / "46.png", number=46)
+    with pytest.raises(FacesError, match="row 3 71 cells under 137 columns"):
+        find(source, ROOT / "t" / "47.png", number=47, index=1)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    "nan -nan NaN nan(ind) -nan(ind) NAN(SNAN) 1.#IND -1.#IND 1.#QNAN -1.#IND00 1.#INF "
+    "inf -inf NA N/A #N/A None null".split()
+    + [" ", " -nan(ind) "],
+)
+@pytest.mark.parametrize("column", ["x_4", "y_67", "confidence", "success"])
+def test_failed_measurements_are_rows_without_a_face(tmp_path, column, cell):
+    header = ["frame", "confidence", "success", *numbered(68)]
+    row = [1, 0.98, 1, *flat(face())]
+    row[header.index(column)] = cell
+    source = CsvLandmarks(table(tmp_path / "t.csv", header, [row]))
+    assert find(source, ROOT / "t" / "1.png") is None
+
+
+# One table a picture, other columns, several faces.
+
+
+def pictures_tables(folder, *, rows=1):
+    """FaceLandmarkImg's: `face, confidence, x_0, ..` in a file named as the picture."""
+    header = ["face", " confidence", *numbered(68)]
+    for clip, x in (("sub01/E1", 1), ("sub02/E1", 2)):
+        for number in (10, 11):
+            faces_ = [
+                [i, 0.9, *flat(face(x=x + number, side=80 - i))] for i in range(rows)
+            ]
+            table(folder / clip / f"img{number}.csv", header, faces_)
+    return CsvLandmarks(folder)
+
+
+def test_one_table_a_picture(tmp_path):
+    source = pictures_tables(tmp_path)
+    for clip, x in (("sub01/E1", 1), ("sub02/E1", 2)):
+        found = find(source, ROOT / clip / "img10.jpg", clip=clip, number=10)
+        np.testing.assert_array_equal(found, face(x=x + 10))
+    assert says_nothing(source, ROOT / "sub02/E1/img12.jpg", number=12)
+    assert says_nothing(source, ROOT / "sub02/E2/img10.jpg", number=10)
+
+
+def test_several_faces_of_one_size_are_told(tmp_path):
+    source = pictures_tables(tmp_path, rows=2)
+    path = ROOT / "sub01/E1" / "img10.jpg"
+    (told, unused) = sorted(source.match([onset(path)]), key=lambda r: r.kind)
+    assert (told.kind, told.where, told.clip) == ("faces", str(path), "s/c")
+    assert "row 2 is taken" in told.text and "row 3 is as large" in told.text
+    assert unused.kind == "unused" and unused.text.startswith(
+        "2 of 4 tables are of no clip: "
+    )
+    np.testing.assert_array_equal(find(source, path), face(x=11))
+
+
+def test_a_surer_smaller_face_is_told(tmp_path):
+    header = ["frame", "face", "confidence", *numbered(68)]
+    rows = [[1, 0, 0.7, *flat(face(side=90.0))], [1, 1, 0.9, *flat(face(side=30.0))]]
+    source = CsvLandmarks(table(tmp_path / "c.csv", header, rows))
+    (told,) = source.match([onset(ROOT / "c" / "1.png")])
+    assert told.kind == "faces" and "row 3 is surer (0.9)" in told.text
+
+
+def test_libreface(tmp_path):
+    header = ["frame_idx", "yaw"]
+    header += [f"lm_mp_{i}_{axis}" for i in range(478) for axis in "xyz"]
+    points = face(478)
+    cells = np.concatenate([points, np.ones((478, 1))], 1).ravel().tolist()
+    source = CsvLandmarks(table(tmp_path / "c.csv", header, [[0, 1.5, *cells]]))
+    found = find(source, ROOT / "c" / "46.png", number=46)
+    np.testing.assert_array_equal(found, points)
+
+
+# What nobody takes.
+
+
+def test_a_source_that_is_of_no_clip_says_what_it_looks_like(tmp_path):
+    for number in (10, 11):
+        table(
+            tmp_path / f"img{number}.csv", ["face", *numbered(68)], [[0, *flat(face())]]
+        )
+    message = (
+        r"2 tables, none named as a clip \(s_c.csv\) or as its folder \(c.csv\).*look "
+        r"like names of pictures.*c/img10.csv.*found img10.csv, img11.csv"
+    )
+    with pytest.raises(FacesError, match=message):
+        CsvLandmarks(tmp_path).match([onset(ROOT / "c" / "img10.jpg", number=10)])
+
+
+def test_rows_that_no_clip_takes_are_told(tmp_path):
+    rows = [[c, *flat(face())] for c in ("s/c", "s/x")]
+    source = CsvLandmarks(table(tmp_path / "t.csv", ["clip", *numbered(68)], rows))
+    (told,) = source.match([onset(ROOT / "c" / "1.png")])
+    assert told.kind == "unused" and "of no clip: s/x" in told.text
+    rows = [[f"{c}/1.png", *flat(face())] for c in ("c", "d", "e")]
+    source = CsvLandmarks(table(tmp_path / "t.csv", ["input", *numbered(68)], rows))
+    (told,) = source.match([onset(ROOT / "c" / "1.png")])
+    assert told.kind == "unused" and told.text.endswith("of no clip: d, e")
+
+
+def test_a_table_that_cannot_be_read_is_its_clips_concern(tmp_path):
+    onsets = tables(tmp_path, a=range(10, 51), b=range(10, 51))
+    (tmp_path / "b.csv").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("clip,emotion\na,anger\n")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "link.csv")
+    source = CsvLandmarks(tmp_path)
+    (told,) = [r for r in source.match(onsets) if "cannot be read" in r.text]
+    assert told.kind == "unused" and told.text.startswith("4 tables")
+    assert "b.csv: no known landmark columns" in told.text
+    np.testing.assert_array_equal(source.find(IMAGE, onsets[0]), face(x=20))
+    with pytest.raises(FacesError, match="b.csv.* cannot be read: .*no known"):
+        source.find(IMAGE, onsets[1])
+
+
+def test_tables_beyond_any_dataset(tmp_path, monkeypatch):
+    file = table(tmp_path / "c.csv", numbered(5), [[0] * 9 + [1]] * 30)
+    monkeypatch.setattr(table_files, "MOST_ROWS", 20)
+    with pytest.raises(FacesError, match="c.csv: with it, more than 20 rows"):
+        CsvLandmarks(tmp_path)
+    monkeypatch.setattr(table_files, "MOST_NUMBERS", 99)
+    with pytest.raises(FacesError, match="c.csv: with it, more than 9 rows"):
+        CsvLandmarks(tmp_path)
+    file.write_text("x_0" * 10**6)
+    with pytest.raises(FacesError, match="c.csv: a line of 1048576 characters"):
+        CsvLandmarks(tmp_path)
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "c.csv")
+    with pytest.raises(FacesError, match="c.csv: expected a CSV file"):
+        CsvLandmarks(tmp_path)
 
 
 def test_files_that_are_no_tables(tmp_path):

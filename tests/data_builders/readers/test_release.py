@@ -11,7 +11,8 @@ from data_builders import tasks
 from data_builders.casme2.builder import Casme2
 from data_builders.readers import cells, table
 from data_builders.readers.findings import DatasetError, OutsideError
-from data_builders.readers.release import Row, gather
+from data_builders.readers.gather import gather
+from data_builders.readers.release import Row
 from data_builders.records import counts
 from merclip_jax.facs import parse_cell
 from tests.data_builders.test_build import manual, run
@@ -57,7 +58,7 @@ def kinds(made):
 def test_a_clip_takes_the_frames_of_its_range(tmp_path, suffix):
     (clip,) = release(tmp_path, range(1, 31), suffix=suffix, whole=True).clips
     assert list(clip.files) == list(range(10, 20))
-    assert clip.position == 9  # pictures of the recording before the onset
+    assert clip.numbers.index(10) == 9  # the recording before the onset
 
 
 @pytest.mark.parametrize("numbers", [[10, 11], [19], [12, 17], range(10, 19, 3)])
