@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.base import ClipBuilder
 from data_builders.datasets import find, folder_of_owners, release_of
-from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.flags import WORKERS, crop_of, folder_or_file, parser
 from data_builders.readers import frame_numbers as numbering
 from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Release
@@ -244,7 +244,10 @@ def _same_options(folder: Path, crop: Crop | None, frame_numbers: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     made = parser("data_builders.build", __doc__)
     made.add_argument(
-        "--data_dir", type=Path, default=Path("data"), help="built here (default: data)"
+        "--data_dir",
+        type=folder_or_file,
+        default=Path("data"),
+        help="built here (default: data)",
     )
     made.add_argument("--overwrite", action="store_true", help="replace if built")
     made.add_argument(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_builders.base import ClipBuilder
 from data_builders.datasets import find, folder_of_owners, release_of
-from data_builders.flags import WORKERS, crop_of, parser
+from data_builders.flags import WORKERS, crop_of, folder_or_file, parser
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     flags = _parser().parse_args(argv)
     # Before the work, which may take an hour.
-    if flags.json and (problem := _unwritable(flags.json.expanduser())):
+    if flags.json and (problem := _unwritable(flags.json)):
         _parser().error(f"--json={flags.json}: {problem}")
     # JSON on the standard output is for a program: it stands there alone.
-    aside = bool(flags.json) and _is_output(flags.json.expanduser())
+    aside = bool(flags.json) and _is_output(flags.json)
     try:
         found = _examined(flags)
         say(show(found, everything=flags.all), aside=aside)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         text = f"{json.dumps(found, indent=1)}\n"
         try:
             sys.stdout.flush()
-            write_atomically(flags.json.expanduser(), text.encode())
+            write_atomically(flags.json, text.encode())
         except OSError as error:
             say(f"error: --json={flags.json}: {error.strerror}", aside=True)
             return 1
@@ -187,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     made = parser("data_builders.doctor", __doc__)
     made.add_argument(
         "--json",
-        type=Path,
+        type=folder_or_file,
         help="also write the report to this file; in /dev/stdout it stands alone",
     )
     made.add_argument("--all", action="store_true", help="list every finding")

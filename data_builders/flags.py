@@ -9,8 +9,10 @@ from data_builders.datasets import known
 from data_builders.readers import frame_numbers
 from data_builders.readers.findings import DatasetError
 from data_builders.records.encode import Crop, Landmarks
+from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
 from merclip_jax.faces import numbering
+from merclip_jax.files import expanded
 
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
 WORKERS = os.cpu_count() or 1
@@ -22,6 +24,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
+
+
+def folder_or_file(text: str) -> Path:
+    """Returns a path, its `~` written out, for argparse; refuses an unknown user's."""
+    try:
+        return expanded(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
@@ -39,7 +49,9 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
         epilog=f"datasets: {', '.join(known())}",
     )
     made.add_argument("--dataset", required=True, help="name or name/config")
-    made.add_argument("--manual_dir", type=Path, help="folder of the owners' files")
+    made.add_argument(
+        "--manual_dir", type=folder_or_file, help="folder of the owners' files"
+    )
     made.add_argument(
         "--frame_numbers",
         choices=frame_numbers.READINGS,
@@ -70,7 +82,7 @@ def _add_face_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--landmarks",
-        type=Path,
+        type=folder_or_file,
         metavar="PATH",
         help="of --faces=csv: a table of OpenFace, py-feat, MediaPipe or LibreFace, or "
         "a folder of them",
@@ -84,7 +96,10 @@ def _add_face_flags(parser: argparse.ArgumentParser) -> None:
         "else an error",
     )
     group.add_argument(
-        "--yunet_model", type=Path, metavar="FILE", help="of --faces=yunet: ONNX model"
+        "--yunet_model",
+        type=folder_or_file,
+        metavar="FILE",
+        help="of --faces=yunet: ONNX model",
     )
     group.add_argument("--size", type=int, help="pixels (default 224, samm 256)")
     group.add_argument(
@@ -120,11 +135,9 @@ def _landmarks(
         if source == "dlib":
             return faces.DlibLandmarks()
         if source == "csv":
-            return faces.CsvLandmarks(
-                flags.landmarks.expanduser(), flags.landmark_numbers
-            )
+            return faces.CsvLandmarks(flags.landmarks, flags.landmark_numbers)
         if source == "yunet":
-            return faces.YunetLandmarks(flags.yunet_model.expanduser())
+            return faces.YunetLandmarks(flags.yunet_model)
     except faces.FacesError as error:
         raise DatasetError(str(error)) from error
     return None
