@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
 
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
+    sys.unraisablehook = _without_orbax
     if COMPILE_CACHE.value:
         jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
     from merclip_jax import experiment  # after the devices are set up
@@ -102,6 +103,12 @@ def _wrong(error: Exception) -> str:
     if isinstance(error, ValueError | OSError):
         return f"the config cannot be read: {text}"
     return f"the config file fails: {type(error).__name__}: {text}"
+
+
+def _without_orbax(caught: object) -> None:
+    """Python's hook, less what orbax's threads say when a write has failed."""
+    if "Event loop is closed" not in str(caught.exc_value):
+        sys.__unraisablehook__(caught)
 
 
 def _memory(error: Exception) -> str:

@@ -161,7 +161,7 @@ def test_a_full_disk_is_the_last_thing_said(mini_data, cache, whole, tmp_path, r
     assert status == 1, said[-3000:]
     message = said[said.rindex("error: ") :]
     assert str(path) in message
-    assert "Traceback" not in said and len(message) < 1000, message
+    assert "Traceback" not in message and len(message) < 1000, message
     status, said = finish(mini_data, path, cache)
     assert status == 0, said[-3000:]
     assert_same(path, whole)

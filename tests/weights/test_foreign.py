@@ -47,7 +47,7 @@ FILES = [
     (b"\xef\xbb\xbf<html>", "an HTML page"),
     (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "an XML document"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
-    (gzip.compress(b"x"), "a gzip archive"),
+    (gzip.compress(b"x", mtime=0), "a gzip archive"),
     (tar(), "a tar archive"),
     (b"7z\xbc\xaf\x27\x1c\x00\x04", "a 7z archive"),
     (b"Rar!\x1a\x07\x01\x00", "a RAR archive"),
