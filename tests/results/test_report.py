@@ -307,6 +307,13 @@ def test_the_owners_splits_have_their_tables(demo):
     assert "test_a: " in page and "test_b: " in page
 
 
+def test_the_page_says_which_member_was_trained_where(demo):
+    machines = {"1 x cpu": ["s0-seed0"], "1 x cpu, then 4 x cpu": ["s1-seed0"]}
+    card = _card(demo["predictions"], machines=machines)
+    text = " ".join(_Page(report.render_report(card, demo["predictions"])).text)
+    assert "1 x cpu (s0-seed0); 1 x cpu, then 4 x cpu (s1-seed0)." in text
+
+
 def test_every_contract_and_selection_has_its_sentence(demo):
     """A card that the program can write says in words what it was given."""
     predictions = demo["predictions"]
