@@ -73,14 +73,15 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
         job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
     )
     members = folds.members(parts, job.protocol.seeds)
-    parameters = parameter_table(job.system, job.optimiser, columns_of(job))
+    columns = columns_of(job)
+    parameters = parameter_table(job.system, job.optimiser, columns)
 
     # The folder is this run's alone, now that nothing in the config can be wrong:
     # results of other settings are never mixed in.
     workdir.open(manifest(job))
 
     # Constants of the run (encoded once), clips on the device if they fit there.
-    plan = plan_of(job)
+    plan = plan_of(job, columns)
     print(describe(job, plan, members, parameters))
 
     # What the first member is about to see, for the eye.
@@ -154,8 +155,13 @@ def columns_of(job: Job) -> Mapping[str, np.ndarray]:
         raise UserError(f"{job.name}: {error}") from error
 
 
-def plan_of(job: Job) -> Plan:
-    """What training needs of a job: its constants encoded, its clips in a store."""
+def plan_of(job: Job, columns: Mapping[str, np.ndarray] | None = None) -> Plan:
+    """What training needs of a job: its constants encoded, its clips in a store.
+
+    Args:
+        job: all of it.
+        columns: of `columns_of`, where they are known: a system may decode for them.
+    """
     try:
         context = Context(run=job.system.run_context(job.clips))
     except ValueError as error:
@@ -165,7 +171,7 @@ def plan_of(job: Job) -> Plan:
         optimiser=job.optimiser,
         options=job.options,
         store=ClipStore(job.clips, residency=job.data.residency),
-        columns=columns_of(job),
+        columns=columns_of(job) if columns is None else columns,
         context=context,
         balanced=job.data.balanced,
         selection=job.protocol.selection,
