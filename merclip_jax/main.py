@@ -46,7 +46,6 @@ def main(argv: list[str]) -> None:
 
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
-    sys.unraisablehook = _without_orbax
     if COMPILE_CACHE.value:
         jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
     from merclip_jax import experiment  # after the devices are set up
@@ -105,9 +104,12 @@ def _wrong(error: Exception) -> str:
     return f"the config file fails: {type(error).__name__}: {text}"
 
 
-def _without_orbax(caught: object) -> None:
-    """Python's hook, less what orbax's threads say when a write has failed."""
-    if "Event loop is closed" not in str(caught.exc_value):
+def _unraisable(caught: object) -> None:
+    """Python's hook, less what is said again in better words."""
+    # A stop that came while garbage was collected is raised again; a failed write of
+    # orbax's is an error with a message, whatever its threads say besides.
+    heard = isinstance(caught.exc_value, Stopped)
+    if not (heard or "Event loop is closed" in str(caught.exc_value)):
         sys.__unraisablehook__(caught)
 
 
@@ -133,6 +135,7 @@ def _end(status: int, message: str) -> None:
 def run() -> None:
     """The command, from its first moment on deaf to no signal."""
     stopping.install()
+    sys.unraisablehook = _unraisable
     flags.mark_flags_as_required(["config", "workdir"])
     try:
         app.run(main, flags_parser=parse_flags)
