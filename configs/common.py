@@ -21,7 +21,7 @@ from merclip_jax.naming import RunOptions
 from merclip_jax.text.prompts import PromptOptions
 from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions
-from merclip_jax.training.stack import TrainOptions
+from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.options import InitOptions
 
 MOST_SEEDS = 1000

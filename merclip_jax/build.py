@@ -19,16 +19,16 @@ from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.mer_clip import LossOptions
-from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.models.mer_clip import SIZES, STRUCTURES, MerClipOptions
 from merclip_jax.naming import RunOptions
 from merclip_jax.systems.describe import tuples
 from merclip_jax.systems.mer_clip import MerClip
-from merclip_jax.systems.system import System
+from merclip_jax.systems.system import Execution, System
 from merclip_jax.text.prompts import PromptOptions
 from merclip_jax.text.table import TextTower
 from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions, Optimiser, adamw
-from merclip_jax.training.stack import TrainOptions
+from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights import load as weights
 from merclip_jax.weights.options import InitOptions
 from merclip_jax.weights.part import Part
@@ -142,10 +142,23 @@ def _misfits(config: ConfigDict) -> list[str]:
             f"config.data.image_size={pixels}: expected a multiple of {patch}, the "
             f"patches of config.model.size={config.model.size!r}"
         )
-    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
+    micro = config.train.microbatch
+    mixers = (
+        config.model.video == "uniformer_v2"
+        and STRUCTURES[config.model.structure].local_mhra
+    )
+    if micro and mixers and (not group or micro % group):
         found.append(
-            "config.model.attention='cudnn': there is no GPU here; 'xla' runs anywhere"
+            f"config.train.microbatch={micro}: BatchNorm's statistics are of "
+            f"{group or batch} clips, more than are in the model at a time; set "
+            f"config.model.bn_group_size to {micro} or a divisor of it"
         )
+    for attention, backend in (("cudnn", "gpu"), ("fused", "tpu")):
+        if config.model.attention == attention and jax.default_backend() != backend:
+            found.append(
+                f"config.model.attention={attention!r}: there is no {backend.upper()} "
+                "here; 'auto' runs anywhere"
+            )
     return found
 
 
@@ -200,6 +213,7 @@ def mer_clip(config: ConfigDict, clips: Clips) -> Job:
         augmentation=options(Augmentation, config, "augment"),
         prompting=options(PromptOptions, config, "text"),
         wording=options(Wording, config, "text"),
+        execution=Execution(config.train.remat, config.train.microbatch),
         tower=tower,
     )
     video = weights.load_start(system.module, system.view.shape, init)

@@ -18,7 +18,8 @@ from merclip_jax.results import card as cards
 from merclip_jax.results import collect, figures, report
 from merclip_jax.systems.system import Context
 from merclip_jax.training.loop import load_results, train_members
-from merclip_jax.training.memory import parameter_table, stack_size
+from merclip_jax.training.memory import Stacks
+from merclip_jax.training.parameters import parameter_table
 from merclip_jax.training.stack import Plan
 from merclip_jax.training.workdir import Workdir
 from merclip_jax.weights import provenance
@@ -90,8 +91,9 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
 
     # Training, as many members at a time as the memory holds.
     if not all(map(workdir.has_member, members)):
-        size = workdir.stack(lambda: stack_size(plan, members))
-        train_members(plan, members, size, workdir)
+        stacks = Stacks(plan, members)
+        size = workdir.stack(stacks.size)
+        train_members(stacks.of(size), members, workdir)
     results = load_results(plan, members, workdir)
 
     # Answers pooled over folds, scored, and stated with all that they depend on.

@@ -11,6 +11,7 @@ from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row
 from merclip_jax.training import loop
+from merclip_jax.training.stack import Stack
 from merclip_jax.training.workdir import Workdir
 from tests import mini
 from tests.training.test_loop import assert_same_files, files_of
@@ -51,7 +52,7 @@ def train(config, path, **changes):
     plan = experiment.plan_of(build.job(config, clips))
     plan = dataclasses.replace(plan, **changes)
     members = mini.members(config, clips)[:2]
-    loop.train_members(plan, members, 2, Workdir(path))
+    loop.train_members(Stack(plan, members, 2), members, Workdir(path))
     return files_of(path)
 
 

@@ -36,8 +36,9 @@ WORDS = {
     "loss.contrastive": {"hard", "soft_au", "sigmoid"},
     "model.size": {"tiny", "b16", "l14", "nano"},
     "model.dtype": {"auto", "float32", "bfloat16"},
+    "train.remat": {"none", "products", "blocks"},
 }
-LEAST_ONE = "epochs batch_size scan_steps checkpoint_every image_size temporal_layers"
+LEAST_ONE = "epochs batch_size checkpoint_every image_size temporal_layers"
 
 
 def changed(key, value):

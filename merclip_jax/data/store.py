@@ -10,7 +10,7 @@ from jax.sharding import Sharding
 from tqdm import tqdm
 
 from merclip_jax.data.clips import RESIDENCIES, Clips, DataOptions
-from merclip_jax.typing import Array, Int, Num, Shaped
+from merclip_jax.typing import Array
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
 HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CPU)
@@ -19,10 +19,10 @@ HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CP
 class ClipStore:
     """Frames of clips by index; only the store knows where they are.
 
-    `put` sends to the devices what they lack of some clips, and `gather`, inside the
-    step, makes frames of it together with `held`. On the device, what is sent are row
-    numbers and every frame that may be asked for is held; on the host, what is sent are
-    the frames themselves, decoded when they are asked for. Both give the same bits.
+    `put` sends to the devices what they lack of some clips, and `data.gather`, inside
+    the step, makes frames of it together with `held`. On the device, what is sent are
+    row numbers and every frame that may be asked for is held; on the host, what is sent
+    are the frames themselves, decoded when they are asked for. Both give the same bits.
     """
 
     def __init__(self, clips: Clips, *, residency: str = DataOptions.residency):
@@ -59,7 +59,7 @@ class ClipStore:
             positions: [..., t] frames of each, None for those of a test.
             sharding: of the leading axes.
 
-        Returns what `gather` makes frames of.
+        Returns what `data.gather` makes frames of.
         """
         return jax.device_put(self._find(index, positions), sharding)
 
@@ -77,23 +77,20 @@ class ClipStore:
         for index, rows in found.to_iter_dataset(options):
             yield index, jax.device_put(rows, sharding)
 
-    def gather(
-        self, held: Shaped[Array, "..."], sent: Int[Array, "..."] | Num[Array, "..."]
-    ) -> Num[Array, "... t h w c"]:
-        """Frames of clips, inside a jitted step.
+    @property
+    def held_shape(self) -> jax.ShapeDtypeStruct:
+        """Shape of what `held` returns."""
+        if self._frames is None:
+            return jax.ShapeDtypeStruct((0,), jnp.uint8)
+        return jax.ShapeDtypeStruct(self._frames.shape, self._frames.dtype)
 
-        Args:
-            held: what lies on the device.
-            sent: what `put` sent.
-        """
-        return sent if self._frames is None else held[sent]
-
-    def spec(self, lead: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-        """Shape of what `put` sends for leading axes `lead`."""
+    @property
+    def sent_shape(self) -> jax.ShapeDtypeStruct:
+        """Shape of what `put` sends of one clip."""
         t, *picture = self.clips.view.shape
         if self._frames is None:
-            return jax.ShapeDtypeStruct((*lead, t, *picture), jnp.uint8)
-        return jax.ShapeDtypeStruct((*lead, t), jnp.int32)
+            return jax.ShapeDtypeStruct((t, *picture), jnp.uint8)
+        return jax.ShapeDtypeStruct((t,), jnp.int32)
 
     def _find(self, index: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
         """Row numbers int32 [..., t], or the frames [..., t, h, w, c] themselves."""

@@ -1,13 +1,18 @@
 """Multi-head attention, and CLIP's module of it with packed projections."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from merclip_jax.models.fused_attention import fused_attention
 from merclip_jax.models.layers import Initializer, along
+from merclip_jax.models.per_device import per_device
 from merclip_jax.typing import Array, Dtype, Float
 
-ATTENTIONS = ("xla", "cudnn")
+# "auto" is "fused" on TPUs and "xla" elsewhere.
+ATTENTIONS = ("auto", "xla", "fused", "cudnn")
 
 
 def attend(
@@ -17,7 +22,7 @@ def attend(
     *,
     heads: int,
     causal: bool = False,
-    implementation: str = "xla",
+    implementation: str = "auto",
 ) -> Float[Array, "*batch n d"]:
     """Returns multi-head scaled dot-product attention in the dtype of `v`.
 
@@ -27,8 +32,10 @@ def attend(
         v: the keys' values.
         heads: parts of the width d; head h is channels h*d/heads onwards.
         causal: token i reads tokens 0..i alone.
-        implementation: of `jax.nn.dot_product_attention`: "xla" takes the softmax in
-            float32 or wider; "cudnn" is the fused kernel of NVIDIA GPUs, for bfloat16.
+        implementation: one of ATTENTIONS. "xla" is `jax.nn.dot_product_attention`, the
+            softmax in float32 or wider; "fused" a kernel for TPUs that keeps scores on
+            the chip; "cudnn" that of NVIDIA GPUs, for bfloat16. What a kernel gains
+            nothing by, a single query or a causal mask, is left to "xla".
 
     Raises:
         ValueError: for other implementations, and when d does not divide into heads.
@@ -41,34 +48,86 @@ def attend(
         raise ValueError(
             f"attention={implementation!r}: expected one of {list(ATTENTIONS)}"
         )
-    batch, (n, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
-    q = q.reshape(-1, n, heads, d // heads)
-    k, v = (a.reshape(-1, s, heads, d // heads) for a in (k, v))
+    batch, (n, d) = q.shape[:-2], q.shape[-2:]
+    q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
+    plain = functools.partial(_attend_xla, heads=heads, causal=causal)
+    fused = per_device(lambda q, k, v: fused_attention(q, k, v, heads))
     if q.dtype == jnp.float64:
-        out = _attend_float64(q, k, v, causal=causal)
+        out = _attend_float64(q, k, v, heads=heads, causal=causal)
+    elif implementation == "xla" or n == 1 or causal:
+        out = plain(q, k, v)
+    elif implementation == "fused":
+        out = fused(q, k, v)
+    elif implementation == "cudnn":
+        out = _attend_cudnn(q, k, v, heads=heads)
     else:
-        # Inside, jax mixes bfloat16 with float32 without saying so.
-        with jax.numpy_dtype_promotion("standard"):
-            out = jax.nn.dot_product_attention(
-                q, k, v, is_causal=causal, implementation=implementation
-            )
+        # Of both only that of the platform is compiled.
+        out = jax.lax.platform_dependent(q, k, v, tpu=fused, default=plain)
     return out.reshape(*batch, n, d)
 
 
-def _attend_float64(
-    q: Float[Array, "b n h c"],
-    k: Float[Array, "b s h c"],
-    v: Float[Array, "b s h c"],
+def _attend_xla(
+    q: Float[Array, "b n d"],
+    k: Float[Array, "b s d"],
+    v: Float[Array, "b s d"],
     *,
+    heads: int,
     causal: bool,
-) -> Float[Array, "b n h c"]:
+) -> Float[Array, "b n d"]:
+    q, k, v = (_split(a, heads) for a in (q, k, v))
+    # Inside, jax mixes bfloat16 with float32 without saying so.
+    with jax.numpy_dtype_promotion("standard"):
+        out = jax.nn.dot_product_attention(
+            q, k, v, is_causal=causal, implementation="xla"
+        )
+    return out.reshape(*out.shape[:2], -1)
+
+
+def _attend_cudnn(
+    q: Float[Array, "b n d"],
+    k: Float[Array, "b s d"],
+    v: Float[Array, "b s d"],
+    *,
+    heads: int,
+) -> Float[Array, "b n d"]:
+    n, s = q.shape[1], k.shape[1]
+    # cuDNN trains on even lengths alone. What is added is no key of any query.
+    q, k, v = (jnp.pad(a, [(0, 0), (0, a.shape[1] % 2), (0, 0)]) for a in (q, k, v))
+    lengths = [jnp.full((len(q),), m, jnp.int32) for m in (n, s)]
+    q, k, v = (_split(a, heads) for a in (q, k, v))
+    with jax.numpy_dtype_promotion("standard"):
+        out = jax.nn.dot_product_attention(
+            q,
+            k,
+            v,
+            query_seq_lengths=lengths[0],
+            key_value_seq_lengths=lengths[1],
+            implementation="cudnn",
+        )
+    return out.reshape(*out.shape[:2], -1)[:, :n]
+
+
+def _split(a: Float[Array, "b n d"], heads: int) -> Float[Array, "b n h c"]:
+    return a.reshape(*a.shape[:2], heads, -1)
+
+
+def _attend_float64(
+    q: Float[Array, "b n d"],
+    k: Float[Array, "b s d"],
+    v: Float[Array, "b s d"],
+    *,
+    heads: int,
+    causal: bool,
+) -> Float[Array, "b n d"]:
     """The same in float64, where `jax.nn` sums in float32: for the exact tests."""
+    q, k, v = (_split(a, heads) for a in (q, k, v))
     scores = jnp.einsum("bnhc,bshc->bhns", q, k) * q.shape[-1] ** -0.5
     if causal:
         seen = jnp.tril(jnp.ones((1, 1, *scores.shape[2:]), bool))
         scores = jnp.where(seen, scores, -jnp.inf)
     weights = jax.nn.softmax(scores, axis=-1)
-    return jnp.einsum("bhns,bshc->bnhc", weights, v)
+    out = jnp.einsum("bhns,bshc->bnhc", weights, v)
+    return out.reshape(*out.shape[:2], -1)
 
 
 class PackedAttention(nn.Module):
@@ -84,7 +143,7 @@ class PackedAttention(nn.Module):
     heads: int
     causal: bool = False
     zero_out: bool = False
-    implementation: str = "xla"
+    implementation: str = "auto"
     dtype: Dtype = jnp.float32
     kernel_init: Initializer = nn.initializers.xavier_uniform()
     out_init: Initializer = nn.initializers.xavier_uniform()

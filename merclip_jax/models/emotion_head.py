@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.attention import attend
-from merclip_jax.models.layers import MLP, LayerNorm, gelu
+from merclip_jax.models.layers import MLP, LayerNorm, gelu, rematerialised
 from merclip_jax.typing import Array, Dtype, Float
 
 EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5
@@ -14,7 +14,7 @@ class HeadAttention(nn.Module):
     """Self-attention in which the first `queries` tokens alone are queries."""
 
     heads: int
-    attention: str = "xla"
+    attention: str = "auto"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -34,7 +34,7 @@ class HeadBlock(nn.Module):
     """Pre-norm attention and exact-GELU MLP; returns the first `queries` tokens."""
 
     heads: int
-    attention: str = "xla"
+    attention: str = "auto"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -70,13 +70,15 @@ class EmotionHead(nn.Module):
         blocks: transformer blocks; 0: token 0 of the input is classified.
         dropout: probability before the linear layer.
         attention: as `implementation` in `attend`.
+        remat: of `rematerialised`, for each block.
     """
 
     classes: int
     blocks: int
     heads: int
     dropout: float
-    attention: str = "xla"
+    attention: str = "auto"
+    remat: str = "none"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -98,9 +100,8 @@ class EmotionHead(nn.Module):
         for i in range(self.blocks):
             # Of the last block token 0 alone is read: one query is a tenth of its work.
             queries = 1 if i == self.blocks - 1 else x.shape[1]
-            x = HeadBlock(self.heads, self.attention, self.dtype, name=f"block_{i}")(
-                x, queries=queries, train=train
-            )
+            block = HeadBlock(self.heads, self.attention, self.dtype, name=f"block_{i}")
+            x = rematerialised(block, self.remat)(x, queries=queries, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
             logits.append(classify(drop(norm(x[:, 0]))))
         # The first block is read too, which trains it directly (released code).

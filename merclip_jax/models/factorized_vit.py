@@ -7,7 +7,7 @@ tower: space and time never attend together. Layout and names as in `uniformer_v
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.layers import LayerNorm
+from merclip_jax.models.layers import LayerNorm, rematerialised
 from merclip_jax.models.uniformer_v2 import LocalBlock
 from merclip_jax.models.video import (
     PatchEmbed,
@@ -32,6 +32,7 @@ class FactorizedViT(nn.Module):
         layers: spatial blocks, those of CLIP's ViT.
         frames: t, fixed by the temporal position embedding.
         drop_path: rate of the last block; it rises over all blocks in their order.
+        remat: of `rematerialised`, for each block.
     """
 
     width: int
@@ -41,7 +42,8 @@ class FactorizedViT(nn.Module):
     frames: int
     temporal_layers: int
     drop_path: float = 0.0
-    attention: str = "xla"
+    attention: str = "auto"
+    remat: str = "none"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -61,7 +63,8 @@ class FactorizedViT(nn.Module):
         x = self._with_class(patches, "class_embedding", "positional_embedding")
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
         for i in range(self.layers):
-            x = self._block(f"block_{i}", rates[i])(x, train=train)
+            block = self._block(f"block_{i}", rates[i])
+            x = rematerialised(block, self.remat)(x, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
         # CLIP's `ln_post` was trained for class tokens: patches stay raw.
         frames = LayerNorm(dtype=self.dtype, name="ln_post")(x[:, :, 0])
@@ -72,7 +75,8 @@ class FactorizedViT(nn.Module):
             frames[:, None], "temporal_class_embedding", "temporal_embedding"
         )
         for i in range(self.temporal_layers):
-            y = self._block(f"temporal_{i}", rates[self.layers + i])(y, train=train)
+            block = self._block(f"temporal_{i}", rates[self.layers + i])
+            y = rematerialised(block, self.remat)(y, train=train)
             self.sow("intermediates", f"after_temporal_{i}", y)
         pooled = LayerNorm(dtype=self.dtype, name="norm")(y[:, 0, 0])
         return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * h * w, d))

@@ -5,6 +5,7 @@ x64 when initialised so). `*_init` are initialisers of the kernels.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,35 @@ def uniform_fan_in(fan_in: int) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+# `Execution.remat`: what of a block's forward pass is kept for its backward pass.
+_KEPT = {
+    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "blocks": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+def rematerialised(module: nn.Module, remat: str) -> Callable[..., jax.Array]:
+    """Returns a module's call, whose backward pass computes again what it lacks.
+
+    Arrays go in by position, all that is static by name.
+
+    Args:
+        module: a block.
+        remat: "none" keeps all of the forward pass, "products" those with weights,
+            "blocks" the block's input alone.
+    """
+
+    def call(*arrays: jax.Array, **static: Any) -> jax.Array:
+        if remat == "none":
+            return module(*arrays, **static)
+        function = nn.remat(
+            lambda module, *arrays: module(*arrays, **static), policy=_KEPT[remat]
+        )
+        return function(module, *arrays)
+
+    return call
 
 
 class LayerNorm(nn.Module):
@@ -170,21 +200,36 @@ class DropPath(nn.Module):
         )
 
 
-def shifted_conv(
+def depthwise_conv(
     x: Float[Array, "b t h w d"],
     kernel: Float[Array, "kt kh kw d"],
 ) -> Float[Array, "b t h w d"]:
-    """Depthwise 3D convolution as a sum of shifted products.
+    """Depthwise 3D convolution with stride 1 and zero padding of half a kernel.
 
     Args:
         x: values.
         kernel: one tap for each channel, kt, kh and kw odd.
-
-    Returns:
-        The convolution with stride 1 and zero padding of half a kernel.
     """
-    # `vmap` over members would turn a convolution into one with batched kernels;
-    # products stay products.
+    # A TPU has a convolution for it, which moves a sixth of what the sum of shifted
+    # products does (benchmarks/RESULTS.md). Elsewhere the sum wins: XLA fuses it, and
+    # under `vmap` over members products stay products.
+    return jax.lax.platform_dependent(
+        x, kernel, tpu=_grouped_conv, default=_shifted_products
+    )
+
+
+def _grouped_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel[..., None, :],
+        window_strides=(1, 1, 1),
+        padding=[(k // 2, k // 2) for k in kernel.shape[:3]],
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _shifted_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
     taps = kernel.shape[:3]
     pad = [(0, 0), *((k // 2, k // 2) for k in taps), (0, 0)]
     padded = jnp.pad(x, pad)

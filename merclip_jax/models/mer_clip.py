@@ -71,7 +71,7 @@ class MerClipOptions:
     video: one of ENCODERS; size: of SIZES; structure: of STRUCTURES (UniFormerV2's);
     temporal_layers: of the factorised encoder; the drop and dropout rates are
     probabilities; bn_group_size: clips that share BatchNorm statistics, 0 for the whole
-    batch; attention: "xla" or "cudnn"; dtype: "auto" is bfloat16 on accelerators and
+    batch; attention: of `attend`; dtype: "auto" is bfloat16 on accelerators and
     float32 on a CPU. Raises ValueError for names that are not known.
     """
 
@@ -86,7 +86,7 @@ class MerClipOptions:
     head_dropout: Annotated[float, _DROPPED] = 0.1
     learn_temperature: bool = False
     bn_group_size: Annotated[int, Range(0, 4096)] = 0
-    attention: Annotated[str, OneOf(ATTENTIONS)] = "xla"
+    attention: Annotated[str, OneOf(ATTENTIONS)] = "auto"
     dtype: Annotated[str, OneOf(("auto", "float32", "bfloat16"))] = "auto"
 
     def __post_init__(self):
@@ -131,6 +131,7 @@ class MerClip(nn.Module):
     head_heads: int = 4
     head_dropout: float = MerClipOptions.head_dropout
     attention: str = MerClipOptions.attention
+    remat: str = "none"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -166,6 +167,7 @@ class MerClip(nn.Module):
             self.head_heads,
             self.head_dropout,
             self.attention,
+            self.remat,
             self.dtype,
             name="head",
         )(tokens, train=train)
@@ -192,7 +194,8 @@ def uniformer_v2(
     global_drop_path: float = 0.0,
     global_mlp_dropout: float = UniFormerV2.global_mlp_dropout,
     bn_group_size: int | None = None,
-    attention: str = "xla",
+    attention: str = "auto",
+    remat: str = "none",
     dtype: Dtype = jnp.float32,
 ) -> UniFormerV2:
     """Returns a published UniFormerV2 encoder.
@@ -203,7 +206,8 @@ def uniformer_v2(
         drop_path, global_drop_path: rates of the last local and last global block.
         global_mlp_dropout: probability in the global blocks' MLPs.
         bn_group_size: clips that share BatchNorm statistics; None: the batch.
-        attention, dtype: "xla" or "cudnn"; of the computation.
+        attention, dtype: as in `attend`; of the computation.
+        remat: of `layers.rematerialised`, for each block.
     """
     global_layers = size.global_layers
     if structure.last_global is not None:
@@ -223,12 +227,18 @@ def uniformer_v2(
         global_drop_path=global_drop_path,
         bn_group_size=bn_group_size,
         attention=attention,
+        remat=remat,
         dtype=dtype,
     )
 
 
 def mer_clip(
-    options: MerClipOptions, *, classes: int, frames: int, learn_bias: bool = False
+    options: MerClipOptions,
+    *,
+    classes: int,
+    frames: int,
+    learn_bias: bool = False,
+    remat: str = "none",
 ) -> MerClip:
     """Returns the MER-CLIP that the options describe.
 
@@ -237,6 +247,7 @@ def mer_clip(
         classes: emotions that the head tells apart.
         frames: of a clip; only the factorised encoder depends on it.
         learn_bias: for the sigmoid loss, which adds a bias to its logits.
+        remat: of `layers.rematerialised`, for the blocks of encoder and head.
     """
     size, dtype = SIZES[options.size], options.compute_dtype
     if options.video == "factorized_vit":
@@ -249,6 +260,7 @@ def mer_clip(
             temporal_layers=options.temporal_layers,
             drop_path=options.drop_path,
             attention=options.attention,
+            remat=remat,
             dtype=dtype,
         )
     else:
@@ -260,6 +272,7 @@ def mer_clip(
             global_mlp_dropout=options.global_mlp_dropout,
             bn_group_size=options.bn_group_size or None,
             attention=options.attention,
+            remat=remat,
             dtype=dtype,
         )
     return MerClip(
@@ -271,6 +284,7 @@ def mer_clip(
         head_blocks=options.head_blocks,
         head_dropout=options.head_dropout,
         attention=options.attention,
+        remat=remat,
         dtype=dtype,
     )
 

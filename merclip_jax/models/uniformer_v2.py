@@ -16,7 +16,8 @@ from merclip_jax.models.layers import (
     DropPath,
     LayerNorm,
     along,
-    shifted_conv,
+    depthwise_conv,
+    rematerialised,
     uniform_fan_in,
 )
 from merclip_jax.models.video import (
@@ -58,7 +59,7 @@ class LocalMHRA(nn.Module):
         bias = self.param("bias", uniform_fan_in(3), (self.reduced,))
         # The three frames are the only neighbours: two axes of one stand for h and w.
         taps = kernel.astype(self.dtype).reshape(3, 1, 1, self.reduced)
-        x = shifted_conv(x[:, :, :, None], taps)[:, :, :, 0]
+        x = depthwise_conv(x[:, :, :, None], taps)[:, :, :, 0]
         x = x + along(bias.astype(self.dtype), x)
         # Zeros, so that a block with CLIP's weights starts as CLIP's block.
         return nn.Dense(
@@ -80,7 +81,7 @@ class LocalBlock(nn.Module):
     reduced: int
     drop_path: float
     bn_group_size: int | None = None
-    attention: str = "xla"
+    attention: str = "auto"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -120,7 +121,7 @@ class GlobalBlock(nn.Module):
     mlp_hidden: int
     mlp_dropout: float
     drop_path: float
-    attention: str = "xla"
+    attention: str = "auto"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -128,8 +129,8 @@ class GlobalBlock(nn.Module):
         self,
         query: Float[Array, "b 1 d"],
         tokens: Float[Array, "b t n d"],
-        grid: tuple[int, int],
         *,
+        grid: tuple[int, int],
         train: bool,
     ) -> Float[Array, "b 1 d"]:
         b, t, n, d = tokens.shape
@@ -138,7 +139,7 @@ class GlobalBlock(nn.Module):
         patches = tokens[:, :, 1:].reshape(b, t, *grid, d)
         kernel = self.param("dpe_kernel", uniform_fan_in(27), (3, 3, 3, d))
         bias = self.param("dpe_bias", nn.initializers.zeros, (d,))
-        dpe = shifted_conv(patches, kernel.astype(self.dtype))
+        dpe = depthwise_conv(patches, kernel.astype(self.dtype))
         dpe = dpe + along(bias.astype(self.dtype), dpe)
         self.sow("intermediates", "dpe", dpe)
         patches = (patches + dpe).reshape(b, t, n - 1, d)
@@ -177,6 +178,7 @@ class UniFormerV2(nn.Module):
         reduction: width over the channels inside a mixer.
         global_layers: local blocks, from 0, that a global block follows.
         drop_path, global_drop_path: rates of the last local and last global block.
+        remat: of `rematerialised`, for each block.
         frozen: the variant without class-token residual and `balance`.
     """
 
@@ -195,7 +197,8 @@ class UniFormerV2(nn.Module):
     global_drop_path: float = 0.0
     frozen: bool = False
     bn_group_size: int | None = None
-    attention: str = "xla"
+    attention: str = "auto"
+    remat: str = "none"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -228,7 +231,7 @@ class UniFormerV2(nn.Module):
         local_rates = linspace_rates(self.drop_path, self.layers)
         global_rates = linspace_rates(self.global_drop_path, len(self.global_layers))
         for i in range(self.layers):
-            x = LocalBlock(
+            block = LocalBlock(
                 self.heads,
                 self.local_mhra,
                 int(d // self.reduction),
@@ -237,12 +240,13 @@ class UniFormerV2(nn.Module):
                 self.attention,
                 self.dtype,
                 name=f"block_{i}",
-            )(x, train=train)
+            )
+            x = rematerialised(block, self.remat)(x, train=train)
             self.sow("intermediates", f"after_block_{i}", x)
             # The query is carried on: each global block adds to what those before read.
             if i in self.global_layers:
                 j = self.global_layers.index(i)
-                query = GlobalBlock(
+                block = GlobalBlock(
                     self.global_heads,
                     round(self.global_mlp_factor * d),
                     self.global_mlp_dropout,
@@ -250,7 +254,10 @@ class UniFormerV2(nn.Module):
                     self.attention,
                     self.dtype,
                     name=f"global_{j}",
-                )(query, x, (grid[0], grid[1]), train=train)
+                )
+                query = rematerialised(block, self.remat)(
+                    query, x, grid=(grid[0], grid[1]), train=train
+                )
                 self.sow("intermediates", f"after_global_{j}", query)
 
         fused = query[:, 0]

@@ -16,11 +16,13 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.view import View
 from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
-from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
 from merclip_jax.scoring.tasks import EmotionTask
+from merclip_jax.systems.microbatch import divided
 from merclip_jax.systems.system import (
     Batch,
     Context,
+    Execution,
     Exhibit,
     Outputs,
     Scalar,
@@ -55,6 +57,7 @@ class MerClip:
     augmentation: Augmentation = Augmentation()
     prompting: PromptOptions = PromptOptions()
     wording: Wording = USUAL
+    execution: Execution = dataclasses.field(default=Execution(), compare=False)
     tower: TextTower | None = dataclasses.field(default=None, repr=False, compare=False)
 
     name = "mer_clip"
@@ -82,6 +85,7 @@ class MerClip:
             classes=len(self.classes),
             frames=self.view.frames,
             learn_bias=self.loss_options.contrastive == "sigmoid",
+            remat=self.execution.remat,
         )
 
     def prompts(self, clips: Clips) -> PromptSet:
@@ -139,13 +143,7 @@ class MerClip:
         # Split once by name: a new draw must not move the others.
         augment_key, template_key, dropout_key = jax.random.split(key, 3)
         clips, mirrored = self._augment(augment_key, batch)
-        out, changed = self.module.apply(
-            variables,
-            clips,
-            train=True,
-            rngs={"dropout": dropout_key},
-            mutable=["batch_stats"],
-        )
+        out, changed = self._answers(variables, clips, dropout_key)
         prompts = context.run
         described = batch["au_combination"] >= 0
         # -1 would read the last sentence; such a clip is masked out below.
@@ -201,6 +199,37 @@ class MerClip:
             text = made.descriptions[mine] if mine >= 0 else "no AU annotated"
             rows.append((None, text, True))
         return (Exhibit("AU text, cosine similarity with the clip", tuple(rows)),)
+
+    def _answers(
+        self, variables: Variables, clips: Array, key: jax.Array
+    ) -> tuple[MerClipOutput, Variables]:
+        """The model's answers to a batch in training, and its new BN statistics."""
+
+        def part(key: jax.Array, clips: Array) -> tuple[MerClipOutput, Variables]:
+            return self.module.apply(
+                variables,
+                clips,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+
+        size = self.execution.microbatch or len(clips)
+        if size == len(clips):
+            return part(key, clips)
+        # Features of all parts first, each without what its backward pass would need;
+        # then the loss of the whole batch; then part by part forward again and back
+        # (GradCache). That is what the transpose of a rematerialised loop does.
+        group = self.model.bn_group_size or 1
+        parts, merge = divided(clips, size=size, group=group)
+        keys = jax.random.split(key, len(parts))
+        out, changed = jax.lax.map(lambda x: jax.checkpoint(part)(*x), (keys, parts))
+        out = MerClipOutput(
+            merge(out.video), merge(out.logits), out.scale[0], out.bias[0]
+        )
+        # A part moves the running statistics from where they were by its own groups:
+        # the mean over parts is what all groups together would do.
+        return out, jax.tree.map(lambda leaf: leaf.mean(0), changed)
 
     def _augment(self, key: jax.Array, batch: Batch):
         return augment.augment(

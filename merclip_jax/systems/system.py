@@ -36,6 +36,23 @@ class Context(flax.struct.PyTreeNode):
     fold: Any = flax.struct.field(default_factory=dict)
 
 
+# What of a forward pass is kept for the backward pass, the rest being computed again:
+# all of it; of each block of the model its products with weights; its input alone.
+REMATS = ("none", "products", "blocks")
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a step is computed, not what: what it trades time for room by.
+
+    remat: one of REMATS; microbatch: clips that are in the model at a time, 0 for the
+    whole batch.
+    """
+
+    remat: str = "none"
+    microbatch: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Scalar:
     """A number that every step reports, declared once.
@@ -64,7 +81,8 @@ class System(Protocol):
     A frozen dataclass of a module and numbers: hashable, so that it is static under
     jit. `inputs` names the columns that `predict` may see beside the frames; it is
     never handed a target. `scalars` are what `loss` reports, in the log's order; one is
-    "loss", and training stops where that is not finite.
+    "loss", and training stops where that is not finite. `execution` is no part of what
+    the method is: weights trained under one are at home under any other.
     """
 
     name: str
@@ -73,6 +91,7 @@ class System(Protocol):
     task: Task
     inputs: tuple[str, ...]
     scalars: tuple[Scalar, ...]
+    execution: Execution
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""

@@ -25,28 +25,25 @@ from merclip_jax.training.workdir import Workdir
 from merclip_jax.typing import Leaf
 
 
-def train_members(
-    plan: Plan, members: Sequence[Member], size: int, workdir: Workdir
-) -> None:
+def train_members(stack: Stack, members: Sequence[Member], workdir: Workdir) -> None:
     """Train all members; finished ones are kept.
 
     Args:
-        plan: what to train.
+        stack: as many as train at a time.
         members: all of the run.
-        size: how many train at a time.
         workdir: where finished members lie, and unfinished groups.
 
     Raises:
         UserError: a file there is damaged, a loss is not finite, the disk is full.
         Stopped: a signal asked for it; what was trained is saved.
     """
+    plan, size = stack.plan, stack.size
     for member in members:  # a damaged file is better known before hours of training
         if workdir.has_member(member):
             workdir.load_member(member, tested(plan, member))
-    stack = Stack(plan, members, size)
     # Fixed slices: a run that was stopped goes on with the same stacks.
     groups = [members[i : i + size] for i in range(0, len(members), size)]
-    steps = stack.calls * plan.options.scan_steps
+    steps = stack.calls * stack.steps
     profile = Profile(plan.options.profile, workdir)
     pause = 0.2 if sys.stderr.isatty() else 30.0  # seconds between updates of the bar
     with tqdm(
@@ -94,43 +91,43 @@ def _train_group(
     profile: Profile,
 ) -> None:
     """Train one group; its members' files are the last thing that is written."""
-    plan, options = stack.plan, stack.plan.options
+    plan, steps = stack.plan, stack.steps
     # The last group is filled up with its last member: one program serves all.
     stacked = [group[min(i, len(group) - 1)] for i in range(stack.size)]
     member = stack.members(stacked)
     context = stack.context(stacked)
     state = stack.init(member.key)
-    history = History(plan, stacked, _answered(stack, context, state))
+    history = History(plan, stacked, _answered(stack))
     checkpoint, machines = _open_checkpoint(name, stacked, workdir)
     restored = checkpoint.restore({"state": state, "history": history.arrays})
     call = 0
     if restored:
         call, tree = restored
         state, history.arrays = tree["state"], tree["history"]
-        tqdm.write(f"{name}: going on from step {call * options.scan_steps}")
+        tqdm.write(f"{name}: going on from step {call * steps}")
     facts = _facts(stacked, workdir) | {"machines": machines}
-    bar.update(call * options.scan_steps)
+    bar.update(call * steps)
 
     log = EpochLog(plan, name, history, workdir)
-    batches = _batches(stack, stacked, start=call * options.scan_steps)
+    batches = _batches(stack, stacked, start=call * steps)
     try:
         with Interrupts() as interrupts:
-            for index, sent in plan.store.ahead(batches, stack.scanned):
-                first = call * options.scan_steps
-                profile.start(first, first + options.scan_steps - 1)
+            for index, sent in plan.store.ahead(batches, stack.programs.scanned):
+                first = call * steps
+                profile.start(first, first + steps - 1)
                 state, scalars = stack.train(
                     context, state, member, stack.batches(index, sent)
                 )
-                profile.stop(first + options.scan_steps - 1, scalars)
+                profile.stop(first + steps - 1, scalars)
                 history.add(first, scalars, index)
                 call += 1
-                bar.update(options.scan_steps)
+                bar.update(steps)
                 last = call == stack.calls
                 if plan.selection != "last" and (
                     last or call % stack.evaluate_every == 0
                 ):
                     evaluate(stack, context, state, stacked, history)
-                saving = last or call % options.checkpoint_every == 0
+                saving = last or call % plan.options.checkpoint_every == 0
                 stop = interrupts.asked(saving=saving)
                 if saving or stop:
                     history.settle()
@@ -140,11 +137,11 @@ def _train_group(
                     tree = {"state": state, "history": history.arrays}
                     checkpoint.save(call, tree, facts)
                 if stop:
-                    step = call * options.scan_steps
+                    step = call * steps
                     raise Stopped(
                         stop,
                         f"{name} stopped at step {step} of "
-                        f"{stack.calls * options.scan_steps} and is saved; the same "
+                        f"{stack.calls * steps} and is saved; the same "
                         "command goes on from there",
                     )
             _finish(stack, context, state, group, history, workdir, machines)
@@ -183,19 +180,17 @@ def _open_checkpoint(
 
 def _batches(stack: Stack, stacked: Sequence[Member], *, start: int):
     """What the group's steps from `start` on read, by random access."""
-    plan, options = stack.plan, stack.plan.options
     return stack_batches(
-        [plan.batches(member) for member in stacked],
+        [stack.plan.batches(member) for member in stacked],
         start=start,
-        stop=stack.calls * options.scan_steps,
-        scan_steps=options.scan_steps,
+        stop=stack.calls * stack.steps,
+        scan_steps=stack.steps,
     )
 
 
-def _answered(stack: Stack, context: Context, state: TrainState) -> dict:
+def _answered(stack: Stack) -> dict:
     """Shapes [m, b, ...] of the outputs that the task reads."""
-    index = np.zeros((stack.size, stack.plan.options.batch_size), int)
-    shapes = jax.eval_shape(stack.predict, context, state, stack.tests(index))
+    shapes = stack.programs.outputs()
     return {name: shapes[name] for name in stack.plan.system.task.reads}
 
 

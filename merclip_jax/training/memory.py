@@ -1,93 +1,166 @@
-"""How many members train at once, and what a member is made of."""
+"""How many members train at once: as many as the devices' memory holds."""
 
+import dataclasses
 import math
-import re
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
-from merclip_jax.systems.system import System
-from merclip_jax.training.optim import Optimiser, frozen_mask, path_of
+from merclip_jax.systems.system import REMATS, Execution
+from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.stack import Plan, Stack
 
-CPU_STACK = 12  # members at once where the memory is not the device's own
-SHARE = 0.8  # of a device's memory that members may fill
+CPU_STACK = 12  # members a device on a CPU: more of them are no faster
+SHARE = 0.8  # of a device's memory that a run may fill
+GB = 1e9
 
 
-def stack_size(plan: Plan, members: Sequence[Member]) -> int:
-    """Members trained at once: what the options say, or as many as fit in memory.
-
-    Args:
-        plan: of the run.
-        members: all of it.
-    """
-    if plan.options.stack:
-        return min(plan.options.stack, len(members))
-    fit = min(members_that_fit(plan, members), len(members))
-    # As many groups as are needed, and all of them equally full.
-    return -(-len(members) // -(-len(members) // fit))
-
-
-def members_that_fit(plan: Plan, members: Sequence[Member]) -> int:
-    """How many members fit: by the devices' memory, `CPU_STACK` a device on CPU.
+class Stacks:
+    """Stacks of a run by their size, each compiled once.
 
     Args:
         plan: of the run.
         members: all of it; the longest decide.
     """
-    devices, limit = jax.device_count(), _limit()
-    if not limit or len(members) == 1:
-        return CPU_STACK * devices
-    # The programs of one member a device and of two tell the cost of one more. (Fewer
-    # members than devices would share out their batches, which says nothing of that.)
-    used = [Stack(plan, members, n * devices).memory(members) for n in (1, 2)]
-    each = max(used[1] - used[0], 1)
-    fit = 1 + int((SHARE * limit - used[0]) // each)
-    return max(1, fit) * devices
 
+    def __init__(self, plan: Plan, members: Sequence[Member]):
+        self.plan, self.members = plan, members
+        self._made: dict[int, Stack] = {}
 
-def parameter_table(
-    system: System, optimiser: Optimiser, columns: Mapping[str, np.ndarray]
-) -> list[dict]:
-    """Rows of part, arrays, trained and frozen parameters of one member.
+    def of(self, size: int) -> Stack:
+        """The stack of `size` members."""
+        if size not in self._made:
+            self._made[size] = Stack(self.plan, self.members, size)
+        return self._made[size]
 
-    A part is the first two names of a path, numbered blocks taken together.
+    def size(self) -> int:
+        """Members trained at once: what the options say, or as many as fit in memory.
 
-    Args:
-        system: whose parameters they are.
-        optimiser: which of them it moves.
-        columns: the system's, [n, ...].
+        The one program that is compiled is that of the first guess, if it fits and no
+        more would.
 
-    Raises:
-        UserError: a pattern of `optim.frozen` matches no parameter, or they match all.
-    """
-    batch = {"frames": jnp.zeros((1, *system.view.shape), jnp.float32)}
-    batch |= {name: jnp.asarray(c[:1]) for name, c in columns.items()}
-    variables = jax.eval_shape(lambda key: system.init(key, batch), jax.random.key(0))
-    params = variables["params"]
-    try:
-        frozen = jax.tree.leaves(frozen_mask(params, optimiser.frozen))
-    except ValueError as error:
-        raise UserError(f"config.optim.frozen: {error}") from error
-    rows: dict[str, dict] = {}
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    for (key_path, leaf), still in zip(leaves, frozen, strict=True):
-        parents = path_of(key_path).split("/")[:-1][:2]
-        part = re.sub(r"_\d+\b", "_*", "/".join(parents)) or path_of(key_path)
-        row = rows.setdefault(
-            part, {"part": part, "arrays": 0, "trained": 0, "frozen": 0}
+        Raises:
+            UserError: not even one fits; it says what would make it fit.
+        """
+        asked, limit = self.plan.options.stack, device_memory()
+        if asked:
+            size = min(asked, len(self.members))
+            if self.used(size) > limit:
+                raise UserError(self._too_large(size, limit))
+            return size
+        # On a CPU a full stack is the first guess. Elsewhere it is one member a device,
+        # which tells the cost of one more: what all share, the clips, is known.
+        on_cpu = jax.default_backend() == "cpu"
+        most = CPU_STACK if on_cpu else len(self.members)
+        size = self._even(CPU_STACK if on_cpu else 1)
+        used, shared = self.used(size), _bytes(self.plan.store.held_shape)
+        fit = int((limit - shared) / max((used - shared) / _each(size), 1))
+        guess = self._even(min(max(fit, 1), most))
+        if used > limit or guess > size:
+            size = guess
+        while self.used(size) > limit:
+            if _each(size) == 1:
+                raise UserError(self._too_large(size, limit))
+            size = self._even(_each(size) - 1)
+        self._made = {size: self._made[size]}
+        return size
+
+    def used(self, size: int) -> float:
+        """Bytes a device that training `size` members needs; infinity for too many."""
+        return _used(self.of(size))
+
+    def _even(self, each: int) -> int:
+        """Size of a stack of at most `each` members a device, all groups alike full."""
+        devices, members = jax.device_count(), len(self.members)
+        groups = -(-members // (each * devices))
+        size = -(-members // groups)
+        # Devices take whole members: a last place that is filled up costs nothing.
+        return -(-size // devices) * devices if size > devices else size
+
+    def _too_large(self, size: int, limit: float) -> str:
+        """That a stack does not fit, and what would."""
+        needed = self.used(size)
+        much = "more" if math.isinf(needed) else f"{needed / GB:.1f} GB"
+        text = (
+            f"{size} {'member needs' if size == 1 else 'members need'} {much} of a "
+            f"device's memory, and {limit / GB:.1f} GB may be filled"
         )
-        row["arrays"] += 1
-        row["frozen" if still else "trained"] += math.prod(leaf.shape)
-    if not any(row["trained"] for row in rows.values()):
-        raise UserError("config.optim.frozen: nothing is left to train")
-    return list(rows.values())
+        for changes in _remedies(self.plan.options, size):
+            options = dataclasses.replace(self.plan.options, **changes)
+            plan = dataclasses.replace(
+                self.plan,
+                options=options,
+                system=dataclasses.replace(
+                    self.plan.system,
+                    execution=Execution(options.remat, options.microbatch),
+                ),
+            )
+            used = _used(Stack(plan, self.members, changes.get("stack", size)))
+            if used <= limit:
+                flags = " ".join(f"--config.train.{k}={v}" for k, v in changes.items())
+                return f"{text}; with {flags} it is {used / GB:.1f} GB"
+        return f"{text}; a smaller --config.train.batch_size or model is needed"
 
 
-def _limit() -> int:
-    """Bytes of a device, 0 where the memory is not the device's own."""
-    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 0)
+def device_memory() -> float:
+    """Bytes of a device that a run may fill; on a CPU its part of what is free."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return SHARE * stats["bytes_limit"]
+    return SHARE * _free_memory() / jax.local_device_count()
+
+
+def _free_memory() -> int:
+    """Bytes of the host that are free for this process."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = {line.split()[0]: line.split()[1] for line in lines}
+        free = int(found["MemAvailable:"]) * 1024
+    except (OSError, KeyError, ValueError, IndexError):  # not Linux
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # A container may be allowed less than its host has.
+    try:
+        group = Path("/sys/fs/cgroup")
+        most = int((group / "memory.max").read_text())
+        return min(free, most - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no such group, or no limit
+        return free
+
+
+def _used(stack: Stack) -> float:
+    """Bytes a device that its training program needs; infinity where none compiles."""
+    try:
+        return float(stack.programs.memory().total)
+    except jax.errors.JaxRuntimeError as error:
+        # A TPU's compiler refuses what does not fit.
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return math.inf
+
+
+def _each(size: int) -> int:
+    """Members of a stack on one device."""
+    return -(-size // jax.device_count())
+
+
+def _remedies(options: TrainOptions, size: int) -> Iterator[dict[str, object]]:
+    """Changes that make room, those that cost least first."""
+    if size > 1:
+        yield {"stack": 1}
+    less = {"stack": 1} if size > 1 else {}
+    if jax.device_count() > 1 and not options.fsdp:
+        yield less | {"fsdp": True}
+    for remat in REMATS[REMATS.index(options.remat) + 1 :]:
+        yield less | {"remat": remat}
+    micro = options.microbatch or options.batch_size
+    while micro % 2 == 0:
+        micro //= 2
+        yield less | {"remat": "blocks", "microbatch": micro}
+
+
+def _bytes(shape: jax.ShapeDtypeStruct) -> int:
+    return math.prod(shape.shape) * shape.dtype.itemsize

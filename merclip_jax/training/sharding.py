@@ -1,31 +1,41 @@
 """The mesh and where arrays live: members without communication, batches by data."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from merclip_jax.typing import Leaf
 
-def make_mesh(stack: int, batch_size: int) -> Mesh:
+# Smaller arrays stay whole under fsdp: a bias in parts saves nothing and is gathered
+# in as many messages as a matrix.
+SMALLEST_PARTED = 2**16
+
+
+def make_mesh(
+    stack: int, batch_size: int, *, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
     """Returns a ("member", "data") mesh over the devices.
 
     Args:
         stack: members trained together.
         batch_size: clips of a member's batch.
+        devices: to use; None for all there are.
     """
     # Members first: they need no communication. Of the devices left for each member as
     # many as divide the batch share its clips; the others stay idle.
-    devices = jax.device_count()
-    member = math.gcd(stack, devices)
-    data = math.gcd(batch_size, devices // member)
+    devices = jax.devices() if devices is None else devices
+    member = math.gcd(stack, len(devices))
+    data = math.gcd(batch_size, len(devices) // member)
     return jax.make_mesh(
         (member, data),
         ("member", "data"),
         # Under Explicit, JAX's default, `video @ text.T` and the optimizer's init would
         # need their shardings written out.
         axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=jax.devices()[: member * data],
+        devices=devices[: member * data],
     )
 
 
@@ -48,3 +58,29 @@ def by_batch(mesh: Mesh, *, scanned: bool) -> NamedSharding:
     """
     axes = ("member", "data")
     return NamedSharding(mesh, P(None, *axes) if scanned else P(*axes))
+
+
+def of_state(mesh: Mesh, state: Leaf, *, fsdp: bool) -> Leaf:
+    """Where each array [m, ...] of a stack's state lies: a tree of shardings.
+
+    Args:
+        mesh: of the run.
+        state: shapes of the state.
+        fsdp: whether large arrays lie in parts on the devices that share a batch; else
+            each of these has all of its member's.
+    """
+
+    def place(leaf: Leaf) -> NamedSharding:
+        parts = mesh.shape["data"] if fsdp else 1
+        shape = leaf.shape[1:]
+        # The longest axis that divides: of a kernel the wider side. Moments are shaped
+        # as their parameters are, and so fall into the same parts.
+        axes = [i for i, n in enumerate(shape) if n % parts == 0]
+        if parts == 1 or not axes or math.prod(shape) < SMALLEST_PARTED:
+            return by_member(mesh)
+        longest = max(axes, key=lambda i: shape[i])
+        spec = [None] * len(shape)
+        spec[longest] = "data"
+        return NamedSharding(mesh, P("member", *spec))
+
+    return jax.tree.map(place, state)

@@ -1,8 +1,8 @@
-"""The compiled functions of a stack: many members trained by one program."""
+"""A stack: the data of many members that are trained by one program."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -12,45 +12,13 @@ from merclip_jax.data.batches import Batches, member_batches
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import Fold, Member, ProtocolOptions
 from merclip_jax.data.store import ClipStore
-from merclip_jax.declared import Range, check
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
 from merclip_jax.training.optim import Optimiser
-from merclip_jax.training.step import (
-    StepMember,
-    TrainState,
-    init_state,
-    predict_step,
-    train_step,
-)
-from merclip_jax.typing import Array
-from merclip_jax.weights.merge import merge_start
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainOptions:
-    """How a training is run; only epochs and batch_size change what a member learns.
-
-    epochs, batch_size: of every member; stack: members trained at once, 0 for as many
-    as fit; scan_steps: steps a dispatch; checkpoint_every: dispatches between two
-    checkpoints; keep_weights: write each member's weights; profile: (first, last) step
-    of a profiler trace, () for none.
-    """
-
-    # Upper ends are far above sense: they catch a typing error before it takes hours.
-    epochs: Annotated[int, Range(1, 10_000)] = 55
-    batch_size: Annotated[int, Range(1, 4096)] = 16
-    stack: Annotated[int, Range(0, 10_000)] = 0
-    scan_steps: Annotated[int, Range(1, 1000)] = 8
-    checkpoint_every: Annotated[int, Range(1, 1_000_000)] = 50
-    keep_weights: bool = False
-    profile: Annotated[tuple[int, ...], Range(0, 10**9)] = ()
-
-    def __post_init__(self):
-        check(self)
-        ordered = tuple(sorted(self.profile)) == self.profile
-        if self.profile and not (len(self.profile) == 2 and ordered):
-            raise ValueError(f"profile={self.profile}: expected (first, last) step")
+from merclip_jax.training.options import TrainOptions
+from merclip_jax.training.programs import Programs, Spec
+from merclip_jax.training.step import StepMember, TrainState
+from merclip_jax.typing import Array, Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +54,10 @@ class Plan:
         """Passes over the member's clips, the last of which may be cut short."""
         return -(-self.steps(member) // self.steps_per_epoch(member))
 
+    def dispatch(self, members: Sequence[Member]) -> int:
+        """Steps of one dispatch: as the options say, or the longest member's epoch."""
+        return self.options.scan_steps or max(map(self.steps_per_epoch, members))
+
     def batches(self, member: Member) -> Batches:
         """What a member trains on, by random access: (clips [b], frames [b, t])."""
         clips = self.store.clips
@@ -109,38 +81,59 @@ class Plan:
 
 
 class Stack:
-    """Functions of `size` members on the devices at hand, and the sizes they share."""
+    """`size` members' programs on the devices at hand, and the data they are given.
+
+    steps: of a dispatch; calls: dispatches until the longest member is done.
+
+    Args:
+        plan: of the run.
+        members: all of the run; the longest decide.
+        size: how many train together.
+    """
 
     def __init__(self, plan: Plan, members: Sequence[Member], size: int):
         self.plan, self.size = plan, size
-        self.mesh = sharding.make_mesh(size, plan.options.batch_size)
-        by_member = sharding.by_member(self.mesh)
-        everywhere = sharding.replicated(self.mesh)
-        self.scanned = sharding.by_batch(self.mesh, scanned=True)
-        self.single = sharding.by_batch(self.mesh, scanned=False)
-        self.held = plan.store.held(everywhere)
-        self.run = jax.device_put(plan.context.run, everywhere)
+        self._first = members[0]
         self._folds: dict[str, Mapping[str, Array]] = {}
-        self._init = jax.jit(self._initial_state, out_shardings=by_member)
-        context = Context(run=everywhere, fold=by_member)
-        # The old state's memory is given to the new one: a stack fills the device.
-        self._train = jax.jit(
-            self._steps,
-            in_shardings=(everywhere, context, by_member, by_member, self.scanned),
-            out_shardings=(by_member, everywhere),
-            donate_argnums=2,
-        )
-        self._predict = jax.jit(
-            self._answers,
-            in_shardings=(everywhere, context, by_member, self.single),
-            out_shardings=everywhere,
-        )
-        scan_steps = plan.options.scan_steps
-        self.calls = -(-max(map(plan.steps, members)) // scan_steps)
+        self.mesh = sharding.make_mesh(size, plan.options.batch_size)
+        self.steps = plan.dispatch(members)
+        self.calls = -(-max(map(plan.steps, members)) // self.steps)
         # About once an epoch, at steps that all members of the run share: what is
         # selected must not depend on who trains beside whom.
         longest = max(map(plan.steps_per_epoch, members))
-        self.evaluate_every = max(1, round(longest / scan_steps))
+        self.evaluate_every = max(1, round(longest / self.steps))
+
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is compiled, each at its first use."""
+        plan = self.plan
+        spec = Spec(
+            held=plan.store.held_shape,
+            frames=plan.store.sent_shape,
+            columns=_shapes({name: c[0] for name, c in plan.columns.items()}),
+            run=_shapes(plan.context.run),
+            fold=_shapes(self._fold_context(self._first.fold)),
+            start=_shapes(dict(plan.start)),
+            steps=self.steps,
+        )
+        return Programs(
+            plan.system,
+            plan.optimiser,
+            plan.options,
+            spec,
+            size=self.size,
+            mesh=self.mesh,
+        )
+
+    @functools.cached_property
+    def held(self) -> Array:
+        """The clips that lie on the devices for good."""
+        return self.plan.store.held(sharding.replicated(self.mesh))
+
+    @functools.cached_property
+    def run(self) -> Leaf:
+        """The run's constants."""
+        return jax.device_put(self.plan.context.run, sharding.replicated(self.mesh))
 
     def context(self, stacked: Sequence[Member]) -> Context:
         """The run's constants, and those of each member's fold, [m, ...].
@@ -172,12 +165,13 @@ class Stack:
 
     def init(self, keys: Array) -> TrainState:
         """States at step 0 of keys [m]: random where the plan's start has nothing."""
-        return self._init(keys, dict(self.plan.start))
+        start = jax.device_put(dict(self.plan.start), sharding.replicated(self.mesh))
+        return self.programs.init(keys, start)
 
     def train(
         self, context: Context, state: TrainState, member: StepMember, batches: Batch
     ) -> tuple[TrainState, dict[str, Array]]:
-        """Run `scan_steps` steps of every member.
+        """Run a dispatch of every member.
 
         Args:
             context: of the run and the folds.
@@ -188,7 +182,7 @@ class Stack:
         Returns:
             The next state, and scalars [k, m] by name.
         """
-        return self._train(self.held, context, state, member, batches)
+        return self.programs.train(self.held, context, state, member, batches)
 
     def predict(self, context: Context, state: TrainState, batch: Batch) -> Outputs:
         """Outputs [m, b, ...] by name.
@@ -198,7 +192,7 @@ class Stack:
             state: of the members.
             batch: of `tests`.
         """
-        return self._predict(self.held, context, state, batch)
+        return self.programs.predict(self.held, context, state, batch)
 
     def batches(self, index: np.ndarray, sent: Array) -> Batch:
         """Training batches.
@@ -208,68 +202,16 @@ class Stack:
             sent: what `ClipStore` has sent of their frames.
         """
         columns = self.plan.rows(index, list(self.plan.columns))
-        return {"frames": sent} | jax.device_put(columns, self.scanned)
+        return {"frames": sent} | jax.device_put(columns, self.programs.scanned)
 
     def tests(self, index: np.ndarray) -> Batch:
         """A batch of clips [m, b] to predict: no column but the system's inputs."""
-        sent = self.plan.store.put(index, None, self.single)
+        single = self.programs.single
+        sent = self.plan.store.put(index, None, single)
         columns = self.plan.rows(index, self.plan.system.inputs)
-        return {"frames": sent} | jax.device_put(columns, self.single)
+        return {"frames": sent} | jax.device_put(columns, single)
 
-    def memory(self, members: Sequence[Member]) -> int:
-        """Bytes that a training call needs on a device, held clips included."""
-        lead = (self.plan.options.scan_steps, self.size, self.plan.options.batch_size)
-        batches = {"frames": self.plan.store.spec(lead)} | {
-            name: jax.ShapeDtypeStruct((*lead, *column.shape[1:]), column.dtype)
-            for name, column in self.plan.columns.items()
-        }
-        stacked = [members[0]] * self.size
-        member = self.members(stacked)
-        state = jax.eval_shape(self.init, member.key)
-        compiled = self._train.lower(
-            self.held, self.context(stacked), state, member, batches
-        ).compile()
-        use = compiled.memory_analysis()
-        return (
-            use.temp_size_in_bytes
-            + use.argument_size_in_bytes
-            + use.output_size_in_bytes
-            - use.alias_size_in_bytes
-        )
 
-    def _initial_state(self, keys, start):
-        plan = self.plan
-        shape = plan.system.view.shape
-        # One clip of zeros: an initialisation reads shapes alone.
-        one = {"frames": jnp.zeros((1, *shape), jnp.float32)}
-        one |= {name: jnp.asarray(c[:1]) for name, c in plan.columns.items()}
-
-        def init(key):
-            return init_state(plan.system, plan.optimiser, key, one)
-
-        return merge_start(jax.vmap(init)(keys), start)
-
-    def _steps(self, held, context, state, member, batches):
-        step = jax.vmap(
-            lambda context, state, member, batch: train_step(
-                self.plan.system, self.plan.optimiser, context, state, member, batch
-            ),
-            in_axes=(Context(run=None, fold=0), 0, 0, 0),
-        )
-
-        def body(state, batch):
-            # One step's pixels at a time: those of all steps may not fit.
-            frames = self.plan.store.gather(held, batch["frames"])
-            return step(context, state, member, batch | {"frames": frames})
-
-        return jax.lax.scan(body, state, batches)
-
-    def _answers(self, held, context, state, batch):
-        frames = self.plan.store.gather(held, batch["frames"])
-        predict = jax.vmap(
-            lambda context, state, batch: predict_step(
-                self.plan.system, context, state, batch
-            ),
-            in_axes=(Context(run=None, fold=0), 0, 0),
-        )
-        return predict(context, state, batch | {"frames": frames})
+def _shapes(tree: Leaf) -> Leaf:
+    """Shapes of arrays, in the dtypes that a device gives them."""
+    return jax.eval_shape(lambda x: x, tree)

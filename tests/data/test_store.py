@@ -11,6 +11,7 @@ from data_builders.tasks import TASKS
 from merclip_jax.data import store
 from merclip_jax.data.batches import member_batches, stack_batches
 from merclip_jax.data.clips import Clips, DataOptions
+from merclip_jax.data.gather import gather
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
@@ -39,8 +40,8 @@ def here():
 
 def frames(made, here, index, positions=None):
     """What a step sees of some clips, wherever they are."""
-    gather = jax.jit(made.gather)
-    return np.asarray(gather(made.held(here), made.put(index, positions, here)))
+    held, sent = made.held(here), made.put(index, positions, here)
+    return np.asarray(jax.jit(gather)(held, sent))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,10 @@ def test_the_device_is_sent_rows_and_the_host_sends_frames(device, host, here):
     sent = host.put(INDEX, None, here)
     assert sent.shape == (2, 3, 4, 32, 32, 3) and sent.dtype == np.uint8
     for made, there in ((device, rows), (host, sent)):
-        promised = made.spec((2, 3))
-        assert (promised.shape, promised.dtype) == (there.shape, there.dtype)
+        promised = made.sent_shape
+        assert (2, 3, *promised.shape) == there.shape
+        assert promised.dtype == there.dtype
+        assert made.held_shape.shape == made.held(here).shape
     np.testing.assert_array_equal(
         frames(device, here, INDEX), frames(host, here, INDEX)
     )

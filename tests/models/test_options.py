@@ -765,7 +765,7 @@ def test_batch_norm_groups_must_divide():
         ),
         ({"structure": "ucf"}, r"structure='ucf': expected one of \['ssv2', 'kinetics"),
         ({"size": "b32"}, r"size='b32': expected one of \['tiny', 'b16', 'l14'"),
-        ({"attention": "flash"}, r"attention='flash': expected one of \['xla', 'cudnn"),
+        ({"attention": "flash"}, r"attention='flash': expected one of \['auto', 'xla'"),
         ({"dtype": "float16"}, r"dtype='float16': expected one of \['auto', 'float32'"),
     ],
 )

@@ -11,7 +11,7 @@ from merclip_jax import experiment
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.errors import UserError
-from merclip_jax.training.stack import TrainOptions
+from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.workdir import Workdir
 from merclip_jax.weights import bundle, convert, export
 from tests import mini

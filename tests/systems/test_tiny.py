@@ -15,7 +15,8 @@ from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row, read_card
 from merclip_jax.systems.system import System
 from merclip_jax.training.checkpoint import GroupCheckpoint
-from merclip_jax.training.stack import Stack, TrainOptions
+from merclip_jax.training.options import TrainOptions
+from merclip_jax.training.stack import Stack
 from merclip_jax.training.workdir import Workdir
 from tests import mini
 from tests.systems import tiny
@@ -165,13 +166,14 @@ def test_a_group_that_was_stopped_goes_on_to_the_same_bits(
 
 def test_the_bias_learns_ten_times_as_fast(run, clips):
     """Adam's first step is the rate itself: 3e-3, and 3e-2 for the bias."""
-    plan = experiment.plan_of(tiny.job(clips))
+    one = TrainOptions(batch_size=8, scan_steps=1)
+    plan = experiment.plan_of(tiny.job(clips, options=one))
     members = mini.members_of(tiny.job(clips))[:1]
     stack = Stack(plan, members, 1)
     member = stack.members(members)
     before = jax.device_get(stack.init(member.key).variables["params"]["dense"])
     index = np.broadcast_to(members[0].fold.train[:8], (1, 1, 8))
-    sent = plan.store.put(index, None, stack.scanned)
+    sent = plan.store.put(index, None, stack.programs.scanned)
     after, _ = stack.train(
         stack.context(members),
         stack.init(member.key),

@@ -17,9 +17,9 @@ from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
 from merclip_jax.scoring.tasks import AUTask
-from merclip_jax.systems.system import Exhibit, Scalar
+from merclip_jax.systems.system import Execution, Exhibit, Scalar
 from merclip_jax.training.optim import Optimiser, Steps, adam
-from merclip_jax.training.stack import TrainOptions
+from merclip_jax.training.options import TrainOptions
 
 AUS = (1, 2, 4, 6, 7, 12)
 
@@ -40,6 +40,7 @@ class Tiny:
     """AUs of a clip by one linear layer."""
 
     view: View = View(frames=4, image_size=16, grey=True, sampling="uniform")
+    execution: Execution = Execution()
     seen: list | None = dataclasses.field(default=None, compare=False)
 
     name = "tiny"

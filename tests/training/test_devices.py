@@ -28,13 +28,15 @@ config = mini.config(data, {"train.epochs": 1})
 clips = build.clips(config)
 members = mini.members(config, clips)[:2]
 plan = experiment.plan_of(build.job(config, clips))
+everything = jax.devices()
 for devices in (1, 4):
-    jax.device_count = lambda: devices
-    mesh = Stack(plan, members, 2).mesh
+    jax.devices = lambda: everything[:devices]
+    stack = Stack(plan, members, 2)
+    mesh = stack.mesh
     assert mesh.shape == {1: {"member": 1, "data": 1}, 4: {"member": 2, "data": 2}}[
         devices
     ], mesh.shape
-    loop.train_members(plan, members, 2, Workdir(out / str(devices)))
+    loop.train_members(stack, members, Workdir(out / str(devices)))
 """
 
 

@@ -14,7 +14,7 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row
-from merclip_jax.training import loop, workdir
+from merclip_jax.training import loop, memory, workdir
 from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.history import History
 from merclip_jax.training.optim import Epochs
@@ -62,7 +62,7 @@ def files_of(path):
 def train(plan, members, stack, path, **changes):
     """Train `members` under `path`; their files."""
     plan = dataclasses.replace(plan, **changes)
-    loop.train_members(plan, members, stack, Workdir(path))
+    loop.train_members(Stack(plan, members, stack), members, Workdir(path))
     return files_of(path)
 
 
@@ -197,16 +197,7 @@ def test_what_predicts_is_handed_no_target(plan, members):
 def test_no_array_of_all_steps_pixels_is_made(plan, members):
     """Clips on the device are gathered step by step, inside the scan."""
     stack = Stack(plan, members, STACK)
-    lead = (plan.options.scan_steps, STACK, plan.options.batch_size)
-    assert lead == (2, 2, 8)
-    batches = {"frames": plan.store.spec(lead)} | {
-        name: jax.ShapeDtypeStruct(lead, c.dtype) for name, c in plan.columns.items()
-    }
-    member = stack.members(members[:STACK])
-    state = jax.eval_shape(stack.init, member.key)
-    context = stack.context(members[:STACK])
-    lowered = stack._train.lower(stack.held, context, state, member, batches)
-    text = lowered.as_text()
+    text = stack.programs.lower_train().as_text()
     assert "2x8x8x32x32x3x" in text  # one step's
     assert "2x2x8x8x32x32x3x" not in text
 
@@ -400,7 +391,7 @@ def test_oracle_selection_goes_in_its_own_column(
             self.evaluate_every = 3
 
     monkeypatch.setattr(loop, "evaluate", record)
-    monkeypatch.setattr(loop, "Stack", Seldom)
+    monkeypatch.setattr(memory, "Stack", Seldom)
     config = mini.config(mini_data, {"protocol.selection": "oracle"})
     card = experiment.run_on(clips, config, tmp_path)
     files = files_of(tmp_path)

@@ -1,4 +1,6 @@
-"""What a member is made of, and how many train at once."""
+"""How many members train at once."""
+
+import math
 
 import jax
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from merclip_jax import build, experiment
 from merclip_jax.errors import UserError
 from merclip_jax.training import memory
+from merclip_jax.training.memory import Stacks
+from merclip_jax.training.programs import Memory
 from merclip_jax.training.stack import Stack
 from tests import mini
 
@@ -23,88 +27,119 @@ def plan_with(mini_data, clips, **changes):
     config = mini.config(
         mini_data, {k.replace("__", "."): v for k, v in changes.items()}
     )
-
     return experiment.plan_of(build.job(config, clips)), mini.members(config, clips)
-
-
-def table_of(plan):
-    return memory.parameter_table(plan.system, plan.optimiser, plan.columns)
-
-
-def test_the_table_counts_every_parameter_once(mini_data, clips):
-    plan, _ = plan_with(mini_data, clips)
-    rows = table_of(plan)
-    parts = [row["part"] for row in rows]
-    assert len(set(parts)) == len(parts)
-    assert {"encoder/block_*", "encoder/patch_embed", "head/classifier"} <= set(parts)
-    batch = {"frames": np.zeros((1, *plan.system.view.shape), np.float32)}
-    variables = jax.eval_shape(plan.system.init, jax.random.key(0), batch)
-    leaves = jax.tree.leaves(variables["params"])
-    assert sum(row["arrays"] for row in rows) == len(leaves)
-    assert sum(row["trained"] for row in rows) == sum(leaf.size for leaf in leaves)
-    assert not any(row["frozen"] for row in rows)
-
-
-def test_frozen_parts_are_told(mini_data, clips):
-    plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/block_.*", "head/.*"))
-    for row in table_of(plan):
-        still = row["part"].startswith(("encoder/block_", "head/"))
-        assert bool(row["frozen"]) == still and bool(row["trained"]) != still, row
-
-
-def test_a_run_that_trains_nothing_is_refused(mini_data, clips):
-    plan, _ = plan_with(mini_data, clips, optim__frozen=(".*",))
-    with pytest.raises(UserError, match="nothing is left to train"):
-        table_of(plan)
-
-
-def test_a_pattern_that_matches_nothing_is_told_by_its_key(mini_data, clips):
-    plan, _ = plan_with(mini_data, clips, optim__frozen=("encoder/blok_.*",))
-    with pytest.raises(UserError, match=r"config\.optim\.frozen: .*blok_"):
-        table_of(plan)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(2, 2), (100, 3), (0, 3)])
 def test_a_stack_is_what_is_asked_for_or_what_fits(mini_data, clips, asked, size):
     plan, members = plan_with(mini_data, clips, train__stack=asked)
-    assert memory.stack_size(plan, members) == size
+    assert Stacks(plan, members).size() == size
 
 
-def test_what_fits_is_shared_out_evenly(mini_data, clips, monkeypatch):
-    """Two fit of three members: groups of two, not of two and one of three."""
-    plan, members = plan_with(mini_data, clips, train__stack=0)
-    monkeypatch.setattr(memory, "CPU_STACK", 2)
-    assert memory.stack_size(plan, members) == 2
-    monkeypatch.setattr(memory, "CPU_STACK", 4)
-    assert memory.stack_size(plan, [*members, *members][:5]) == 3
+class Fake(Stack):
+    """A stack that needs 20 bytes, and 15 for each member of a device."""
+
+    made: list[tuple]
+
+    def __init__(self, plan, members, size):
+        Fake.made.append((size, plan.options))
+        self.size, self.programs, self.options = size, self, plan.options
+
+    def memory(self):
+        each = {"none": 15, "products": 12, "blocks": 9}[self.options.remat]
+        each = each * (self.options.microbatch or 8) / 8
+        return Memory(20, int(each * -(-self.size // jax.device_count())), 0)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """(limit, devices, backend) -> (size that fits, sizes that were compiled)."""
+
+    def sizes(plan, members, *, limit, devices=1, backend="gpu"):
+        Fake.made = []
+        monkeypatch.setattr(memory, "Stack", Fake)
+        monkeypatch.setattr(memory, "device_memory", lambda: float(limit))
+        monkeypatch.setattr(memory, "_bytes", lambda shape: 20)
+        monkeypatch.setattr(jax, "device_count", lambda: devices)
+        monkeypatch.setattr(jax, "default_backend", lambda: backend)
+        size = Stacks(plan, members).size()
+        return size, [made for made, _ in Fake.made]
+
+    return sizes
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_memory_is_filled_to_its_share(mini_data, clips, monkeypatch, devices):
-    """Of 100 bytes a device 80; a stack takes 20 and 15 for each member of a device."""
+def test_memory_is_filled_to_its_share(mini_data, clips, fake, devices):
+    """Of 80 bytes four members a device; 100 members are 25 groups of four devices'."""
     plan, members = plan_with(mini_data, clips, train__stack=0)
-    measured = []
+    many = (members * 40)[:100]
+    assert fake(plan, many, limit=80, devices=devices) == (
+        4 * devices,
+        [devices, 4 * devices],
+    )
 
-    class Fake:
-        def __init__(self, plan, members, size):
-            measured.append(size)
-            self.size = size
 
-        def memory(self, members):
-            return 20 + 15 * self.size // devices
+def test_what_fits_is_shared_out_evenly(mini_data, clips, fake):
+    """Four fit of six members: two groups of three, not of four and of two."""
+    plan, members = plan_with(mini_data, clips, train__stack=0)
+    assert fake(plan, members * 2, limit=80) == (3, [1, 3])
+    # A third of five on two devices: what is left of a device's place is filled up.
+    assert fake(plan, (members * 2)[:5], limit=80, devices=2)[0] == 6
 
-    monkeypatch.setattr(memory, "Stack", Fake)
-    monkeypatch.setattr(memory, "_limit", lambda: 100)
-    monkeypatch.setattr(jax, "device_count", lambda: devices)
-    assert memory.members_that_fit(plan, members) == 4 * devices
-    assert measured == [devices, 2 * devices]
-    monkeypatch.setattr(memory, "_limit", lambda: 30)
-    assert memory.members_that_fit(plan, members) == devices
+
+def test_a_cpu_compiles_one_program_when_it_fits(mini_data, clips, fake):
+    plan, members = plan_with(mini_data, clips, train__stack=0)
+    many = members * 8
+    assert fake(plan, many, limit=10**9, backend="cpu") == (12, [12])
+    assert fake(plan, many, limit=80, backend="cpu") == (4, [12, 4])
+
+
+def test_where_none_fits_it_is_said_what_would(mini_data, clips, fake):
+    """One member needs 35 bytes; computed again in blocks 29, by half batches 24."""
+    plan, members = plan_with(mini_data, clips, train__stack=0, model__bn_group_size=4)
+    with pytest.raises(
+        UserError, match=r"1 member needs .*; with --config\.train\.remat=products"
+    ):
+        fake(plan, members, limit=33)
+    with pytest.raises(UserError, match=r"with --config\.train\.remat=blocks it is"):
+        fake(plan, members, limit=30)
+    with pytest.raises(
+        UserError, match=r"remat=blocks --config\.train\.microbatch=4 it"
+    ):
+        fake(plan, members, limit=25)
+    with pytest.raises(UserError, match="smaller --config.train.batch_size or model"):
+        fake(plan, members, limit=20)
+
+
+def test_what_is_asked_for_and_does_not_fit_is_refused(mini_data, clips, fake):
+    plan, members = plan_with(mini_data, clips, train__stack=3)
+    with pytest.raises(
+        UserError, match=r"3 members need .*--config\.train\.stack=1 it"
+    ):
+        fake(plan, members, limit=40)
+
+
+def test_a_compiler_that_refuses_says_the_same(mini_data, clips, fake, monkeypatch):
+    """A TPU's compiler does not finish what does not fit."""
+    plan, members = plan_with(mini_data, clips, train__stack=0)
+
+    def refuse(self):
+        if self.size > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory")
+        return Memory(20, 15, 0)
+
+    monkeypatch.setattr(Fake, "memory", refuse)
+    assert fake(plan, members * 4, limit=1000)[0] == 2
 
 
 def test_a_training_call_tells_its_memory(mini_data, clips):
     """Held clips included, and more of it for more members."""
     plan, members = plan_with(mini_data, clips)
-    one, two = (Stack(plan, members, n).memory(members) for n in (1, 2))
+    one, two = (Stack(plan, members, n).programs.memory() for n in (1, 2))
     held = len(clips) * int(np.prod(plan.system.view.shape))
-    assert two > one > held
+    assert two.total > one.total > one.arguments > held
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 10**8 < memory.device_memory() < 10**14
+    assert not math.isinf(memory.device_memory())

@@ -12,9 +12,9 @@ from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from merclip_jax.results.card import read_card
 from merclip_jax.training import step
+from merclip_jax.training.merge import merge_start
 from merclip_jax.weights import adapt, convert, export, fitting, load, provenance, table
 from merclip_jax.weights.families import clip, numbers, uniformer_v2
-from merclip_jax.weights.merge import merge_start
 from merclip_jax.weights.options import InitOptions
 from tests import mini
 from tests.weights import made, torch_files

@@ -1,0 +1,117 @@
+"""Devices that are not there: XLA compiles for them all the same, on a CPU.
+
+Needs libtpu for TPUs and jax-cuda13-plugin for GPUs, of jax's version: `make aot`.
+Import this module before jax. It tells memory, collectives and bytes, never the
+speed of a GPU, whose products are not tuned without the card.
+"""
+
+import dataclasses
+import os
+import re
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+# Without a card nothing can be timed, so nothing is tuned; Triton's products cannot be
+# tiled untuned.
+_UNTUNED = "--xla_gpu_enable_triton_gemm=false --xla_gpu_autotune_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNTUNED}".strip()
+
+import jax  # noqa: E402
+from jax.experimental import topologies  # noqa: E402
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """One device, by its maker's data sheet.
+
+    topology: what XLA calls it, "" for a GPU; gb: memory; tflops: of dense bfloat16
+    products; gb_per_s: of the memory; gpu: further facts that a GPU's compiler asks.
+    """
+
+    topology: str
+    gb: float
+    tflops: float
+    gb_per_s: float
+    gpu: str = ""
+
+
+_HOPPER = """threads_per_block_limit: 1024 threads_per_warp: 32
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448 threads_per_core_limit: 2048 core_count: 132
+  fpus_per_core: 128 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535
+  block_dim_limit_z: 65535 l2_cache_size: 52428800 clock_rate_ghz: 1.98
+  cuda_compute_capability { major: 9 } registers_per_core_limit: 65536
+  registers_per_block_limit: 65536"""
+_AMPERE = """threads_per_block_limit: 1024 threads_per_warp: 32
+  shared_memory_per_block: 49152 shared_memory_per_core: 167936
+  shared_memory_per_block_optin: 166912 threads_per_core_limit: 2048 core_count: 108
+  fpus_per_core: 64 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535
+  block_dim_limit_z: 65535 l2_cache_size: 41943040 clock_rate_ghz: 1.41
+  cuda_compute_capability { major: 8 } registers_per_core_limit: 65536
+  registers_per_block_limit: 65536"""
+CHIPS = {
+    "v4": Chip("v4", 32, 275, 1228),
+    "v5e": Chip("v5e", 16, 197, 819),
+    "v5p": Chip("v5", 95, 459, 2765),
+    "v6e": Chip("v6e", 32, 918, 1640),
+    "a100": Chip("", 40, 312, 1555, _AMPERE),
+    "a100-80": Chip("", 80, 312, 2039, _AMPERE),
+    "h100": Chip("", 80, 989, 3352, _HOPPER),
+    "h200": Chip("", 141, 989, 4800, _HOPPER),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Devices of one kind, such as "v5e:2x2" or "h100:1x1x8"."""
+
+    name: str
+    chip: Chip
+    devices: tuple
+
+
+def target(name: str) -> Target:
+    """The devices that a name stands for.
+
+    Args:
+        name: of CHIPS, a colon, and how many: a TPU's topology, or hosts by trays by
+            GPUs.
+
+    Raises:
+        ValueError: for another name, or without the compiler; it says what is needed.
+    """
+    found = re.fullmatch(r"([\w-]+):(\d+(?:x\d+){1,2})", name)
+    if not found or found[1] not in CHIPS:
+        raise ValueError(
+            f"target={name!r}: expected one of {list(CHIPS)} and a shape, such as "
+            "v5e:2x2 or h100:1x1x8"
+        )
+    chip, shape = CHIPS[found[1]], found[2]
+    try:
+        if chip.topology:
+            topology = topologies.get_topology_desc(
+                platform="tpu", topology_name=f"{chip.topology}:{shape}"
+            )
+        else:
+            topology = topologies.get_topology_desc(
+                platform="cuda", target_config=_described(chip), topology=shape
+            )
+    except (jax.errors.JaxRuntimeError, RuntimeError, NotImplementedError) as error:
+        needed = "libtpu" if chip.topology else "jax-cuda13-plugin, jax-cuda13-pjrt"
+        raise ValueError(
+            f"target={name!r} cannot be compiled for ({error}); it needs {needed} of "
+            f"jax {jax.__version__}: make aot"
+        ) from error
+    return Target(name, chip, tuple(topology.devices))
+
+
+def _described(chip: Chip) -> str:
+    """A GPU as XLA's GpuTargetConfigProto."""
+    return f"""gpu_device_info {{ {chip.gpu}
+  memory_bandwidth: {int(chip.gb_per_s * 1e9)}
+  device_memory_size: {int(chip.gb * 1.063e9)} }}
+platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
+runtime_version {{ major: 13 minor: 0 patch: 0 }}
+device_description_str: "{chip.gb:.0f} GB"
+"""
