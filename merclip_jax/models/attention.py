@@ -1,13 +1,15 @@
 """Multi-head attention, and CLIP's module of it with packed projections."""
 
 import functools
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.fused_attention import fused_attention
-from merclip_jax.models.layers import Initializer, along
+from merclip_jax.models.layers import Initializer, along, at_least_float32
 from merclip_jax.models.per_device import per_device
 from merclip_jax.typing import Array, Dtype, Float
 
@@ -40,10 +42,7 @@ def attend(
     Raises:
         ValueError: for other implementations, and when d does not divide into heads.
     """
-    if heads < 1 or q.shape[-1] % heads:
-        raise ValueError(
-            f"attention: width {q.shape[-1]} does not divide into {heads} heads"
-        )
+    _check_heads(q.shape[-1], heads)
     if implementation not in ATTENTIONS:
         raise ValueError(
             f"attention={implementation!r}: expected one of {list(ATTENTIONS)}"
@@ -64,6 +63,11 @@ def attend(
         # Of both only that of the platform is compiled.
         out = jax.lax.platform_dependent(q, k, v, tpu=fused, default=plain)
     return out.reshape(*batch, n, d)
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ValueError(f"attention: width {width} does not divide into {heads} heads")
 
 
 def _attend_xla(
@@ -130,10 +134,58 @@ def _attend_float64(
     return out.reshape(*out.shape[:2], -1)
 
 
+def read_by_one(
+    query: Float[Array, "b d"],
+    contexts: Sequence[Float[Array, "b ... d"]],
+    kernel: Float[Array, "d 2*d"],
+    bias: Float[Array, "2*d"],
+    *,
+    heads: int,
+) -> Float[Array, "b d"]:
+    """Returns what a single query a clip reads of all tokens.
+
+    The keys are never made: (W x) . q = x . (W^T q), so that each head's query goes to
+    the tokens rather than all tokens to it. Nor are the values: the sum over tokens
+    comes before the projection. The keys' bias adds the same to all scores of a head,
+    which the softmax does not see.
+
+    Args:
+        query: projected.
+        contexts: tokens, of which keys and values are projections.
+        kernel, bias: of keys and values side by side.
+        heads: parts of the width d.
+
+    Raises:
+        ValueError: when d does not divide into heads.
+    """
+    b, d = query.shape
+    _check_heads(d, heads)
+    keys, values = (a.reshape(-1, heads, d // heads) for a in jnp.split(kernel, 2, 1))
+    wide = at_least_float32(query.dtype)
+    asked = query.reshape(b, heads, -1) * (d // heads) ** -0.5
+    asked = jnp.einsum("bhc,xhc->bhx", asked, keys)
+    scores = [
+        jnp.einsum("bhx,b...x->bh...", asked, tokens, preferred_element_type=wide)
+        for tokens in contexts
+    ]
+    # Of small arrays: the tokens stay where they are.
+    flat = jnp.concatenate([s.reshape(b, heads, -1) for s in scores], axis=2)
+    weights = jax.nn.softmax(flat, axis=2).astype(query.dtype)
+    read, start = jnp.zeros((b, heads, keys.shape[0]), wide), 0
+    for tokens, part in zip(contexts, scores, strict=True):
+        stop = start + math.prod(part.shape[2:])
+        own = weights[:, :, start:stop].reshape(part.shape)
+        read += jnp.einsum("bh...,b...x->bhx", own, tokens, preferred_element_type=wide)
+        start = stop
+    out = jnp.einsum("bhx,xhc->bhc", read.astype(query.dtype), values)
+    return out.reshape(b, d) + along(bias[d:], query)
+
+
 class PackedAttention(nn.Module):
     """Attention with CLIP's packed projection [d, 3d] (q, k, v) and `out_proj` [d, d].
 
     `context` gives keys and values (cross-attention); without it x attends to itself.
+    A single query may read several arrays of tokens.
 
     Attributes:
         zero_out: `out_proj` starts at zero, so a residual branch starts as nothing.
@@ -152,7 +204,7 @@ class PackedAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "*batch n d"],
-        context: Float[Array, "*batch s d"] | None = None,
+        context: Float[Array, "*batch s d"] | tuple[jax.Array, ...] | None = None,
     ) -> Float[Array, "*batch n d"]:
         width = x.shape[-1]
         kernel = self.param("in_proj_kernel", self.kernel_init, (width, 3 * width))
@@ -160,19 +212,23 @@ class PackedAttention(nn.Module):
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         # One matmul for self-attention; for cross-attention two slices of the same
         # kernel, which keeps the layout of CLIP's files.
+        options = {
+            "heads": self.heads,
+            "causal": self.causal,
+            "implementation": self.implementation,
+        }
         if context is None:
             q, k, v = jnp.split(x @ kernel + along(bias, x), 3, axis=-1)
+            y = attend(q, k, v, **options)
         else:
             q = x @ kernel[:, :width] + along(bias[:width], x)
-            kv = context @ kernel[:, width:] + along(bias[width:], context)
-            k, v = jnp.split(kv, 2, axis=-1)
-        y = attend(
-            q,
-            k,
-            v,
-            heads=self.heads,
-            causal=self.causal,
-            implementation=self.implementation,
-        )
+            kernel, bias = kernel[:, width:], bias[width:]
+            if isinstance(context, tuple):
+                y = read_by_one(q[:, 0], context, kernel, bias, heads=self.heads)[
+                    :, None
+                ]
+            else:
+                kv = context @ kernel + along(bias, context)
+                y = attend(q, *jnp.split(kv, 2, axis=-1), **options)
         init = nn.initializers.zeros if self.zero_out else self.out_init
         return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="out_proj")(y)

@@ -3,11 +3,33 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.attention import attend
-from merclip_jax.models.layers import MLP, LayerNorm, gelu, rematerialised
+from merclip_jax.models.attention import attend, read_by_one
+from merclip_jax.models.layers import (
+    MLP,
+    Initializer,
+    LayerNorm,
+    along,
+    gelu,
+    rematerialised,
+)
 from merclip_jax.typing import Array, Dtype, Float
 
 EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5
+
+
+class Projection(nn.Module):
+    """The parameters of a Dense layer for x, in the compute dtype: kernel and bias."""
+
+    features: int
+    kernel_init: Initializer
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
 class HeadAttention(nn.Module):
@@ -21,12 +43,18 @@ class HeadAttention(nn.Module):
     def __call__(self, x: Float[Array, "b n d"], *, queries: int) -> Array:
         width = x.shape[-1]
         init = nn.initializers.normal(0.02)
-        qkv = nn.Dense(3 * width, kernel_init=init, dtype=self.dtype, name="qkv")(x)
-        q, k, v = jnp.split(qkv, 3, axis=-1)
-        # Keys and values of all tokens: what is not read itself is still attended to.
-        y = attend(
-            q[:, :queries], k, v, heads=self.heads, implementation=self.attention
-        )
+        kernel, bias = Projection(3 * width, init, self.dtype, name="qkv")(x)
+        if queries == 1:
+            q = x[:, 0] @ kernel[:, :width] + bias[None, :width]
+            y = read_by_one(q, (x,), kernel[:, width:], bias[width:], heads=self.heads)[
+                :, None
+            ]
+        else:
+            q, k, v = jnp.split(x @ kernel + along(bias, x), 3, axis=-1)
+            # Keys and values of all tokens: what is not read is still attended to.
+            y = attend(
+                q[:, :queries], k, v, heads=self.heads, implementation=self.attention
+            )
         return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="proj")(y)
 
 

@@ -4,6 +4,7 @@ Every module takes `dtype`, the compute dtype; parameters stay float32 (float64 
 x64 when initialised so). `*_init` are initialisers of the kernels.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -111,11 +112,14 @@ class BatchNorm(nn.Module):
         momentum: weight of the new value, as in torch (flax: of the old one).
         group_size: clips (leading axis) that share one set of statistics, as when each
             of several devices normalises its own; None: all clips.
+        skip: tokens at the front (of the last axis but one) that are normalised and
+            have no part in the statistics.
     """
 
     epsilon: float = 1e-5
     momentum: float = 0.1
     group_size: int | None = None
+    skip: int = 0
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -135,12 +139,9 @@ class BatchNorm(nn.Module):
                     f"groups of {group}"
                 )
             y = y.reshape(len(x) // group, group, *y.shape[1:])
-            axes = tuple(range(1, y.ndim - 1))
-            mean = y.mean(axes, keepdims=True)
-            var = jnp.square(y - mean).mean(axes, keepdims=True)
+            mean, var, count = self._moments(y)
             # A fresh model's buffers stay 0 and 1, as torch's do.
             if not self.is_initializing():
-                count = x.size // width // (len(x) // group)
                 unbiased = var * (count / max(count - 1, 1))
                 # Mean over groups: the released code averages the devices' buffers.
                 for running, new in ((running_mean, mean), (running_var, unbiased)):
@@ -152,6 +153,28 @@ class BatchNorm(nn.Module):
         gain = jax.lax.rsqrt(var + self.epsilon) * along(scale.astype(wide), y)
         y = (y - mean) * gain + along(bias.astype(wide), y)
         return y.reshape(x.shape).astype(self.dtype)
+
+    def _moments(self, y: Float[Array, "g ... d"]) -> tuple[jax.Array, jax.Array, int]:
+        """Mean and variance of each group [g, 1, ..., d], and of how many values."""
+        axes = tuple(range(1, y.ndim - 1))
+        count = math.prod(y.shape[i] for i in axes)
+        # Both sums in one pass over memory. Around some value of the channel they do
+        # not cancel, as E[x^2] - E[x]^2 would where the mean is large.
+        at = [slice(None)] + [slice(0, 1) for _ in axes] + [slice(None)]
+        if self.skip:
+            at[-2] = slice(self.skip, self.skip + 1)
+        around = jax.lax.stop_gradient(y[tuple(at)])
+        off = y - around
+        if self.skip:
+            n = y.shape[-2]
+            count = count // n * (n - self.skip)
+            counted = jnp.arange(n) >= self.skip
+            shape = (1,) * (y.ndim - 2) + (n, 1)
+            # Leaving tokens out by a mask spares a copy of all others.
+            off = jnp.where(counted.reshape(shape), off, 0)
+        mean = off.sum(axes, keepdims=True) / count
+        var = jnp.square(off).sum(axes, keepdims=True) / count - jnp.square(mean)
+        return around + mean, jnp.maximum(var, 0), count
 
 
 class MLP(nn.Module):

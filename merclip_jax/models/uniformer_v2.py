@@ -33,6 +33,7 @@ from merclip_jax.typing import Array, Dtype, Float, Shaped
 class LocalMHRA(nn.Module):
     """Local temporal relation: BN, d -> r, depthwise over 3 frames, r -> d.
 
+    The class token of each frame has no part in it: its place in the result is 0.
     `reduced` is r; `bn_group_size` is the group size of its `BatchNorm`.
     """
 
@@ -42,12 +43,14 @@ class LocalMHRA(nn.Module):
 
     @nn.compact
     def __call__(
-        self, patches: Float[Array, "b t n d"], *, train: bool
+        self, tokens: Float[Array, "b t n d"], *, train: bool
     ) -> Float[Array, "b t n d"]:
-        width = patches.shape[-1]
-        x = BatchNorm(group_size=self.bn_group_size, dtype=self.dtype, name="bn")(
-            patches, train=train
-        )
+        width = tokens.shape[-1]
+        # The class token is computed with the patches and dropped at the end: cutting
+        # it off first would copy all of them, and putting it back once more.
+        x = BatchNorm(
+            group_size=self.bn_group_size, skip=1, dtype=self.dtype, name="bn"
+        )(tokens, train=train)
         x = nn.Dense(
             self.reduced,
             kernel_init=uniform_fan_in(width),
@@ -62,12 +65,14 @@ class LocalMHRA(nn.Module):
         x = depthwise_conv(x[:, :, :, None], taps)[:, :, :, 0]
         x = x + along(bias.astype(self.dtype), x)
         # Zeros, so that a block with CLIP's weights starts as CLIP's block.
-        return nn.Dense(
+        x = nn.Dense(
             width,
             kernel_init=nn.initializers.zeros,
             dtype=self.dtype,
             name="expand",
         )(x)
+        patches = jnp.arange(x.shape[2]).reshape(1, 1, -1, 1) > 0
+        return jnp.where(patches, x, jnp.zeros_like(x))
 
 
 class LocalBlock(nn.Module):
@@ -92,9 +97,7 @@ class LocalBlock(nn.Module):
             # The class token has no neighbour in space or time: it is left out, and
             # learns of other frames through the patches it attends to.
             branch = LocalMHRA(self.reduced, self.bn_group_size, self.dtype, name=name)
-            y = branch(x[:, :, 1:], train=train)
-            y = DropPath(self.drop_path)(y, train=train)
-            return jnp.concatenate([x[:, :, :1], x[:, :, 1:] + y], axis=2)
+            return x + DropPath(self.drop_path)(branch(x, train=train), train=train)
 
         width = x.shape[-1]
         if self.local_mhra >= 1:
@@ -133,7 +136,7 @@ class GlobalBlock(nn.Module):
         grid: tuple[int, int],
         train: bool,
     ) -> Float[Array, "b 1 d"]:
-        b, t, n, d = tokens.shape
+        b, t, _, d = tokens.shape
         # The positional convolution (DPE) changes keys and values only: it starts at
         # random, and in the stream it would disturb the CLIP blocks that follow.
         patches = tokens[:, :, 1:].reshape(b, t, *grid, d)
@@ -142,8 +145,9 @@ class GlobalBlock(nn.Module):
         dpe = depthwise_conv(patches, kernel.astype(self.dtype))
         dpe = dpe + along(bias.astype(self.dtype), dpe)
         self.sow("intermediates", "dpe", dpe)
-        patches = (patches + dpe).reshape(b, t, n - 1, d)
-        context = jnp.concatenate([tokens[:, :, :1], patches], axis=2)
+        norm = LayerNorm(dtype=self.dtype, name="ln_3")
+        # Class tokens and patches in two arrays: the query does not mind their order.
+        context = norm(tokens[:, :, 0]), norm(patches + dpe)
         # Both branches end in zeros: an untrained block hands the query on as it is.
         y = PackedAttention(
             self.heads,
@@ -151,10 +155,7 @@ class GlobalBlock(nn.Module):
             implementation=self.attention,
             dtype=self.dtype,
             name="attn",
-        )(
-            LayerNorm(dtype=self.dtype, name="ln_1")(query),
-            LayerNorm(dtype=self.dtype, name="ln_3")(context.reshape(b, t * n, d)),
-        )
+        )(LayerNorm(dtype=self.dtype, name="ln_1")(query), context)
         query = query + DropPath(self.drop_path)(y, train=train)
         y = MLP(
             self.mlp_hidden,
