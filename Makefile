@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
-.PHONY: demo test test-processes test-datasets test-convert fuzz lint controls clean
+.PHONY: demo test test-processes test-datasets test-compile test-convert aot fuzz lint \
+	controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -21,7 +22,8 @@ test: $(VENV)/.test
 		--ignore=tests/test_builders_run.py \
 		--ignore=tests/training/test_stopping.py \
 		--ignore=tests/training/test_kill.py \
-		--ignore=tests/training/test_devices.py
+		--ignore=tests/training/test_devices.py \
+		--ignore=tests/compile
 
 # Runs in processes of their own: kills, signals, locks, devices, a full disk.
 test-processes: $(VENV)/.test
@@ -32,6 +34,13 @@ test-processes: $(VENV)/.test
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 tests/test_builders_run.py
+
+# Compiles for TPUs and GPUs that are not there.
+test-compile: $(VENV)/.test $(VENV)/aot/.done
+	PYTHONPATH=$(VENV)/aot $(BIN)/python -m pytest tests/compile
+
+# The compilers, apart from what runs here: PYTHONPATH=.venv/aot finds them.
+aot: $(VENV)/aot/.done
 
 test-convert: $(VENV)/.convert
 	$(BIN)/python -m pytest tests/weights_torch
@@ -61,6 +70,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]" && \
 	touch $@ $(VENV)/.demo && echo "installed in $$(($$(date +%s) - start)) s"
+
+$(VENV)/aot/.done: constraints-aot.txt | $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/aot \
+		-r constraints-aot.txt && touch $@
 
 $(VENV)/.convert: pyproject.toml constraints.txt | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \

@@ -1,15 +1,14 @@
 """Devices that are not there: XLA compiles for them all the same, on a CPU.
 
 Needs libtpu for TPUs and jax-cuda13-plugin for GPUs, of jax's version: `make aot`.
-Import this module before jax. It tells memory, collectives and bytes, never the
-speed of a GPU, whose products are not tuned without the card.
+Import this module before anything is computed. It tells memory, collectives and bytes,
+never the speed of a GPU, whose products are not tuned without the card.
 """
 
 import dataclasses
 import os
 import re
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 # Without a card nothing can be timed, so nothing is tuned; Triton's products cannot be
@@ -19,6 +18,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNTUNED}".strip(
 
 import jax  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
+
+jax.config.update("jax_platforms", "cpu")
 
 
 @dataclasses.dataclass(frozen=True)

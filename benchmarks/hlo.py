@@ -76,8 +76,8 @@ class Program:
         """Bytes that instructions read and write in the chip's main memory.
 
         Operands and results of every instruction outside fusions, as often as its loop
-        runs; arrays in on-chip memory, S(1), do not count. Of a conditional's branches
-        all count.
+        runs; arrays in on-chip memory, S(1), do not count. What is fetched ahead counts
+        once, a slice its own bytes. Of a conditional's branches all count.
 
         Args:
             parts: (regular expression of a label, name) in order; all else is "other".
@@ -88,8 +88,14 @@ class Program:
             for i in body:
                 if i.kind in _FREE or i.kind.endswith("-done"):
                     continue
-                used = re.findall(r"%([\w.\-]+)", i.rest.split("), ")[0])
-                bytes_ = array_bytes(i.made) + sum(made.get(x, 0) for x in used)
+                if i.kind == "copy-start":  # (to, from, context)
+                    bytes_ = array_bytes(i.made)
+                elif i.kind == "slice-start":  # ((whole), part, context)
+                    own = i.made.partition("), ")[2]
+                    bytes_ = array_bytes(own) + array_bytes(own, everywhere=True)
+                else:
+                    used = re.findall(r"%([\w.\-]+)", i.rest.split("), ")[0])
+                    bytes_ = array_bytes(i.made) + sum(made.get(x, 0) for x in used)
                 part = next((n for p, n in parts if re.search(p, i.label)), "other")
                 moved[part] += bytes_ * self.times[name]
         return moved

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from merclip_jax.augment.clips import Augmentation
+from merclip_jax.data.gather import shelf
 from merclip_jax.data.view import View
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.systems.mer_clip import MerClip
@@ -55,7 +56,7 @@ def mer_clip(
     )
     s = COMBINATIONS
     spec = Spec(
-        held=Shape((clips * frames, *view.shape[1:]), jnp.uint8),
+        held=Shape(shelf(clips * frames, view.shape[1:]), jnp.uint8),
         frames=Shape((frames,), jnp.int32),
         columns={
             "label": Shape((), jnp.int32),

@@ -12,6 +12,7 @@ from merclip_jax import build
 from merclip_jax.build import Job
 from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
+from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results import card as cards
@@ -70,10 +71,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     started = time.monotonic()
 
     # Subjects to folds to members, before anything else happens to a clip.
-    parts = folds.split(
-        job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
-    )
-    members = folds.members(parts, job.protocol.seeds)
+    members = members_of(job)
     columns = columns_of(job)
     parameters = parameter_table(job.system, job.optimiser, columns)
 
@@ -147,6 +145,14 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     workdir.write("card.json", cards.to_json(card))
     workdir.write("report.html", page.encode())
     return card
+
+
+def members_of(job: Job) -> list[Member]:
+    """All that will be trained: one for each fold and seed."""
+    parts = folds.split(
+        job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
+    )
+    return folds.members(parts, job.protocol.seeds)
 
 
 def columns_of(job: Job) -> Mapping[str, np.ndarray]:

@@ -28,7 +28,15 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run's results.")
 COMPILE_CACHE = flags.DEFINE_string(
-    "compile_cache", "", "Folder where compiled programs are kept between runs."
+    "compile_cache",
+    None,
+    "Folder where compiled programs are kept between runs; empty for none. Left out: "
+    "in the user's cache folder.",
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Compile, try 20 steps, say what the run needs and how long it takes; no more.",
 )
 ELSEWHERE = flags.DEFINE_bool(
     "continue_elsewhere",
@@ -46,13 +54,19 @@ def main(argv: list[str]) -> None:
 
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
-    if COMPILE_CACHE.value:
-        jax.config.update("jax_compilation_cache_dir", COMPILE_CACHE.value)
-    from merclip_jax import experiment  # after the devices are set up
+    from merclip_jax import compile_cache, experiment  # after the devices are set up
+    from merclip_jax.dry_run import dry_run
     from merclip_jax.results.terminal import format_card
 
     typed = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
     try:
+        if COMPILE_CACHE.value is None:
+            compile_cache.use(compile_cache.default_folder())
+        elif COMPILE_CACHE.value:
+            compile_cache.use(expanded(COMPILE_CACHE.value))
+        if DRY_RUN.value:
+            print(printable(dry_run(CONFIG.value)))
+            return
         path = expanded(WORKDIR.value)
         card = experiment.run(
             CONFIG.value, path, command=typed, elsewhere=ELSEWHERE.value

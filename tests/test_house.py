@@ -20,10 +20,11 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # its own line or above. So models know no training, training no result, none an app.
 ORDER = """
 typing errors stopping files atomic lock printable declared naming command facs
+compile_cache
 models losses augment faces text data scoring
 systems
 weights training results
-build experiment convert main apps
+build experiment dry_run convert main apps
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (
@@ -138,7 +139,7 @@ def test_the_core_takes_values(name):
 
 ONLY = {
     "orbax": {"training.checkpoint", "weights.arrays"},
-    "ml_collections": {"experiment", "main", "build"},
+    "ml_collections": {"experiment", "main", "build", "dry_run"},
     "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},
     "cv2": {"data.decode", "faces.align", "faces.detectors"},

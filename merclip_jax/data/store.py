@@ -10,6 +10,7 @@ from jax.sharding import Sharding
 from tqdm import tqdm
 
 from merclip_jax.data.clips import RESIDENCIES, Clips, DataOptions
+from merclip_jax.data.gather import shelf
 from merclip_jax.typing import Array
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
@@ -42,10 +43,13 @@ class ClipStore:
         self._frames = None
         # uint8 rows, a clip's frames one after another: a quarter of float32.
         if residency == "device":
-            self._frames = jnp.asarray(self._decode_all(sizes))
+            frames = self._decode_all(sizes)
+            self._frames = jnp.asarray(
+                frames.reshape(shelf(len(frames), frames.shape[1:]))
+            )
 
     def held(self, sharding: Sharding) -> Array:
-        """What lies on the devices for good: frames [f, h, w, c], or nothing [0]."""
+        """What lies on the devices for good: frames as `shelf` says, or nothing [0]."""
         frames = np.zeros(0, np.uint8) if self._frames is None else self._frames
         return jax.device_put(frames, sharding)
 
@@ -68,14 +72,23 @@ class ClipStore:
     ) -> Iterator[tuple[np.ndarray, Array]]:
         """Yields (index, what `put` returns) in order, looked up ahead in threads.
 
+        Of clips on the host only the frames that are asked for are decoded.
+
         Args:
             batches: (index, positions) elements.
             sharding: of the index's axes.
         """
         options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
         found = batches.map(lambda x: (x[0], self._find(*x)))
+        # The next one is on its way to the device while this one is trained on.
+        waiting = None
         for index, rows in found.to_iter_dataset(options):
-            yield index, jax.device_put(rows, sharding)
+            sent = index, jax.device_put(rows, sharding)
+            if waiting is not None:
+                yield waiting
+            waiting = sent
+        if waiting is not None:
+            yield waiting
 
     @property
     def held_shape(self) -> jax.ShapeDtypeStruct:

@@ -1,50 +1,52 @@
-"""The arithmetic of a step: its products, counted in what JAX traces."""
+"""The arithmetic of a training: its products, counted in what JAX traces."""
 
 import dataclasses
 import math
 
-import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from merclip_jax.systems.system import Execution
 from merclip_jax.training.programs import Programs
-from merclip_jax.training.step import predict_step, train_step
 
 
-def training_flops(programs: Programs) -> int:
-    """FLOPs of one training step of one member: its matrix products and convolutions.
+def training_flops(programs: Programs) -> float:
+    """FLOPs of one training step of one member: matrix products and convolutions.
 
     A multiplication with its addition counts 2. What `remat` and `microbatch` compute
-    again is not counted, nor what is done to single numbers: this is what model FLOPs
-    utilisation (MFU) is measured by.
+    again is not counted, nor what is done to single numbers: model FLOPs utilisation
+    (MFU) is measured by this.
 
     Args:
         programs: of the training.
     """
-    system = dataclasses.replace(programs.system, execution=Execution())
-    one = _member(programs, columns=list(programs.spec.columns))
-    traced = jax.make_jaxpr(
-        lambda *args: train_step(system, programs.optimiser, *args)
-    )(one["context"], one["state"], one["member"], one["batch"])
-    return products(traced.jaxpr)
-
-
-def prediction_flops(programs: Programs) -> int:
-    """FLOPs of predicting one batch with one member, counted the same way."""
-    one = _member(programs, columns=list(programs.system.inputs))
-    traced = jax.make_jaxpr(lambda *args: predict_step(programs.system, *args))(
-        one["context"], one["state"], one["batch"]
-    )
-    return products(traced.jaxpr)
+    plain = programs
+    if programs.system.execution != Execution():
+        plain = Programs(
+            dataclasses.replace(programs.system, execution=Execution()),
+            programs.optimiser,
+            programs.options,
+            programs.spec,
+            size=programs.size,
+            mesh=programs.mesh,
+        )
+    total = products(plain.traced.jaxpr.jaxpr)
+    return total / (programs.size * programs.spec.steps)
 
 
 def products(jaxpr: Jaxpr) -> int:
-    """FLOPs of the products in a traced function; of branches the costliest."""
+    """FLOPs of the products in a traced function.
+
+    Of branches the costliest counts; where a platform has one of its own, the plainest:
+    a kernel may compute again what it did not keep.
+    """
     total = 0
+    by_platform = set()
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
         out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
-        if name == "dot_general":
+        if name == "platform_index":
+            by_platform.add(equation.outvars[0])
+        elif name == "dot_general":
             (contracted, _), _ = params["dimension_numbers"]
             left = equation.invars[0].aval.shape
             total += 2 * out * math.prod(left[i] for i in contracted)
@@ -54,36 +56,20 @@ def products(jaxpr: Jaxpr) -> int:
             features = params["dimension_numbers"].rhs_spec[0]
             total += 2 * out * math.prod(kernel) // kernel[features]
         elif name == "cond":
-            total += max(products(_open(branch)) for branch in params["branches"])
+            costs = [products(_open(branch)) for branch in params["branches"]]
+            plainest = equation.invars[0] in by_platform
+            total += min(costs) if plainest else max(costs)
         else:
             inner = sum(
                 products(_open(value))
                 for value in params.values()
                 if isinstance(value, Jaxpr | ClosedJaxpr)
             )
-            total += inner * params.get("length", 1)
+            times = params.get("length", 1) if name == "scan" else 1
+            if name == "pallas_call":
+                times = math.prod(params["grid_mapping"].grid)
+            total += inner * times
     return total
-
-
-def _member(programs: Programs, *, columns: list[str]) -> dict[str, object]:
-    """Shapes of what one member's step is given."""
-    batch = programs.batches((), columns)
-    b, view = programs.options.batch_size, programs.system.view
-    batch["frames"] = jax.ShapeDtypeStruct((b, *view.shape), "uint8")
-    first = jax.tree.map(_without_member, (programs.state, programs.member))
-    context = dataclasses.replace(
-        programs.context, fold=jax.tree.map(_without_member, programs.context.fold)
-    )
-    return {
-        "context": context,
-        "state": first[0],
-        "member": first[1],
-        "batch": batch,
-    }
-
-
-def _without_member(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
 def _open(value: Jaxpr | ClosedJaxpr) -> Jaxpr:

@@ -21,6 +21,7 @@ from merclip_jax.training.profile import Profile
 from merclip_jax.training.selection import evaluate, predict
 from merclip_jax.training.stack import Plan, Stack
 from merclip_jax.training.step import TrainState
+from merclip_jax.training.waits import Waits
 from merclip_jax.training.workdir import Workdir
 from merclip_jax.typing import Leaf
 
@@ -108,11 +109,12 @@ def _train_group(
     facts = _facts(stacked, workdir) | {"machines": machines}
     bar.update(call * steps)
 
-    log = EpochLog(plan, name, history, workdir)
     batches = _batches(stack, stacked, start=call * steps)
+    waits = Waits(plan.store.ahead(batches, stack.programs.scanned))
+    log = EpochLog(stack, name, history, workdir, waits)
     try:
         with Interrupts() as interrupts:
-            for index, sent in plan.store.ahead(batches, stack.programs.scanned):
+            for index, sent in waits:
                 first = call * steps
                 profile.start(first, first + steps - 1)
                 state, scalars = stack.train(

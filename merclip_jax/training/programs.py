@@ -35,9 +35,10 @@ Shape = jax.ShapeDtypeStruct
 class Spec:
     """Shapes of all that programs are given.
 
-    held: the frames that lie on the devices [f, h, w, c], or [0]; frames: what is sent
-    of one clip's; columns: the system's, of one clip; run, fold: a `Context`'s of one
-    member; start: Flax paths to what members start from; steps: in a dispatch.
+    held: the frames that lie on the devices, as `data.gather.shelf`, or [0]; frames:
+    what is sent of one clip's; columns: the system's, of one clip; run, fold: a
+    `Context`'s of one member; start: Flax paths to what members start from; steps: in
+    a dispatch.
     """
 
     held: Shape
@@ -132,6 +133,11 @@ class Programs:
 
     def lower_train(self) -> jax.stages.Lowered:
         """`train`, not compiled yet."""
+        return self.traced.lower()
+
+    @functools.cached_property
+    def traced(self) -> jax.stages.Traced:
+        """`train` as JAX traces it."""
         # The old state's memory is given to the new one: a stack fills the device.
         function = jax.jit(
             self._steps,
@@ -146,9 +152,10 @@ class Programs:
             donate_argnums=2,
         )
         batches = self.batches((self.spec.steps, self.size), list(self.spec.columns))
-        return self._lower(
-            function, self.spec.held, self.context, self.state, self.member, batches
-        )
+        with self._on_mesh():
+            return function.trace(
+                self.spec.held, self.context, self.state, self.member, batches
+            )
 
     def lower_predict(self) -> jax.stages.Lowered:
         """`predict`, not compiled yet."""
@@ -181,9 +188,12 @@ class Programs:
         return _leading(one, (*lead, self.options.batch_size))
 
     def _lower(self, function: jax.stages.Wrapped, *shapes: Leaf) -> jax.stages.Lowered:
-        # What loops over its own device's clips (AugMix) asks for the mesh.
-        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+        with self._on_mesh():
             return function.lower(*shapes)
+
+    def _on_mesh(self):
+        # What each device does to its own clips alone (`per_device`) asks for the mesh.
+        return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     def _asked(self) -> tuple:
         batch = self.batches((self.size,), list(self.system.inputs))
@@ -218,7 +228,7 @@ class Programs:
 
         def body(state, batch):
             # One step's pixels at a time: those of all steps may not fit.
-            frames = gather(held, batch["frames"])
+            frames = self._gather(held, batch["frames"])
             return step(context, state, member, batch | {"frames": frames})
 
         return jax.lax.scan(body, state, batches)
@@ -233,8 +243,11 @@ class Programs:
             in_axes=(Context(run=None, fold=0), 0, 0),
             spmd_axis_name="member",
         )
-        frames = gather(held, batch["frames"])
+        frames = self._gather(held, batch["frames"])
         return predict(context, state, batch | {"frames": frames})
+
+    def _gather(self, held: Array, sent: Array) -> Array:
+        return gather(held, sent, self.system.view.shape[1:])
 
 
 def _leading(tree: Leaf, lead: tuple[int, ...]) -> Leaf:

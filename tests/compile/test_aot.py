@@ -1,0 +1,136 @@
+"""The programs compile for TPUs and GPUs that are not there, and exchange little.
+
+`make test-compile` installs the compilers.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import SingleDeviceSharding
+
+from benchmarks import (
+    absent,  # before jax
+    shapes,
+)
+from benchmarks.hlo import Program
+from merclip_jax.models.attention import attend
+from merclip_jax.models.mer_clip import MerClipOptions
+from merclip_jax.training import sharding
+from merclip_jax.training.options import TrainOptions
+
+TARGETS = ("v5e:2x2", "h100:1x1x4")
+BATCH, STEPS, FRAMES, PIXELS = 8, 3, 4, 32
+PICTURES = BATCH * FRAMES * PIXELS * PIXELS * 3  # bytes of a member's batch
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """As a run has it: jax.nn's own attention mixes bfloat16 with float32."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@functools.cache
+def programs(target, members, **changes):
+    options = TrainOptions(batch_size=BATCH, scan_steps=STEPS, **changes)
+    mesh = sharding.make_mesh(members, BATCH, devices=absent.target(target).devices)
+    return shapes.mer_clip(
+        MerClipOptions(size="tiny", dtype="bfloat16"),
+        options,
+        members=members,
+        mesh=mesh,
+        clips=12,
+        frames=FRAMES,
+        image_size=PIXELS,
+    )
+
+
+def exchanged(target, members, **changes):
+    made = programs(target, members, **changes)
+    text = made.train.as_text()
+    return Program(text).collectives(dict(made.mesh.shape))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_members_do_not_talk_while_they_train(target):
+    """Two members by two halves of a batch: reports alone go over `member`, at last."""
+    found = exchanged(target, 2)
+    assert dict(programs(target, 2).mesh.shape) == {"member": 2, "data": 2}
+    assert any(c.in_loop for c in found)
+    for c in found:
+        assert c.axes, c
+        assert c.in_loop == ("member" not in c.axes), c
+        if not c.in_loop:
+            assert c.kind == "all-gather" and c.bytes < 4096, c
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_shared_batch_exchanges_no_pixels(target):
+    """Four devices a member: gradients, features, BatchNorm's sums; never the clips."""
+    found = exchanged(target, 1)
+    state = programs(target, 1).state.variables["params"]
+    gradients = sum(x.size * 4 for x in jax.tree.leaves(state))
+    for c in found:
+        most = 1.1 * gradients if c.kind == "all-reduce" else PICTURES / 4
+        assert c.bytes <= most, c
+    reduced = sum(c.bytes for c in found if c.in_loop and c.kind == "all-reduce")
+    assert gradients / 2 <= reduced <= 1.5 * gradients  # once a step, bf16 or float32
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_parts_of_a_state_take_less_room(target):
+    """fsdp: the large arrays lie on four devices once."""
+    whole, parts = programs(target, 1), programs(target, 1, fsdp=True)
+    large = [
+        x.size * 4
+        for x in jax.tree.leaves(whole.state.variables["params"])
+        if x.size >= sharding.SMALLEST_PARTED
+    ]
+    # Parameters and two moments, three quarters of each gone.
+    spared = whole.memory().arguments - parts.memory().arguments
+    assert spared == pytest.approx(3 * 0.75 * sum(large), rel=0.05)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("remat", ["products", "blocks"])
+def test_less_kept_is_less_room(target, remat):
+    made = programs(target, 1, remat=remat)
+    kept = programs(target, 1).memory().temporaries
+    # So small a model has little to keep; at full size see benchmarks/RESULTS.md.
+    assert made.memory().temporaries < 1.2 * kept
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_prediction_and_initialisation_compile(target):
+    made = programs(target, 2)
+    assert made.predict.memory_analysis() and made.init.memory_analysis()
+
+
+def attention(target, implementation, n, dtype):
+    device = SingleDeviceSharding(absent.target(target).devices[0])
+    x = jax.ShapeDtypeStruct((16, n, 768), dtype, sharding=device)
+
+    def step(q, k, v, gradient):
+        out, pull = jax.vjp(
+            lambda *a: attend(*a, heads=12, implementation=implementation), q, k, v
+        )
+        return out, pull(gradient)
+
+    return jax.jit(step).lower(x, x, x, x).compile().as_text()
+
+
+@pytest.mark.parametrize("n", [197, 1569])
+def test_auto_is_the_kernel_on_a_tpu_and_xla_on_a_gpu(n):
+    assert "tpu_custom_call" in attention("v5e:2x2", "auto", n, jnp.bfloat16)
+    text = attention("h100:1x1x4", "auto", n, jnp.bfloat16)
+    assert "fmha" not in text and "tpu_custom_call" not in text
+
+
+@pytest.mark.parametrize("n", [197, 198, 1569])
+def test_cudnn_takes_odd_lengths(n):
+    """Padded to even, forward and backward: its fused kernels, and no scores."""
+    text = attention("h100:1x1x4", "cudnn", n, jnp.bfloat16)
+    assert "fmha" in text.lower()
+    assert f"f32[16,12,{n},{n}]" not in text
