@@ -1,6 +1,7 @@
 """AugMix on the device: three chains of random operations mixed with the clip.
 
-Clips are float32 [t, h, w, 3] of whole grey levels 0..255. One draw serves all frames.
+A clip is planes [t, c, h, w] of whole grey levels 0..255 in uint8. One draw serves all
+frames.
 """
 
 from typing import NamedTuple
@@ -8,21 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from merclip_jax.augment.operations import (
-    AFFINE,
-    OPERATIONS,
-    TABLES,
-    Clip,
-    Index,
-    Scalar,
-    blend,
-    read,
-    strength,
-    tabulate,
-    truncate,
-    warp,
-)
-from merclip_jax.typing import Array, Bool, Float, Int
+from merclip_jax.augment.each_clip import each_clip
+from merclip_jax.augment.operations import OPERATIONS, Planes, operate, truncate
+from merclip_jax.typing import Array, Bool, Float, Int, UInt8
 
 WIDTH, DEPTH = 3, 3
 
@@ -58,66 +47,32 @@ def draw(key: Array) -> Draws:
     )
 
 
-def apply_operation(clip: Clip, operation: Index, level: Scalar, sign: Scalar) -> Clip:
-    """Returns one clip after one operation, whole grey levels again.
-
-    Args:
-        clip: whole levels 0..255; others give nonsense, not an error.
-        operation: index into OPERATIONS.
-        level: in 0.1..1.
-        sign: +-1.
-    """
-    kinds = [0 if x in TABLES else 1 if x in AFFINE else 2 for x in OPERATIONS]
-    kind = jnp.asarray(kinds, jnp.int32)[operation]
-    amount = strength(operation, level, sign)
-
-    def stage(carry, i):
-        x, table = carry
-
-        def when(family, act, otherwise):
-            return jax.lax.cond(kind == family, act, lambda: otherwise)
-
-        stages = (
-            lambda: (x, when(0, lambda: tabulate(x, operation, amount), table)),
-            lambda: (when(0, lambda: read(table, x.astype(jnp.int32)), x), table),
-            lambda: (when(1, lambda: warp(x, operation, amount), x), table),
-            lambda: (when(2, lambda: blend(x, operation, amount), x), table),
-        )
-        return jax.lax.switch(i, stages), None
-
-    # The loop's own index is the same for all members under vmap, so that the stages
-    # stay apart: XLA would else fuse them and work out tables anew for every pixel.
-    table = jnp.zeros((len(clip), clip.shape[-1], 256), clip.dtype)
-    (out, _), _ = jax.lax.scan(stage, (clip, table), jnp.arange(4))
-    return out
-
-
-def augmix(clip: Clip, draws: Draws) -> Clip:
+def augmix(planes: Planes, draws: Draws) -> Planes:
     """Returns trunc(m x + (1 - m) sum of w_c chain_c(x)) for one clip.
 
     Args:
-        clip: x, whole levels.
+        planes: x, whole levels.
         draws: m is `mix`, w are `chain_weights`; the rest are the chains.
     """
+    x = planes.astype(jnp.float32)
 
-    # Scans: chains and operations follow one another, in the memory of one operation.
-    def step(x, slot):
-        used, *choice = slot
-        return jax.lax.cond(used, lambda: apply_operation(x, *choice), lambda: x), None
-
+    # Loops: chains and operations follow one another, in the memory of one operation,
+    # and a chain is no longer than its depth.
     def chain(total, choices):
         weight, depth, *slots = choices
-        out, _ = jax.lax.scan(step, clip, (jnp.arange(DEPTH) < depth, *slots))
-        return total + weight * out, None
+        out = jax.lax.fori_loop(
+            0, depth, lambda i, now: operate(now, *(s[i] for s in slots)), planes
+        )
+        return total + weight * out.astype(jnp.float32), None
 
     choices = (draws.chain_weights, *draws[2:])
-    total, _ = jax.lax.scan(chain, jnp.zeros_like(clip), choices)
-    return truncate(draws.mix * clip + (1 - draws.mix) * total)
+    total, _ = jax.lax.scan(chain, jnp.zeros_like(x), choices)
+    return truncate(draws.mix * x + (1 - draws.mix) * total).astype(jnp.uint8)
 
 
 def augmix_batch(
-    key: Array, clips: Float[Array, "b t h w c"], chosen: Bool[Array, "b"]
-) -> Float[Array, "b t h w c"]:
+    key: Array, clips: UInt8[Array, "b t h w c"], chosen: Bool[Array, "b"]
+) -> UInt8[Array, "b t h w c"]:
     """Returns the clips, the chosen ones after AugMix, each with its own draw.
 
     Args:
@@ -125,10 +80,5 @@ def augmix_batch(
         clips: whole levels.
         chosen: which clips to change.
     """
-
-    def one(choices):
-        key, clip, picked = choices
-        return jax.lax.cond(picked, lambda: augmix(clip, draw(key)), lambda: clip)
-
-    # One clip after the other: vmap over clips would hold all their chains at once.
-    return jax.lax.map(one, (jax.random.split(key, len(clips)), clips, chosen))
+    draws = jax.vmap(draw)(jax.random.split(key, len(clips)))
+    return each_clip(augmix, clips, chosen, draws)

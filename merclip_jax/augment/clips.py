@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from merclip_jax.augment.augmix import augmix_batch
-from merclip_jax.augment.colour import colour_jitter
-from merclip_jax.augment.geometry import flip, per_clip
+from merclip_jax.augment.colour import jitter_batch
+from merclip_jax.augment.geometry import flip
 from merclip_jax.augment.static_face_mix import REGIONS, static_face_mix
 from merclip_jax.declared import Range, check
 from merclip_jax.typing import Array, Bool, Float, Int, Num
@@ -80,7 +80,7 @@ def augment(
     """
     b = len(clips)
     keys = jax.random.split(key, 9)
-    x = clips.astype(jnp.float32)
+    x = clips.astype(jnp.uint8)
     # A probability of 0 is known when tracing: what never acts is not compiled.
     if options.augmix:
         mixed = jax.random.bernoulli(keys[7], float(options.augmix), (b,))
@@ -94,9 +94,7 @@ def augment(
         factors = jax.random.uniform(keys[2], (b, 3), minval=0.5, maxval=1.5)
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
-        jitter = jax.vmap(colour_jitter, in_axes=(0, None, 0))
-        # All are computed and some chosen: a branch under `vmap` does both anyway.
-        x = jnp.where(per_clip(jittered, x), jitter(x, jitter_order, strength), x)
+        x = jitter_batch(x, jittered, jitter_order, strength)
     x = normalise(x)
     if options.static_mix:
         mixed = jax.random.bernoulli(keys[4], float(options.static_mix), (b,))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from merclip_jax.typing import Array, Bool, Float
+from merclip_jax.typing import Array, Bool, Num
 
 
 def per_clip(values: jax.Array, clips: jax.Array) -> jax.Array:
@@ -17,8 +17,8 @@ def per_clip(values: jax.Array, clips: jax.Array) -> jax.Array:
 
 
 def flip(
-    clips: Float[Array, "b t h w c"], chosen: Bool[Array, "b"]
-) -> Float[Array, "b t h w c"]:
+    clips: Num[Array, "b t h w c"], chosen: Bool[Array, "b"]
+) -> Num[Array, "b t h w c"]:
     """Returns the clips, the chosen ones mirrored left to right.
 
     Args:

@@ -1,15 +1,19 @@
-"""The 13 operations of AugMix, in three families: look-up tables, warps, blends.
+"""The 13 operations of AugMix, in three families: levels, warps, blends.
 
-Clips are float32 [t, h, w, 3] of whole grey levels 0..255. Operations, strengths and
-rounding are those of pytorchvideo's AugMix, which the released code uses. Histograms
-and means are of each frame by itself, as there.
+Clips are planes [t, c, h, w] of whole grey levels 0..255 in uint8: what an operation
+returns is rounded, so nothing is lost and a quarter is moved. Operations, strengths and
+rounding are those of pytorchvideo's AugMix, which the released code uses. Statistics
+are of each frame by itself, as there.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.typing import Array, Float, Int
+from merclip_jax.augment.warp import warp
+from merclip_jax.typing import Array, Float, Int, UInt8
 
 # Strength = (constant + slope x level), times the sign for the affine operations
 STRENGTH = {
@@ -28,18 +32,14 @@ STRENGTH = {
     "AdjustSharpness": (0.1, 0.18),
 }
 OPERATIONS = tuple(STRENGTH)
-# Under `vmap` over members a choice becomes a select that computes every branch. So
-# the 13 operations are three families, and a choice within one is made of its
-# parameters (a table, a matrix, a base): an operation costs three branches, not 13.
 TABLES = ("AutoContrast", "Equalize", "Posterize", "Solarize")
 AFFINE = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 BLENDS = ("AdjustSaturation", "AdjustContrast", "AdjustBrightness", "AdjustSharpness")
-# Rank 5 in NumPy: a constant of the program, to compare pixels with.
-ALL_LEVELS = np.arange(256, dtype=np.int32).reshape(1, 1, 1, 1, 256)
+NARROW = jnp.bfloat16  # of matrices: whole numbers to 256 are exact in it
 ROUNDING = 2.0**-12  # a whole number that float32 puts just below itself is kept
 
-Clip, Levels = Float[Array, "t h w c"], Int[Array, "t h w c"]
-Table, Counts = Float[Array, "t c k"], Int[Array, "t c k"]
+Planes, Floats = UInt8[Array, "t c h w"], Float[Array, "t c h w"]
+Counts, Table = Int[Array, "t c k"], Int[Array, "t c k"]
 Index, Scalar = Int[Array, ""], Float[Array, ""]
 
 
@@ -60,189 +60,181 @@ def strength(operation: Index, level: Scalar, sign: Scalar) -> Scalar:
     return (constant + slope * level) * jnp.where(signed, sign, jnp.ones_like(sign))
 
 
+def operate(planes: Planes, operation: Index, level: Scalar, sign: Scalar) -> Planes:
+    """Returns one clip after one operation; no other is computed.
+
+    Args:
+        planes: whole levels.
+        operation: index into OPERATIONS.
+        level: in 0.1..1.
+        sign: +-1.
+    """
+    own = {
+        "AutoContrast": lambda x, _: auto_contrast(x),
+        "Equalize": lambda x, _: equalize(x),
+        "Posterize": lambda x, _: x & jnp.uint8(0xF0),
+        "Solarize": solarize,
+        "AdjustSaturation": lambda x, a: blend(x, whole_grey(x), a),
+        "AdjustContrast": lambda x, a: blend(x, mean_grey(x), a),
+        "AdjustBrightness": lambda x, a: blend(x, jnp.zeros((1, 1, 1, 1)), a),
+        "AdjustSharpness": lambda x, a: blend(x, smooth(x), a),
+    }
+    own |= {x: functools.partial(warp, name=x, most=most(x)) for x in AFFINE}
+    amount = strength(operation, level, sign)
+    return jax.lax.switch(operation, [own[x] for x in OPERATIONS], planes, amount)
+
+
+def most(name: str) -> float:
+    """The largest strength of an operation, at level 1."""
+    return sum(STRENGTH[name])
+
+
 def truncate(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Whole grey levels 0..255, rounded down."""
     return jnp.clip(jnp.floor(x + ROUNDING), 0, 255)
 
 
-def place(names: tuple[str, ...], operation: Index) -> Index:
-    """Returns the position of an operation in a family.
+def auto_contrast(planes: Planes) -> Planes:
+    """Spreads lowest..highest level over 0..255; one level alone stays."""
+    low = planes.min((2, 3), keepdims=True).astype(jnp.float32)
+    high = planes.max((2, 3), keepdims=True).astype(jnp.float32)
+    # floor(255 (x - low) / (high - low)): the half keeps a quotient off the whole
+    # numbers by more than the rounding of both factors, so the floor is exact.
+    scale = 1 / jnp.maximum(high - low, 1)
+    x = planes.astype(jnp.float32)
+    spread = jnp.floor((255 * (x - low) + 0.5) * scale)
+    return jnp.where(high > low, spread, x).astype(jnp.uint8)
+
+
+def solarize(planes: Planes, amount: Scalar) -> Planes:
+    """Inverts levels of at least int(255 amount).
 
     Args:
-        names: the family, such as TABLES.
-        operation: index into OPERATIONS; 0 is returned for one of another family.
+        planes: whole levels.
+        amount: at most 1.
     """
-    places = [names.index(x) if x in names else 0 for x in OPERATIONS]
-    return jnp.asarray(places, jnp.int32)[operation]
+    return jnp.where(
+        planes >= jnp.floor(255 * amount).astype(jnp.uint8), 255 - planes, planes
+    )
 
 
-def entries(levels: Levels) -> Levels:
-    """Where each pixel's entry is in a table [t, c, 256], flattened."""
-    t, _, _, c = levels.shape
-    rows = jnp.arange(t)[:, None, None, None] * c + jnp.arange(c)[None, None, None]
-    return 256 * rows + levels
+def equalize(planes: Planes) -> Planes:
+    """Spreads levels by how many pixels of the frame and channel lie below them."""
+    return read(equalizing(histograms(planes)), planes)
 
 
-def histograms(levels: Levels) -> Counts:
-    """Counts of the 256 levels in each frame and channel."""
-    t, _, _, c = levels.shape
-
-    # TPUs scatter and gather slowly; comparing with all 256 levels is more arithmetic,
-    # but dense. Elsewhere the scatter wins.
-    def scatter(x):
-        counts = jnp.zeros(t * c * 256, jnp.int32)
-        return counts.at[entries(x).reshape(-1)].add(1).reshape(t, c, 256)
-
-    def compare(x):
-        return (x[..., None] == ALL_LEVELS).sum((1, 2), dtype=jnp.int32)
-
-    return jax.lax.platform_dependent(levels, tpu=compare, default=scatter)
-
-
-def read(table: Table, levels: Levels) -> Clip:
-    """Returns table[t, c, level] of each pixel.
-
-    Args:
-        table: one of each frame and channel.
-        levels: whole numbers 0..255.
-    """
-
-    def gather(table, x):
-        return table.reshape(-1)[entries(x)]
-
-    def compare(table, x):
-        return jnp.where(x[..., None] == ALL_LEVELS, table[:, None, None], 0).sum(-1)
-
-    return jax.lax.platform_dependent(table, levels, tpu=compare, default=gather)
-
-
-def auto_contrast(counts: Counts) -> Counts:
-    """Table that spreads lowest..highest level over 0..255; one level alone stays."""
-    k = jnp.arange(256)[None, None]
-    low = jnp.where(counts > 0, k, 255).min(2, keepdims=True)
-    high = jnp.where(counts > 0, k, 0).max(2, keepdims=True)
-    spread = (k - low) * 255 // jnp.maximum(high - low, 1)
-    return jnp.where(high > low, spread, k)
-
-
-def equalize(counts: Counts) -> Counts:
+def equalizing(counts: Counts) -> Table:
     """Table of (pixels below + s // 2) // s; s = pixels below the highest // 255."""
     k = jnp.arange(256)[None, None]
     highest = jnp.where(counts > 0, k, 0).max(2, keepdims=True)
     below = jnp.cumsum(counts, 2) - counts
-    step = jnp.take_along_axis(below, highest, 2) // 255
+    step = jnp.where(k == highest, below, 0).sum(2, keepdims=True) // 255
     spread = jnp.minimum((below + step // 2) // jnp.maximum(step, 1), 255)
     return jnp.where(step > 0, spread, k)
 
 
-def tabulate(clip: Clip, operation: Index, amount: Scalar) -> Table:
-    """Returns the tables of AutoContrast, Equalize, Posterize or Solarize.
-
-    Args:
-        clip: whole levels.
-        operation: index into OPERATIONS.
-        amount: its strength.
-    """
-    which = place(TABLES, operation)
-    levels = clip.astype(jnp.int32)
-    none = jnp.zeros((len(clip), clip.shape[-1], 256), jnp.int32)
-    # Posterize and Solarize are the same for all frames and need no histogram.
-    counts = jax.lax.cond(which < 2, histograms, lambda x: none, levels)
-    k = jnp.arange(256)[None, None]
-    solarized = jnp.where(k >= jnp.floor(255 * amount).astype(jnp.int32), 255 - k, k)
-    tables = (auto_contrast(counts), equalize(counts), k & 0xF0, solarized)
-    tables = jnp.stack([jnp.broadcast_to(x, counts.shape) for x in tables])
-    return tables[which].astype(clip.dtype)
+def histograms(planes: Planes) -> Counts:
+    """Counts of the 256 levels in each frame and channel."""
+    # TPUs scatter slowly and multiply matrices fast.
+    return jax.lax.platform_dependent(planes, tpu=count_dense, default=count)
 
 
-def inverse_map(
-    operation: Index, amount: Scalar, height: int, width: int
-) -> Float[Array, "2 3"]:
-    """Returns the matrix from output (x, y, 1) to input (x, y), about the centre.
+def count(planes: Planes) -> Counts:
+    """Histograms, pixel by pixel."""
+    t, c, h, w = planes.shape
+    levels = planes.reshape(t * c, h * w).astype(jnp.int32)
+    entries = 256 * jnp.arange(t * c)[:, None] + levels
+    counts = jnp.zeros(t * c * 256, jnp.int32)
+    return counts.at[entries.reshape(-1)].add(1).reshape(t, c, 256)
 
-    Args:
-        operation: index into OPERATIONS.
-        amount: its strength.
-        height, width: of a frame in pixels, the unit of the matrix.
-    """
-    # Shears turn about the top row and the left column: so does pytorchvideo.
-    one, zero = jnp.ones_like(amount), jnp.zeros_like(amount)
-    cos, sin = jnp.cos(jnp.deg2rad(amount)), jnp.sin(jnp.deg2rad(amount))
-    maps = (
-        (cos, -sin, zero, sin, cos, zero),
-        (one, amount, amount * (height / 2), zero, one, zero),
-        (one, zero, zero, amount, one, amount * (width / 2)),
-        (one, zero, amount * width, zero, one, zero),
-        (one, zero, zero, zero, one, amount * height),
+
+def digits(planes: Planes) -> tuple[Array, Array]:
+    """Which of 16 is the high half byte of each level, which the low: two masks."""
+    levels = planes.astype(jnp.int32)[:, :, None]
+    k = jnp.arange(16).reshape(1, 1, 16, 1, 1)
+    return levels >> 4 == k, levels & 15 == k
+
+
+def count_dense(planes: Planes) -> Counts:
+    """Histograms by matrices: pixels of each high and low half byte."""
+    # Sums are exact in float32 up to 2^24 pixels.
+    high, low = (x.astype(NARROW) for x in digits(planes))
+    counts = jnp.einsum(
+        "tcahw,tcbhw->tcab", high, low, preferred_element_type=jnp.float32
     )
-    stacked = jnp.stack([jnp.stack(x) for x in maps])
-    return stacked[place(AFFINE, operation)].reshape(2, 3)
+    return counts.reshape(*counts.shape[:2], 256).astype(jnp.int32)
 
 
-def warp(clip: Clip, operation: Index, amount: Scalar) -> Clip:
-    """Returns the clip rotated, sheared or shifted: bilinear, black outside.
+def read(table: Table, planes: Planes) -> Planes:
+    """Returns table[t, c, level] of each pixel.
 
     Args:
-        clip: whole levels.
-        operation: index into OPERATIONS, of AFFINE.
-        amount: its strength.
+        table: of levels 0..255, one of each frame and channel.
+        planes: whole levels.
     """
-    t, h, w, c = clip.shape
-    (xx, xy, x1), (yx, yy, y1) = inverse_map(operation, amount, h, w)
-    x = (jnp.arange(w, dtype=jnp.float32) + (0.5 - w / 2))[None]
-    y = (jnp.arange(h, dtype=jnp.float32) + (0.5 - h / 2))[:, None]
-    column = xx * x + xy * y + x1 + (w / 2 - 0.5)
-    row = yx * x + yy * y + y1 + (h / 2 - 0.5)
-    left, top = jnp.floor(column), jnp.floor(row)
-    dx, dy, left, top = column - left, row - top, left.astype(int), top.astype(int)
-    pixels = clip.reshape(t, h * w, c)
-    # `mask` is what the picture covers of each pixel. pytorchvideo fills the rest with
-    # 0.5, meant for values 0..1: on 0..255 it is black.
-    image, mask = jnp.zeros_like(clip), jnp.zeros((h, w), clip.dtype)
-    for i, vertical in ((0, 1 - dy), (1, dy)):
-        for j, horizontal in ((0, 1 - dx), (1, dx)):
-            at_row, at_column = top + i, left + j
-            inside = (at_row >= 0) & (at_row < h) & (at_column >= 0) & (at_column < w)
-            share = jnp.where(inside, vertical * horizontal, 0.0)
-            index = jnp.clip(at_row, 0, h - 1) * w + jnp.clip(at_column, 0, w - 1)
-            found = jnp.take(pixels, index.reshape(-1), axis=1, mode="clip")
-            image = image + share[None, ..., None] * found.reshape(t, h, w, c)
-            mask = mask + share
-    mask = mask[None, ..., None]
-    return jnp.clip(jnp.round(image * mask + 0.5 * (1 - mask)), 0, 255)
+    return jax.lax.platform_dependent(table, planes, tpu=look_up_dense, default=look_up)
 
 
-def whole_grey(clip: Clip) -> Float[Array, "t h w 1"]:
-    """Luma of whole levels, rounded down; by integers, so without rounding errors."""
-    red, green, blue = (clip[..., i : i + 1].astype(jnp.int32) for i in range(3))
-    return ((2989 * red + 5870 * green + 1140 * blue) // 10000).astype(clip.dtype)
+def look_up(table: Table, planes: Planes) -> Planes:
+    """Entries of a table, pixel by pixel."""
+
+    def frame(args):
+        entries, levels = args
+        index = levels.reshape(len(levels), -1).astype(jnp.int32)
+        return jnp.take_along_axis(entries, index, 1).reshape(levels.shape)
+
+    # A loop over frames, or XLA would work out the table anew for every pixel.
+    return jax.lax.map(frame, (table.astype(jnp.uint8), planes))
 
 
-def smooth(clip: Clip) -> Clip:
+def look_up_dense(table: Table, planes: Planes) -> Planes:
+    """Entries of a table by matrices: a row of 16, and one of them."""
+    high, low = digits(planes)
+    rows = table.reshape(*table.shape[:2], 16, 16).astype(NARROW)
+    found = jnp.einsum(
+        "tcahw,tcab->tcbhw",
+        high.astype(NARROW),
+        rows,
+        preferred_element_type=jnp.float32,
+    )
+    return jnp.where(low, found, 0).sum(2).astype(jnp.uint8)
+
+
+def whole_grey(planes: Planes) -> Float[Array, "t 1 h w"]:
+    """Luma of whole levels, rounded down."""
+    red, green, blue = (planes[:, i : i + 1].astype(jnp.float32) for i in range(3))
+    # Whole numbers below 2^24, so exact; the half keeps their quotient off the whole
+    # numbers by more than its rounding.
+    total = 2989 * red + 5870 * green + 1140 * blue
+    return jnp.floor((total + 0.5) * np.float32(1e-4))
+
+
+def mean_grey(planes: Planes) -> Float[Array, "t 1 1 1"]:
+    """Mean of each frame's luma."""
+    return whole_grey(planes).mean((1, 2, 3), keepdims=True)
+
+
+def smooth(planes: Planes) -> Floats:
     """Rounded 3x3 average in which the centre counts 5; border pixels stay."""
-    h, w = clip.shape[1:3]
-    total = 4 * clip[:, 1:-1, 1:-1]
+    x = planes.astype(jnp.float32)
+    h, w = x.shape[2:]
+    wider = jnp.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    total = 4 * x
     for i in range(3):
         for j in range(3):
-            total = total + clip[:, i : h - 2 + i, j : w - 2 + j]
-    edges = (clip[:, 1:-1, :1], jnp.round(total / 13), clip[:, 1:-1, -1:])
-    return jnp.concatenate([clip[:, :1], jnp.concatenate(edges, 2), clip[:, -1:]], 1)
+            total += wider[..., i : h + i, j : w + j].astype(jnp.float32)
+    row, column = jnp.arange(h)[:, None], jnp.arange(w)[None]
+    border = (row == 0) | (row == h - 1) | (column == 0) | (column == w - 1)
+    return jnp.where(border[None, None], x, jnp.round(total / 13))
 
 
-def blend(clip: Clip, operation: Index, amount: Scalar) -> Clip:
-    """Returns trunc(amount x + (1 - amount) base) of one of the BLENDS.
+def blend(planes: Planes, base: Float[Array, "..."], amount: Scalar) -> Planes:
+    """Returns trunc(amount x + (1 - amount) base).
 
     Args:
-        clip: x, whole levels.
-        operation: tells the base: grey, mean grey, black or smoothed.
+        planes: x, whole levels.
+        base: what remains where the amount is 0; of the planes' rank.
         amount: the clip's own share.
     """
-
-    bases = (
-        lambda: whole_grey(clip) + jnp.zeros_like(clip),
-        lambda: whole_grey(clip).mean((1, 2, 3), keepdims=True) + jnp.zeros_like(clip),
-        lambda: jnp.zeros_like(clip),
-        lambda: smooth(clip),
-    )
-    base = jax.lax.switch(place(BLENDS, operation), bases)
-    return truncate(amount * clip + (1 - amount) * base)
+    x = planes.astype(jnp.float32)
+    return truncate(amount * x + (1 - amount) * base).astype(jnp.uint8)

@@ -52,6 +52,7 @@ def static_face_mix(
     masks = (region_masks(*clips.shape[2:4])[region] != inverse) & chosen[:, None, None]
     # A still face adds another identity and no motion of its own. Partners are taken
     # before any clip is mixed, so that the order of clips does not matter.
-    onset = clips[partner, :1]
+    # Only frame 0 of a partner is brought here: it may be on another device.
+    onset = clips[:, :1][partner]
     mixed = weight * clips + (1 - weight) * onset
     return jnp.where(masks[:, None, :, :, None], mixed, clips)

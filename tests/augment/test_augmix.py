@@ -12,16 +12,15 @@ from PIL import Image, ImageEnhance, ImageOps
 from merclip_jax.augment import augmix, operations
 
 EXACT = {*operations.TABLES, "Rotate", *operations.BLENDS} - {"AdjustContrast"}
-apply_operation = jax.jit(augmix.apply_operation)
+apply_operation = jax.jit(operations.operate)
 augmix_batch = jax.jit(augmix.augmix_batch)
 
 
 def operate(clip, name, level=0.5, sign=1.0):
     index = jnp.asarray(operations.OPERATIONS.index(name), jnp.int32)
-    clip = jnp.asarray(clip, jnp.float32)
-    return np.asarray(
-        apply_operation(clip, index, jnp.float32(level), jnp.float32(sign))
-    )
+    planes = jnp.asarray(clip, jnp.uint8).transpose(0, 3, 1, 2)
+    out = apply_operation(planes, index, jnp.float32(level), jnp.float32(sign))
+    return np.asarray(out.transpose(0, 2, 3, 1), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,9 @@ def golden_draws(data, i):
 def test_augmix_golden(data, clip, i):
     """Call 0 posterizes after a shear: a level of the shear may become 16 there."""
     draws = golden_draws(data, i)
-    ours = np.asarray(jax.jit(augmix.augmix)(jnp.asarray(clip, jnp.float32), draws))
+    planes = jnp.asarray(clip).transpose(0, 3, 1, 2)
+    ours = jax.jit(augmix.augmix)(planes, draws).transpose(0, 2, 3, 1)
+    ours = np.asarray(ours, np.float32)
     theirs = data[f"augmix/{i}/out"].astype(np.float32)
     step = 16 * (1 - draws.mix) * draws.chain_weights[0] + 1 if i == 0 else 1
     assert np.abs(ours - theirs).max() <= step
@@ -173,18 +174,8 @@ def test_same_for_all_frames_but_own_statistics(name):
         assert (whole.min((1, 2)) == 0).all() and (whole.max((1, 2)) == 255).all()
 
 
-def test_histograms_and_tables_by_comparison():
-    """What TPUs run: the same numbers as counted here, and it lowers."""
-    levels = np.random.default_rng(2).integers(0, 256, (2, 9, 7, 3))
-    counts = operations.histograms(jnp.asarray(levels, jnp.int32))
-    for t in range(2):
-        for c in range(3):
-            np.testing.assert_array_equal(
-                counts[t, c], np.bincount(levels[t, ..., c].ravel(), minlength=256)
-            )
-    one_hot = levels[..., None] == operations.ALL_LEVELS
-    np.testing.assert_array_equal(counts, one_hot.sum((1, 2)))
-    shapes = jax.ShapeDtypeStruct((2, 2, 9, 7, 3), jnp.float32)
+def test_it_lowers_elsewhere():
+    shapes = jax.ShapeDtypeStruct((2, 2, 9, 7, 3), jnp.uint8)
     key = jax.eval_shape(lambda: jax.random.key(0))
     chosen = jax.ShapeDtypeStruct((2,), bool)
     for platform in ("tpu", "cuda"):
@@ -195,12 +186,11 @@ def test_chosen_and_reproducible():
     rng = np.random.default_rng(3)
     clips = jnp.asarray(rng.integers(0, 256, (4, 3, 12, 10, 3)), jnp.uint8)
     chosen = jnp.asarray([True, False, True, False])
-    x = clips.astype(jnp.float32)
+    x = clips
     out = augmix_batch(jax.random.key(5), x, chosen)
-    assert out.dtype == jnp.float32
+    assert out.dtype == jnp.uint8
     assert (out[1] == x[1]).all() and (out[3] == x[3]).all()
     assert (out[0] != x[0]).any() and (out[2] != x[2]).any()
-    assert (out == jnp.round(out)).all() and out.min() >= 0 and out.max() <= 255
     assert (out == augmix_batch(jax.random.key(5), x, chosen)).all()
     assert (out != augmix_batch(jax.random.key(6), x, chosen)).any()
     same = jnp.broadcast_to(x[:1], x.shape)
@@ -212,16 +202,14 @@ def test_chosen_and_reproducible():
 
 
 def test_members_under_vmap():
-    """Selects in place of branches: the same but for the last bit before truncation."""
+    """The same to the bit: a longer loop over clips, not another program."""
     rng = np.random.default_rng(4)
-    clips = jnp.asarray(rng.integers(0, 256, (2, 3, 3, 12, 10, 3)), jnp.float32)
+    clips = jnp.asarray(rng.integers(0, 256, (2, 3, 3, 12, 10, 3)), jnp.uint8)
     chosen = jnp.asarray([[True, True, False], [False, True, True]])
     keys = jax.random.split(jax.random.key(8), 2)
     out = jax.jit(jax.vmap(augmix.augmix_batch))(keys, clips, chosen)
     for i in range(2):
-        alone = augmix_batch(keys[i], clips[i], chosen[i])
-        assert (jnp.abs(out[i] - alone) > 1).mean() < 1e-3
-        assert (out[i] == alone).mean() > 0.995
+        assert (out[i] == augmix_batch(keys[i], clips[i], chosen[i])).all()
     assert (out[0, 2] == clips[0, 2]).all() and (out[1, 0] == clips[1, 0]).all()
 
 
@@ -262,8 +250,9 @@ def test_weakens_brightness_contrast_and_motion(data, clip):
     means must lie between the stored ones and 1, by four standard errors at most.
     """
     n = 200
-    x = jnp.broadcast_to(jnp.asarray(clip, jnp.float32), (n, *clip.shape))
-    out = np.asarray(augmix_batch(jax.random.key(2), x, jnp.ones(n, bool)))
+    x = jnp.broadcast_to(jnp.asarray(clip), (n, *clip.shape))
+    out = augmix_batch(jax.random.key(2), x, jnp.ones(n, bool))
+    out = np.asarray(out, np.float32)
 
     def measure(a):
         motion = np.abs(np.diff(a, axis=-4))
