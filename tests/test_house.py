@@ -325,6 +325,9 @@ def test_model_and_training_import_with_four_libraries_alone():
         "merclip_jax.losses.classification",
         "merclip_jax.training.optim",
         "merclip_jax.training.step",
+        "merclip_jax.training.programs",
+        "merclip_jax.training.flops",
+        "merclip_jax.training.rates",
         "merclip_jax.augment.clips",
         "merclip_jax.systems.mer_clip",
     ]
