@@ -73,16 +73,13 @@ class Workdir:
         """
         ours = json.loads(json.dumps({"schema": SCHEMA, **manifest}))
         self.run = _sum(ours)
-        for k, (run, there) in enumerate(processes.gathered([self.run, machine()])):
-            if there != machine():
+        here = [self.run, machine()]
+        for k, there in enumerate(processes.gathered(here)):
+            if there != here:
                 raise UserError(
-                    f"process {k} runs on {name_of(there)}, process "
-                    f"{jax.process_index()} on {name_of(machine())}: they must be alike"
-                )
-            if run != self.run:
-                raise UserError(
-                    f"process {k} has another config, dataset or weights than process "
-                    f"{jax.process_index()}; give all of them the same command"
+                    f"process {k} has another config, dataset, weights or machine "
+                    f"({name_of(there[1])}) than process {jax.process_index()} "
+                    f"({name_of(here[1])}); give all of them the same command"
                 )
         self._manifest = processes.agreed(lambda: self._opened(ours))
         if not (self.path / MANIFEST).exists():
