@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from merclip_jax import build
+from merclip_jax import build, processes
 from merclip_jax.data.batches import stack_batches
 from merclip_jax.data.folds import Member
 from merclip_jax.experiment import columns_of, describe, members_of, plan_of
@@ -38,7 +38,7 @@ def dry_run(config: ConfigDict) -> str:
     plan = plan_of(job, columns)
     started = time.perf_counter()
     stacks = Stacks(plan, members)
-    stack = stacks.of(stacks.size())
+    stack = stacks.of(min(processes.gathered(stacks.size())))
     memory = stack.programs.memory()
     compiled = time.perf_counter() - started
     groups = -(-len(members) // stack.size)

@@ -36,6 +36,8 @@ def run(
 ) -> dict:
     """Train and score everything that `config` asks for; returns the result card.
 
+    Of several processes the first alone has a card.
+
     Writes card.json, report.html, predictions.csv, scalars/ and members/ under `path`;
     called again it goes on where it was stopped.
 
@@ -81,17 +83,20 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
 
     # Constants of the run (encoded once), clips on the device if they fit there.
     plan = plan_of(job, columns)
-    print(describe(job, plan, members, parameters))
+    workdir.say(describe(job, plan, members, parameters))
 
     # What the first member is about to see, for the eye.
-    batch = collect.first_batch(plan, members[0])
-    workdir.write("first_batch.png", figures.contact_sheet(batch.seen))
+    if workdir.writes:
+        batch = collect.first_batch(plan, members[0])
+        workdir.write("first_batch.png", figures.contact_sheet(batch.seen))
 
     # Training, as many members at a time as the memory holds.
     if not all(map(workdir.has_member, members)):
         stacks = Stacks(plan, members)
         size = workdir.stack(stacks.size)
         train_members(stacks.of(size), members, workdir)
+    if not workdir.writes:
+        return {}  # process 0 says what came of it
     results = load_results(plan, members, workdir)
 
     # Answers pooled over folds, scored, and stated with all that they depend on.

@@ -6,6 +6,7 @@ The config file may take an argument (recipe=paper|released, ablation=..., seeds
   --config=configs/casme3_7class.py:recipe=released,seeds=3
 and every value in it can be changed: --config.train.epochs=10
 The same command run again continues a run that was stopped, by a signal or a crash.
+On several hosts each runs it with --distributed; see docs/scale.md.
 """
 
 import contextlib
@@ -14,11 +15,12 @@ import logging as python_logging
 import shlex
 import signal
 import sys
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from merclip_jax import command, stopping
+from merclip_jax import command, processes, stopping
 from merclip_jax.errors import Stopped, UserError
 from merclip_jax.files import expanded, shortened
 from merclip_jax.printable import printable
@@ -44,6 +46,17 @@ ELSEWHERE = flags.DEFINE_bool(
     "Go on with a run that began on other devices or another jax; the card says which "
     "members were trained where.",
 )
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "This is one of several processes of one run; SLURM, Open MPI, GKE and Cloud TPU "
+    "say which. Elsewhere the next three flags do.",
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", "", "host:port of process 0; the port must be free."
+)
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Number of this one, from 0.")
 
 
 def main(argv: list[str]) -> None:
@@ -54,18 +67,23 @@ def main(argv: list[str]) -> None:
 
     logging.set_verbosity(logging.ERROR)  # orbax tells of every file it writes
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
-    from merclip_jax import compile_cache, experiment  # after the devices are set up
-    from merclip_jax.dry_run import dry_run
-    from merclip_jax.results.terminal import format_card
-
     typed = shlex.join(["python", "-m", "merclip_jax.main", *sys.argv[1:]])
     try:
+        _join()
+        # After the devices are set up.
+        from merclip_jax import compile_cache, experiment
+        from merclip_jax.dry_run import dry_run
+        from merclip_jax.results.terminal import format_card
+
         if COMPILE_CACHE.value is None:
             compile_cache.use(compile_cache.default_folder())
         elif COMPILE_CACHE.value:
             compile_cache.use(expanded(COMPILE_CACHE.value))
         if DRY_RUN.value:
-            print(printable(dry_run(CONFIG.value)))
+            found = printable(dry_run(CONFIG.value))
+            if processes.first():
+                print(found)
+            processes.finish()
             return
         path = expanded(WORKDIR.value)
         card = experiment.run(
@@ -77,10 +95,26 @@ def main(argv: list[str]) -> None:
         named = shortened(str(error.filename or "")) or "error"
         _end(1, f"error: {named}: {error.strerror or error}")
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not _full(error):
+            processes.await_verdict()
         _end(1, f"error: {_memory(error)}")
-    sys.stdout.reconfigure(errors="replace")
-    print(printable(format_card(card)))
-    print(f"report: {path / 'report.html'}")
+    if processes.first():
+        sys.stdout.reconfigure(errors="replace")
+        print(printable(format_card(card)))
+        print(f"report: {path / 'report.html'}")
+    processes.finish()
+
+
+def _join() -> None:
+    """Join the other processes, where there are any."""
+    address, count, index = COORDINATOR.value, PROCESSES.value, PROCESS.value
+    if DISTRIBUTED.value:
+        processes.start(address, count=count, index=index)
+    elif address or count is not None or index is not None:
+        raise UserError(
+            "--coordinator_address, --num_processes and --process_id are for "
+            "--distributed"
+        )
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -127,8 +161,12 @@ def _unraisable(caught: object) -> None:
         sys.__unraisablehook__(caught)
 
 
+def _full(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def _memory(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if _full(error):
         said = shortened(str(error).partition("\n")[0], 200) or "no more was said"
         return (
             "the memory is full; try --config.train.stack=1, a smaller "
@@ -143,6 +181,8 @@ def _end(status: int, message: str) -> None:
     # What orbax left unfinished would go on telling of it, page after page.
     sys.unraisablehook = lambda _: None
     print(printable(message), file=sys.stderr, flush=True)
+    if processes.many():
+        processes.leave(status, printable(message))
     sys.exit(status)
 
 
@@ -157,6 +197,12 @@ def run() -> None:
         # Outside of training nothing is half done: the same command begins it again.
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
         _end(128 + number, str(error) or "stopped; the same command goes on")
+    except Exception:
+        if not processes.many():
+            raise
+        # Python's way out would wait for the others, who wait for this one.
+        traceback.print_exc()
+        _end(1, "error: this process failed, as is told above")
 
 
 if __name__ == "__main__":

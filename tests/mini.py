@@ -15,6 +15,7 @@ from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.models import mer_clip
+from merclip_jax.training import sharding
 
 DATASET = "synthetic/mini"
 ROOT = Path(__file__).parents[1]
@@ -120,4 +121,6 @@ def start(
 
 
 if __name__ == "__main__":
+    if parted := os.environ.get("MINI_SMALLEST_PARTED"):  # its arrays are small ones
+        sharding.SMALLEST_PARTED = int(parted)
     runpy.run_module("merclip_jax.main", run_name="__main__", alter_sys=True)

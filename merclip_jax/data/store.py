@@ -1,6 +1,6 @@
 """Where the decoded clips live: all on the device, or streamed from the host."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import grain
 import jax
@@ -9,9 +9,10 @@ import numpy as np
 from jax.sharding import Sharding
 from tqdm import tqdm
 
+from merclip_jax import processes
 from merclip_jax.data.clips import RESIDENCIES, Clips, DataOptions
 from merclip_jax.data.gather import shelf
-from merclip_jax.typing import Array
+from merclip_jax.typing import Array, Leaf
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
 HOST_LIMIT = 2 * 2**30  # the same where the device does not tell its memory (CPU)
@@ -24,6 +25,8 @@ class ClipStore:
     the step, makes frames of it together with `held`. On the device, what is sent are
     row numbers and every frame that may be asked for is held; on the host, what is sent
     are the frames themselves, decoded when they are asked for. Both give the same bits.
+    Of several processes each decodes all clips that are held, as every device holds
+    them; of what is sent it decodes what its own devices take.
     """
 
     def __init__(self, clips: Clips, *, residency: str = DataOptions.residency):
@@ -39,19 +42,20 @@ class ClipStore:
         self._starts = np.cumsum(sizes) - sizes  # where each clip's frames begin
         if residency == "auto":
             needed = int(sizes.sum()) * int(np.prod(clips.view.shape[1:]))
-            residency = "device" if needed <= _room() else "host"
+            room = min(processes.gathered(_room()))
+            residency = "device" if needed <= room else "host"
         self._frames = None
         # uint8 rows, a clip's frames one after another: a quarter of float32.
         if residency == "device":
             frames = self._decode_all(sizes)
-            self._frames = jnp.asarray(
-                frames.reshape(shelf(len(frames), frames.shape[1:]))
-            )
+            frames = frames.reshape(shelf(len(frames), frames.shape[1:]))
+            # Several processes make an array of all from the host's.
+            self._frames = frames if processes.many() else jnp.asarray(frames)
 
     def held(self, sharding: Sharding) -> Array:
         """What lies on the devices for good: frames as `shelf` says, or nothing [0]."""
         frames = np.zeros(0, np.uint8) if self._frames is None else self._frames
-        return jax.device_put(frames, sharding)
+        return put(frames, sharding)
 
     def put(
         self, index: np.ndarray, positions: np.ndarray | None, sharding: Sharding
@@ -65,7 +69,7 @@ class ClipStore:
 
         Returns what `data.gather` makes frames of.
         """
-        return jax.device_put(self._find(index, positions), sharding)
+        return _assembled(index, self._parts(index, positions, sharding), sharding)
 
     def ahead(
         self, batches: grain.MapDataset, sharding: Sharding
@@ -79,11 +83,11 @@ class ClipStore:
             sharding: of the index's axes.
         """
         options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
-        found = batches.map(lambda x: (x[0], self._find(*x)))
+        found = batches.map(lambda x: (x[0], self._parts(*x, sharding)))
         # The next one is on its way to the device while this one is trained on.
         waiting = None
-        for index, rows in found.to_iter_dataset(options):
-            sent = index, jax.device_put(rows, sharding)
+        for index, parts in found.to_iter_dataset(options):
+            sent = index, _assembled(index, parts, sharding)
             if waiting is not None:
                 yield waiting
             waiting = sent
@@ -105,11 +109,26 @@ class ClipStore:
             return jax.ShapeDtypeStruct((t, *picture), jnp.uint8)
         return jax.ShapeDtypeStruct((t,), jnp.int32)
 
-    def _find(self, index: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
+    def _parts(
+        self, index: np.ndarray, positions: np.ndarray | None, sharding: Sharding
+    ) -> dict[str, np.ndarray]:
+        """What `put` sends, in the parts that the devices of this process take."""
+        found: dict[str, np.ndarray] = {}
+        seen: dict[tuple, np.ndarray] = {}
+        places = sharding.addressable_devices_indices_map(index.shape)
+        for place in places.values():
+            if str(place) not in found:
+                asked = None if positions is None else positions[place]
+                found[str(place)] = self._find(index[place], asked, seen)
+        return found
+
+    def _find(
+        self, index: np.ndarray, positions: np.ndarray | None, seen: dict
+    ) -> np.ndarray:
         """Row numbers int32 [..., t], or the frames [..., t, h, w, c] themselves."""
         asked = self.clips.positions[index] if positions is None else positions
         if self._frames is None:
-            return self._decode(index, asked)
+            return self._decode(index, asked, seen)
         if self.clips.view.drawn:
             within = asked - self.clips.spans[index][..., :1]
         else:
@@ -118,7 +137,12 @@ class ClipStore:
 
     def _decode_all(self, sizes: np.ndarray) -> np.ndarray:
         frames = None
-        for i in tqdm(range(len(sizes)), desc="decoding clips", leave=False):
+        for i in tqdm(
+            range(len(sizes)),
+            desc="decoding clips",
+            leave=False,
+            disable=not processes.first(),
+        ):
             first, last = self.clips.spans[i]
             every = np.arange(first, last + 1) if self.clips.view.drawn else None
             decoded = self.clips.decode(i, every)
@@ -128,8 +152,10 @@ class ClipStore:
             frames[self._starts[i] : self._starts[i] + sizes[i]] = decoded
         return frames
 
-    def _decode(self, index: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Every different clip of a batch is decoded once."""
+    def _decode(
+        self, index: np.ndarray, positions: np.ndarray, seen: dict[tuple, np.ndarray]
+    ) -> np.ndarray:
+        """Every different clip of a batch is decoded once, and then in `seen`."""
         t = positions.shape[-1]
         asked = [
             (i, tuple(row))
@@ -139,11 +165,42 @@ class ClipStore:
                 strict=True,
             )
         ]
-        decoded = {
-            (i, row): self.clips.decode(i, np.asarray(row)) for i, row in set(asked)
-        }
-        clips = np.stack([decoded[one] for one in asked])
+        for i, row in asked:
+            if (i, row) not in seen:
+                seen[i, row] = self.clips.decode(i, np.asarray(row))
+        clips = np.stack([seen[one] for one in asked])
         return clips.reshape(*index.shape, *clips.shape[1:])
+
+
+def put(tree: Leaf, sharding: Sharding) -> Leaf:
+    """Arrays of the host on devices; each process sends to its own.
+
+    Args:
+        tree: of the same arrays in all processes.
+        sharding: of each.
+    """
+    if not processes.many():
+        return jax.device_put(tree, sharding)
+
+    def send(leaf: Array) -> Array:
+        # device_put would compare the arrays of all processes, over the network.
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            whole.shape, sharding, lambda place: whole[place]
+        )
+
+    return jax.tree.map(send, tree)
+
+
+def _assembled(
+    index: np.ndarray, parts: Mapping[str, np.ndarray], sharding: Sharding
+) -> Array:
+    """An array of the parts of a batch [...], each sent to the devices that take it."""
+    places = sharding.addressable_devices_indices_map(index.shape)
+    sent = jax.device_put([parts[str(p)] for p in places.values()], list(places))
+    some = next(iter(parts.values()))
+    shape = (*index.shape, *some.shape[index.ndim :])
+    return jax.make_array_from_single_device_arrays(shape, sharding, sent)
 
 
 def _room() -> int:

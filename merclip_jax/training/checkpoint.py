@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import orbax.checkpoint as ocp
 
+from merclip_jax import processes
 from merclip_jax.errors import UserError
 from merclip_jax.files import shortened
 from merclip_jax.training.checksum import checksums
@@ -55,6 +56,8 @@ class GroupCheckpoint:
             # `force`: the caller decides when to save, not the manager's interval.
             self.manager.save(step, args=items, force=True)
             self.manager.wait_until_finished()
+            # A process that now ends must not end another that is still writing.
+            processes.gathered(step)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as one
             kept = "the one before it is whole, run the same command again"
             if self.manager.latest_step() is None:
@@ -116,6 +119,8 @@ class GroupCheckpoint:
         return found
 
     def _unreadable(self, step: int, why: Exception | str) -> UserError:
+        if isinstance(why, jax.errors.JaxRuntimeError):
+            raise why  # of the devices or the other processes, not of the files
         if isinstance(why, Exception):
             why = f"{type(why).__name__}: {_first_line(why)}"
         return UserError(

@@ -4,7 +4,6 @@ import resource
 import time
 
 import jax
-from tqdm import tqdm
 
 from merclip_jax.training.flops import training_flops
 from merclip_jax.training.history import History
@@ -34,7 +33,7 @@ class EpochLog:
         self.devices = stack.mesh.size
         batch = stack.plan.options.batch_size
         self.flops = training_flops(stack.programs) / batch  # of a clip
-        self.epoch = history.epochs_done()
+        self.workdir, self.epoch = workdir, history.epochs_done()
         self.writer = workdir.scalars(name, resume_at=self.epoch)
         self.started = self.when = time.monotonic()
         self.steps = self._steps()
@@ -49,7 +48,7 @@ class EpochLog:
         while self.epoch < done:
             line = self.history.epoch(self.epoch)
             self.writer.write(self.epoch, line | speed)
-            tqdm.write(self._line(line, speed))
+            self.workdir.say(self._line(line, speed))
             self.epoch += 1
 
     def close(self) -> None:

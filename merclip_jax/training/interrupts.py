@@ -5,20 +5,27 @@ import signal
 import threading
 
 import jax
-from jax.experimental import multihost_utils
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from merclip_jax import processes
 from merclip_jax.stopping import SIGNALS
+from merclip_jax.typing import Array
 
 
 class Interrupts:
     """Notes signals that ask to stop while its block runs; a second one acts at once.
 
     Schedulers send SIGTERM and wait some seconds: enough to finish a dispatch and save.
+    Several processes stop together, one dispatch after the first of them was asked.
     """
 
     def __init__(self):
         self.number = 0  # of the signal that came, 0 for none
         self._before: dict[int, object] = {}
+        self._told: Array | None = None  # by all processes, one dispatch ago
 
     def __enter__(self) -> "Interrupts":
         # Python hands signals to the main thread alone.
@@ -33,18 +40,19 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def asked(self, *, saving: bool) -> int:
-        """The signal by which to stop now, 0 for none.
+    def asked(self, *, now: bool = False) -> int:
+        """The signal by which to stop, 0 for none; the same in all processes.
 
         Args:
-            saving: whether a checkpoint is due anyway. Several processes stop only
-                there, together: one that went on would wait for the others for ever.
+            now: wait for what the others say. Else it is what they said at the call
+                before: nobody waits in training, and all hear it at the same step.
         """
-        if jax.process_count() == 1:
+        if not processes.many():
             return self.number
-        if not saving:
-            return 0
-        return int(multihost_utils.process_allgather(self.number).max())
+        before, self._told = self._told, _largest(self.number)
+        if now:
+            before = self._told
+        return 0 if before is None else int(jax.device_get(before))
 
     def _note(self, number: int, frame: object) -> None:
         if self.number:
@@ -60,3 +68,12 @@ class Interrupts:
                 f"\n{name}: finishing this dispatch, to save it; once more ends it",
                 flush=True,
             )
+
+
+def _largest(number: int) -> Array:
+    """The largest number of all processes, as soon as the devices have found it."""
+    everyone = Mesh(np.asarray(jax.devices()), ("all",), axis_types=(AxisType.Auto,))
+    ours = np.full(jax.local_device_count(), number, np.int32)
+    split, whole = NamedSharding(everyone, P("all")), NamedSharding(everyone, P())
+    told = jax.make_array_from_process_local_data(split, ours)
+    return jax.jit(jnp.max, out_shardings=whole)(told)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 from tqdm import tqdm
 
 from merclip_jax.data.batches import stack_batches
@@ -53,6 +54,7 @@ def train_members(stack: Stack, members: Sequence[Member], workdir: Workdir) -> 
         desc="training",
         smoothing=0.1,
         mininterval=pause,
+        disable=not workdir.writes,
     ) as bar:
         for i, group in enumerate(groups):
             name = f"round{i + 1}of{len(groups)}"
@@ -105,7 +107,7 @@ def _train_group(
     if restored:
         call, tree = restored
         state, history.arrays = tree["state"], tree["history"]
-        tqdm.write(f"{name}: going on from step {call * steps}")
+        workdir.say(f"{name}: going on from step {call * steps}")
     facts = _facts(stacked, workdir) | {"machines": machines}
     bar.update(call * steps)
 
@@ -130,7 +132,7 @@ def _train_group(
                 ):
                     evaluate(stack, context, state, stacked, history)
                 saving = last or call % plan.options.checkpoint_every == 0
-                stop = interrupts.asked(saving=saving)
+                stop = interrupts.asked()
                 if saving or stop:
                     history.settle()
                 # Before the checkpoint: an epoch it counts as done is not logged again.
@@ -147,6 +149,8 @@ def _train_group(
                         "command goes on from there",
                     )
             _finish(stack, context, state, group, history, workdir, machines)
+            if stop := interrupts.asked(now=True):
+                raise Stopped(stop, f"{name} is finished; the same command goes on")
     finally:
         profile.close()
         log.close()
@@ -206,7 +210,7 @@ def _finish(
     machines: Sequence[str],
 ) -> None:
     """Predict the test clips and write each member of the group."""
-    plan = stack.plan
+    plan, everywhere = stack.plan, stack.programs.everywhere
     outputs = predict(stack, context, state, [m.fold.test for m in history.stacked])
     for m, member in enumerate(group):
         last = {name: outputs[m][name] for name in plan.system.task.reads}
@@ -222,8 +226,8 @@ def _finish(
             workdir.save_weights(
                 member,
                 plan.system,
-                _of_member(state.variables, m),
-                Context(context.run, _of_member(context.fold, m)),
+                _of_member(state.variables, m, everywhere),
+                Context(context.run, _of_member(context.fold, m, everywhere)),
                 lineage=plan.lineage,
             )
         # Of a group that was stopped between two members: what is there is as good,
@@ -234,6 +238,7 @@ def _finish(
             workdir.save_member(member, result)
 
 
-def _of_member(stacked: Leaf, m: int) -> Leaf:
-    """A member's arrays of a stack's, as NumPy's."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[m]), stacked)
+def _of_member(stacked: Leaf, m: int, everywhere: NamedSharding) -> Leaf:
+    """A member's arrays of a stack's, as NumPy's, wherever they lie."""
+    whole = jax.jit(lambda x, m: x[m], out_shardings=everywhere)
+    return jax.tree.map(lambda leaf: np.asarray(whole(leaf, m)), stacked)

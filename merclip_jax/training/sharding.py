@@ -7,6 +7,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from merclip_jax.errors import UserError
 from merclip_jax.typing import Leaf
 
 # Smaller arrays stay whole under fsdp: a bias in parts saves nothing and is gathered
@@ -23,12 +24,22 @@ def make_mesh(
         stack: members trained together.
         batch_size: clips of a member's batch.
         devices: to use; None for all there are.
+
+    Raises:
+        UserError: a process of several would have nothing to do.
     """
     # Members first: they need no communication. Of the devices left for each member as
     # many as divide the batch share its clips; the others stay idle.
     devices = jax.devices() if devices is None else devices
     member = math.gcd(stack, len(devices))
     data = math.gcd(batch_size, len(devices) // member)
+    every = {device.process_index for device in devices}
+    if idle := every - {device.process_index for device in devices[: member * data]}:
+        raise UserError(
+            f"{stack} members of batches of {batch_size} clips keep {member * data} of "
+            f"{len(devices)} devices busy, and none of process {min(idle)}; choose a "
+            "--config.train.batch_size that the devices divide, or fewer processes"
+        )
     return jax.make_mesh(
         (member, data),
         ("member", "data"),

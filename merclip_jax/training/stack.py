@@ -11,7 +11,7 @@ import numpy as np
 from merclip_jax.data.batches import Batches, member_batches
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import Fold, Member, ProtocolOptions
-from merclip_jax.data.store import ClipStore
+from merclip_jax.data.store import ClipStore, put
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
 from merclip_jax.training.optim import Optimiser
@@ -133,7 +133,7 @@ class Stack:
     @functools.cached_property
     def run(self) -> Leaf:
         """The run's constants."""
-        return jax.device_put(self.plan.context.run, sharding.replicated(self.mesh))
+        return put(self.plan.context.run, sharding.replicated(self.mesh))
 
     def context(self, stacked: Sequence[Member]) -> Context:
         """The run's constants, and those of each member's fold, [m, ...].
@@ -143,7 +143,7 @@ class Stack:
         """
         folds = [self._fold_context(m.fold) for m in stacked]
         fold = jax.tree.map(lambda *leaves: jnp.stack(leaves), *folds)
-        fold = jax.device_put(fold, sharding.by_member(self.mesh))
+        fold = put(fold, sharding.by_member(self.mesh))
         return Context(run=self.run, fold=fold)
 
     def _fold_context(self, fold: Fold) -> Mapping[str, Array]:
@@ -156,16 +156,18 @@ class Stack:
     def members(self, stacked: Sequence[Member]) -> StepMember:
         """Keys and lengths, [m]."""
         per_epoch = [self.plan.steps_per_epoch(m) for m in stacked]
+        keys = jnp.stack([jax.random.key(m.data_seed) for m in stacked])
         member = StepMember(
-            key=jnp.stack([jax.random.key(m.data_seed) for m in stacked]),
+            key=jax.random.key_data(keys),
             steps_per_epoch=jnp.asarray(per_epoch, jnp.int32),
             steps=jnp.asarray([self.plan.steps(m) for m in stacked], jnp.int32),
         )
-        return jax.device_put(member, sharding.by_member(self.mesh))
+        member = put(member, sharding.by_member(self.mesh))
+        return member.replace(key=jax.random.wrap_key_data(member.key))
 
     def init(self, keys: Array) -> TrainState:
         """States at step 0 of keys [m]: random where the plan's start has nothing."""
-        start = jax.device_put(dict(self.plan.start), sharding.replicated(self.mesh))
+        start = put(dict(self.plan.start), sharding.replicated(self.mesh))
         return self.programs.init(keys, start)
 
     def train(
@@ -202,14 +204,14 @@ class Stack:
             sent: what `ClipStore` has sent of their frames.
         """
         columns = self.plan.rows(index, list(self.plan.columns))
-        return {"frames": sent} | jax.device_put(columns, self.programs.scanned)
+        return {"frames": sent} | put(columns, self.programs.scanned)
 
     def tests(self, index: np.ndarray) -> Batch:
         """A batch of clips [m, b] to predict: no column but the system's inputs."""
         single = self.programs.single
         sent = self.plan.store.put(index, None, single)
         columns = self.plan.rows(index, self.plan.system.inputs)
-        return {"frames": sent} | jax.device_put(columns, single)
+        return {"frames": sent} | put(columns, single)
 
 
 def _shapes(tree: Leaf) -> Leaf:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
+from merclip_jax import processes
 from merclip_jax.atomic import sweep, write_atomically
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
@@ -48,7 +50,7 @@ class Workdir:
     def __init__(self, path: Path, *, elsewhere: bool = False):
         self.path = path
         self.elsewhere = elsewhere
-        self.writes = jax.process_index() == 0
+        self.writes = processes.first()
         self.run = ""  # hash of all that the run's numbers depend on, once it is open
         self._manifest: dict[str, object] = {}
         self._unlock: Callable[[], object] = lambda: None
@@ -69,21 +71,22 @@ class Workdir:
             UserError: the folder belongs to another run (what differs is listed), or
                 another process is at work in it.
         """
-        # Known now, not after hours: each of these will be read or replaced.
-        for name in (MANIFEST, *_OUTPUTS):
-            expect_regular(self.path / name, absent=True)
-        path = self.path / MANIFEST
         ours = json.loads(json.dumps({"schema": SCHEMA, **manifest}))
         self.run = _sum(ours)
-        if path.exists():
-            theirs = _read(path)
-            self._manifest = ours | {_MACHINES: theirs.pop(_MACHINES, [])}
-            _compare(self.path, ours, theirs)
-            self._claim()
-            return
-        self._manifest = ours | {_MACHINES: []}
-        if self.writes:
-            self._start()
+        here = [self.run, machine()]
+        for k, there in enumerate(processes.gathered(here)):
+            if there != here:
+                raise UserError(
+                    f"process {k} has another config, dataset, weights or machine "
+                    f"({name_of(there[1])}) than process {jax.process_index()} "
+                    f"({name_of(here[1])}); give all of them the same command"
+                )
+        self._manifest = processes.agreed(lambda: self._opened(ours))
+        if not (self.path / MANIFEST).exists():
+            raise UserError(
+                f"{self.path}: process {jax.process_index()} does not see what process "
+                "0 writes there; give a --workdir on a drive that all hosts share"
+            )
 
     def stack(self, size: Callable[[], int]) -> int:
         """Members that train at once on this machine, the same whenever it goes on.
@@ -107,7 +110,8 @@ class Workdir:
                 "where it began, or add --continue_elsewhere: the card then says which "
                 "members were trained where"
             )
-        found = size()
+        # Where one process has less memory than another, what fits into all.
+        found = min(processes.gathered(size()))
         known.append(here | {"stack": found})
         self.write(MANIFEST, self._text())
         return found
@@ -133,8 +137,7 @@ class Workdir:
 
     def has_member(self, member: Member) -> bool:
         """Whether the member is finished; UserError for what is no file."""
-        expect_regular(self.member(member), absent=True)
-        return self.member(member).exists()
+        return processes.agreed(lambda: self._has(member))
 
     def save_member(self, member: Member, result: MemberResult) -> None:
         """Write a finished member."""
@@ -185,11 +188,37 @@ class Workdir:
         """Remove the checkpoints of a group whose members are finished, or of all."""
         if self.writes:
             shutil.rmtree(self.path / "rounds" / group, ignore_errors=True)
+        # No one opens them while they go.
+        processes.gathered(group)
 
     def scalars(self, group: str, *, resume_at: int) -> ScalarWriter:
         """The log of a group's scalars from epoch `resume_at` on."""
         folder = self.path / "scalars"
         return ScalarWriter(folder, group, resume_at=resume_at, writes=self.writes)
+
+    def say(self, text: str) -> None:
+        """Print a line, once for all processes."""
+        if self.writes:
+            tqdm.write(text)
+
+    def _has(self, member: Member) -> bool:
+        expect_regular(self.member(member), absent=True)
+        return self.member(member).exists()
+
+    def _opened(self, ours: Mapping[str, object]) -> dict[str, object]:
+        """The manifest of the folder, made or found."""
+        # Known now, not after hours: each of these will be read or replaced.
+        for name in (MANIFEST, *_OUTPUTS):
+            expect_regular(self.path / name, absent=True)
+        self._manifest = dict(ours) | {_MACHINES: []}
+        if (self.path / MANIFEST).exists():
+            theirs = _read(self.path / MANIFEST)
+            self._manifest[_MACHINES] = theirs.pop(_MACHINES, [])
+            _compare(self.path, ours, theirs)
+            self._claim()
+        else:
+            self._start()
+        return self._manifest
 
     def _start(self) -> None:
         try:
@@ -207,8 +236,6 @@ class Workdir:
 
     def _claim(self) -> None:
         """Lock the folder, for as long as this object or the process lives."""
-        if not self.writes:
-            return
         try:
             file = lock(self.path / _LOCK, "a run")
         except OSError as error:

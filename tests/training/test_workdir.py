@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from merclip_jax import atomic
+from merclip_jax import atomic, processes
 from merclip_jax.data.folds import Fold, Member
 from merclip_jax.errors import UserError
 from merclip_jax.systems.system import Context
@@ -84,7 +84,10 @@ def test_a_workdir_of_an_earlier_version_is_refused_by_name(tmp_path):
 
 def test_only_process_0_writes(tmp_path, monkeypatch):
     """Every other one leaves no file, whatever it is asked to write."""
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    Workdir(tmp_path / "run").open(IDENTITY)
+    before = files_below(tmp_path)
+    monkeypatch.setattr(processes, "first", lambda: False)
+    monkeypatch.setattr(processes, "agreed", lambda make: {"machines": []})
     run = Workdir(tmp_path / "run")
     run.open(IDENTITY)
     run.write("card.json", b"{}")
@@ -95,7 +98,11 @@ def test_only_process_0_writes(tmp_path, monkeypatch):
     writer.write(0, {"loss": 1.0})
     writer.close()
     run.forget("round1of1")
-    assert not list(tmp_path.rglob("*"))
+    assert files_below(tmp_path) == before
+
+
+def files_below(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("content", ["", '{"train.epochs": 3', "\x00" * 20])
