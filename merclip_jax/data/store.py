@@ -119,7 +119,7 @@ class ClipStore:
         for place in places.values():
             if str(place) not in found:
                 asked = None if positions is None else positions[place]
-                found[str(place)] = self._find(index[place], asked, seen)
+                found[str(place)] = self._find(np.asarray(index[place]), asked, seen)
         return found
 
     def _find(
