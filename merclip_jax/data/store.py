@@ -1,6 +1,8 @@
 """Where the decoded clips live: all on the device, or streamed from the host."""
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import grain
 import jax
@@ -27,14 +29,27 @@ class ClipStore:
     are the frames themselves, decoded when they are asked for. Both give the same bits.
     Of several processes each decodes all clips that are held, as every device holds
     them; of what is sent it decodes what its own devices take.
+
+    Args:
+        clips: all of the dataset.
+        residency: "device", "host", or "auto" by size.
+        threads: that decode; None for one a core.
     """
 
-    def __init__(self, clips: Clips, *, residency: str = DataOptions.residency):
+    def __init__(
+        self,
+        clips: Clips,
+        *,
+        residency: str = DataOptions.residency,
+        threads: int | None = None,
+    ):
         if residency not in RESIDENCIES:
             raise ValueError(
                 f"residency={residency!r}: expected one of {list(RESIDENCIES)}"
             )
         self.clips = clips
+        # Decoding is OpenCV's, which lets other threads run meanwhile.
+        self._threads = ThreadPoolExecutor(threads or os.cpu_count(), "decode")
         n, t = clips.positions.shape
         lengths = clips.spans[:, 1] - clips.spans[:, 0] + 1
         # Where training draws frames anew, any frame of onset..offset may come.
@@ -82,7 +97,8 @@ class ClipStore:
             batches: (index, positions) elements.
             sharding: of the index's axes.
         """
-        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
+        # Two dispatches ahead: what they decode is shared out over all cores.
+        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
         found = batches.map(lambda x: (x[0], self._parts(*x, sharding)))
         # The next one is on its way to the device while this one is trained on.
         waiting = None
@@ -137,15 +153,19 @@ class ClipStore:
 
     def _decode_all(self, sizes: np.ndarray) -> np.ndarray:
         frames = None
-        for i in tqdm(
-            range(len(sizes)),
+
+        def decode(i: int) -> np.ndarray:
+            first, last = self.clips.spans[i]
+            every = np.arange(first, last + 1) if self.clips.view.drawn else None
+            return self.clips.decode(i, every)
+
+        for i, decoded in tqdm(
+            enumerate(self._threads.map(decode, range(len(sizes)))),
+            total=len(sizes),
             desc="decoding clips",
             leave=False,
             disable=not processes.first(),
         ):
-            first, last = self.clips.spans[i]
-            every = np.arange(first, last + 1) if self.clips.view.drawn else None
-            decoded = self.clips.decode(i, every)
             if frames is None:
                 shape = (int(sizes.sum()), *decoded.shape[1:])
                 frames = np.empty(shape, decoded.dtype)
@@ -165,9 +185,11 @@ class ClipStore:
                 strict=True,
             )
         ]
-        for i, row in asked:
-            if (i, row) not in seen:
-                seen[i, row] = self.clips.decode(i, np.asarray(row))
+        lacking = [one for one in dict.fromkeys(asked) if one not in seen]
+        decoded = self._threads.map(
+            lambda one: self.clips.decode(one[0], np.asarray(one[1])), lacking
+        )
+        seen |= zip(lacking, decoded, strict=True)
         clips = np.stack([seen[one] for one in asked])
         return clips.reshape(*index.shape, *clips.shape[1:])
 
