@@ -63,7 +63,7 @@ def programs_of(members: int, remat: str, attention: str) -> Programs:
     )
 
 
-def arguments(programs: Programs) -> list:
+def arguments(programs: Programs, *, batch: int, clips: int, frames: int) -> list:
     """Returns random clips and what else a dispatch is given, on the devices."""
     rng = np.random.default_rng(0)
     spec, size = programs.spec, programs.size
@@ -83,10 +83,10 @@ def arguments(programs: Programs) -> list:
         steps=jnp.full((size,), 10**6, jnp.int32),
     )
     member = jax.device_put(member, programs.by_member)
-    lead = (spec.steps, size, BATCH.value)
-    index = rng.integers(0, CLIPS.value, lead)
+    lead = (spec.steps, size, batch)
+    index = rng.integers(0, clips, lead)
     batches = {
-        "frames": index[..., None] * FRAMES.value + np.arange(FRAMES.value),
+        "frames": index[..., None] * frames + np.arange(frames),
         "label": rng.integers(0, len(shapes.CLASSES), lead),
         "au_combination": rng.integers(0, shapes.COMBINATIONS, lead),
     }
@@ -113,7 +113,9 @@ def measure(members: int, remat: str, attention: str) -> dict[str, object]:
     before = time.perf_counter()
     again.compile()
     cached = time.perf_counter() - before
-    held, context, state, member, batches = arguments(programs)
+    held, context, state, member, batches = arguments(
+        programs, batch=BATCH.value, clips=CLIPS.value, frames=FRAMES.value
+    )
     taken = []
     for i in range(ROUNDS.value + 1):
         tracing = PROFILE.value and i == ROUNDS.value
