@@ -153,6 +153,11 @@ def _misfits(config: ConfigDict) -> list[str]:
             f"{group or batch} clips, more than are in the model at a time; set "
             f"config.model.bn_group_size to {micro} or a divisor of it"
         )
+    if config.model.attention == "cudnn" and config.model.dtype == "float32":
+        found.append(
+            "config.model.attention='cudnn' computes in bfloat16, and "
+            "config.model.dtype='float32' asks for more; 'auto' takes both"
+        )
     for attention, backend in (("cudnn", "gpu"), ("fused", "tpu")):
         if config.model.attention == attention and jax.default_backend() != backend:
             found.append(

@@ -124,6 +124,16 @@ def test_all_problems_are_told_at_once():
     [
         ({"data.image_size": 33}, r"data\.image_size=33: expected a multiple of 16"),
         ({"model.attention": "cudnn"}, "there is no GPU here"),
+        ({"model.attention": "fused"}, "there is no TPU here"),
+        (
+            {"model.attention": "cudnn", "model.dtype": "float32"},
+            "'cudnn' computes in bfloat16",
+        ),
+        (
+            {"train.microbatch": 4},
+            r"microbatch=4: BatchNorm.*set config\.model\.bn_group_size to 4",
+        ),
+        ({"train.microbatch": 3}, "microbatch=3 does not divide a batch of 16"),
         ({"loss.contrastive_start": 3.0}, r"total_weight=2\.0: .*contrastive_start"),
         ({"loss.contrastive_floor": 5.0}, r"total_weight=2\.0: "),
         (
