@@ -12,7 +12,14 @@ from merclip_jax.errors import UserError
 
 def save_weights(folder: Path, variables: dict) -> None:
     """A member's parameters and BN statistics, to predict or start from."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    options = ocp.options.MultiprocessingOptions()
+    if jax.process_count() > 1:
+        # Orbax would wait for the other processes, which write no weights.
+        me = jax.process_index()
+        options = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix="weights"
+        )
+    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
         checkpointer.save(folder.absolute(), variables, force=True)
 
 

@@ -44,6 +44,7 @@ SHAPES = {
     "4x2, fsdp": (
         "--config.train.stack=4",
         "--config.train.fsdp=True",
+        "--config.train.keep_weights=True",
         "--config.protocol.seeds=(0,1,2,3)",
     ),
 }
