@@ -80,11 +80,11 @@ def augment(
     """
     b = len(clips)
     keys = jax.random.split(key, 9)
-    x = clips.astype(jnp.uint8)
+    x = clips
     # A probability of 0 is known when tracing: what never acts is not compiled.
     if options.augmix:
         mixed = jax.random.bernoulli(keys[7], float(options.augmix), (b,))
-        x = augmix_batch(keys[8], x, mixed)
+        x = augmix_batch(keys[8], x.astype(jnp.uint8), mixed)
     # Drawn also when nothing flips: what is returned keeps its shape.
     mirrored = jax.random.bernoulli(keys[0], float(options.flip), (b,))
     if options.flip:
@@ -94,7 +94,7 @@ def augment(
         factors = jax.random.uniform(keys[2], (b, 3), minval=0.5, maxval=1.5)
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
-        x = jitter_batch(x, jittered, jitter_order, strength)
+        x = jitter_batch(x.astype(jnp.uint8), jittered, jitter_order, strength)
     x = normalise(x)
     if options.static_mix:
         mixed = jax.random.bernoulli(keys[4], float(options.static_mix), (b,))
