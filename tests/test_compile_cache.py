@@ -31,7 +31,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(mode)
-    with pytest.raises(UserError, match=r"shared: compiled programs are run .* chmod"):
+    with pytest.raises(UserError, match=r"shared: compiled programs are run .*chmod"):
         compile_cache.use(folder)
 
 
