@@ -84,12 +84,14 @@ def of_state(mesh: Mesh, state: Leaf, *, fsdp: bool) -> Leaf:
     def place(leaf: Leaf) -> NamedSharding:
         parts = mesh.shape["data"] if fsdp else 1
         shape = leaf.shape[1:]
-        # The longest axis that divides: of a kernel the wider side. Moments are shaped
-        # as their parameters are, and so fall into the same parts.
+        # The longest axis that divides; the last one only for want of another, as TPUs
+        # fill it up to 128 again. Moments are shaped as their parameters are, and so
+        # fall into the same parts.
         axes = [i for i, n in enumerate(shape) if n % parts == 0]
         if parts == 1 or not axes or math.prod(shape) < SMALLEST_PARTED:
             return by_member(mesh)
-        longest = max(axes, key=lambda i: shape[i])
+        last = len(shape) - 1
+        longest = max(axes, key=lambda i: (i != last, shape[i]))
         spec = [None] * len(shape)
         spec[longest] = "data"
         return NamedSharding(mesh, P("member", *spec))

@@ -8,6 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo as cudnn
 from jax.sharding import SingleDeviceSharding
 
 from benchmarks import (
@@ -22,7 +23,7 @@ from merclip_jax.training.options import TrainOptions
 
 TARGETS = ("v5e:2x2", "h100:1x1x4")
 BATCH, STEPS, FRAMES, PIXELS = 8, 3, 4, 32
-PICTURES = BATCH * FRAMES * PIXELS * PIXELS * 3  # bytes of a member's batch
+FIRST = BATCH * PIXELS * PIXELS * 3 * 4  # bytes of the clips' first frames, float32
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +69,16 @@ def test_members_do_not_talk_while_they_train(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_shared_batch_exchanges_no_pixels(target):
-    """Four devices a member: gradients, features, BatchNorm's sums; never the clips."""
+    """Four devices a member: gradients, features, BatchNorm's sums; never the clips.
+
+    But their first frames, from which LocalStaticFaceMix takes partners' faces.
+    """
     found = exchanged(target, 1)
     state = programs(target, 1).state.variables["params"]
     gradients = sum(x.size * 4 for x in jax.tree.leaves(state))
     for c in found:
-        most = 1.1 * gradients if c.kind == "all-reduce" else PICTURES / 4
+        # What is begun early counts with the part that each device gives.
+        most = 1.1 * gradients if c.kind == "all-reduce" else 1.5 * FIRST
         assert c.bytes <= most, c
     reduced = sum(c.bytes for c in found if c.in_loop and c.kind == "all-reduce")
     assert gradients / 2 <= reduced <= 1.5 * gradients  # once a step, bf16 or float32
@@ -88,9 +93,11 @@ def test_parts_of_a_state_take_less_room(target):
         for x in jax.tree.leaves(whole.state.variables["params"])
         if x.size >= sharding.SMALLEST_PARTED
     ]
-    # Parameters and two moments, three quarters of each gone.
+    # Parameters and two moments, three quarters of each gone; a TPU has filled the last
+    # axes of 64 up to 128.
     spared = whole.memory().arguments - parts.memory().arguments
-    assert spared == pytest.approx(3 * 0.75 * sum(large), rel=0.05)
+    least = 3 * 0.75 * sum(large)
+    assert 0.95 * least <= spared <= 2.05 * least
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -129,8 +136,17 @@ def test_auto_is_the_kernel_on_a_tpu_and_xla_on_a_gpu(n):
 
 
 @pytest.mark.parametrize("n", [197, 198, 1569])
-def test_cudnn_takes_odd_lengths(n):
-    """Padded to even, forward and backward: its fused kernels, and no scores."""
+def test_cudnn_takes_odd_lengths(n, monkeypatch):
+    """Padded to even, forward and backward: its fused kernels, and no scores.
+
+    JAX asks the card and its library before it traces; here both are as if they were.
+    """
+    for name, answer in (
+        ("check_cudnn_version", 91000),
+        ("check_compute_capability", True),
+        ("is_cuda_compute_capability_equal", False),
+    ):
+        monkeypatch.setattr(cudnn, name, lambda *_, answer=answer: answer)
     text = attention("h100:1x1x4", "cudnn", n, jnp.bfloat16)
     assert "fmha" in text.lower()
     assert f"f32[16,12,{n},{n}]" not in text
