@@ -9,15 +9,14 @@ initialisation of MER-CLIP on CAS(ME)^3. Full size takes minutes on two cores,
 """
 
 import collections
+import math
 import time
 from pathlib import Path
 
+import jax
 from absl import app, flags
 
-from benchmarks import (
-    absent,  # before jax
-    shapes,
-)
+from benchmarks import absent, shapes
 from benchmarks.hlo import Collective, Program
 from merclip_jax import command
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
@@ -44,7 +43,7 @@ SCAN = flags.DEFINE_integer("scan_steps", 8, "Steps of a call.")
 OTHERS = flags.DEFINE_bool("others", False, "Prediction and initialisation too.")
 HLO = flags.DEFINE_string("hlo", "", "Folder for the training call's text.")
 PARTS = (
-    (r"augment", "augmentation"),
+    (r"/augment/|augment\)", "augmentation"),
     (r"block_\d+/attn", "attention of blocks"),
     (r"block_\d+/mlp", "MLPs of blocks"),
     (r"block_\d+/lmhra", "mixers over time"),
@@ -74,7 +73,11 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
     )
     mesh = sharding.make_mesh(members, BATCH.value, devices=devices)
     return shapes.mer_clip(
-        model, options, members=members, mesh=mesh, augmented=AUGMENT.value
+        model,
+        options,
+        members=members,
+        mesh=mesh,
+        augmentation=shapes.PAPER if AUGMENT.value else shapes.NONE,
     )
 
 
@@ -112,15 +115,14 @@ def describe(target: absent.Target, programs: Programs, name: str) -> list[str]:
 def _memory(target: absent.Target, programs: Programs) -> list[str]:
     use = programs.memory()
     per_device = 1 / programs.mesh.shape["member"]
-    params = sum(_bytes(x) for x in _leaves(programs.state.variables)) * per_device
-    state = sum(_bytes(x) for x in _leaves(programs.state)) * per_device
+    params = _bytes(programs.state.variables) * per_device
+    state = _bytes(programs.state) * per_device
     if programs.options.fsdp:
         params, state = (x / programs.mesh.shape["data"] for x in (params, state))
     clips = _bytes(programs.spec.held)
     # The device's own limit is a little less than its data sheet says.
     limit = target.chip.gb * 1e9
     fits = use.total <= SHARE * limit
-    each = (use.total - clips) * per_device ** (programs.size == 1)
     each = (use.total - clips) / (programs.size / programs.mesh.shape["member"])
     most = int((SHARE * limit - clips) // each)
     gb = 1e9
@@ -182,17 +184,12 @@ def _exchanged(found: list[Collective]) -> list[str]:
     ]
 
 
-def _leaves(tree: object) -> list:
-    import jax
-
-    return jax.tree.leaves(tree)
-
-
-def _bytes(shape) -> int:
-    import math
-
-    size = getattr(shape.dtype, "itemsize", 4)
-    return math.prod(shape.shape) * size
+def _bytes(tree: object) -> int:
+    """Of all arrays of a tree; keys are words of 4."""
+    return sum(
+        math.prod(leaf.shape) * getattr(leaf.dtype, "itemsize", 4)
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def main(_: list[str]) -> None:

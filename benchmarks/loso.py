@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from absl import app, flags
 
-from benchmarks import shapes, train_step
+from benchmarks import shapes
 from merclip_jax import command
 from merclip_jax.models.mer_clip import MerClipOptions
 from merclip_jax.training import sharding
@@ -37,7 +37,7 @@ def seconds(*, folds: int, calls: int, batch: int) -> float:
         frames=4,
         image_size=32,
     )
-    given = train_step.arguments(programs, batch=batch, clips=16, frames=4)
+    given = shapes.arguments(programs, batch=batch, clips=16, frames=4)
     held, context, state, member, batches = given
     state, _ = programs.train(held, context, state, member, batches)
     jax.block_until_ready(state)

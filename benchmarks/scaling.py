@@ -45,7 +45,7 @@ def row(members: int, count: int) -> str:
         options,
         members=members,
         mesh=sharding.make_mesh(members, 16, devices=there[:count]),
-        augmented=False,
+        augmentation=shapes.NONE,
         clips=16,
         frames=FRAMES.value,
         image_size=PIXELS.value,

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from merclip_jax.augment.clips import Augmentation
@@ -19,7 +20,8 @@ from merclip_jax.training.programs import Programs, Shape, Spec
 CLASSES = tuple("abcdefg")  # CAS(ME)^3's seven
 TEMPLATES, COMBINATIONS = 7, 88  # of its table of sentences
 CLIPS = 860  # that lie on the device
-PARTS = ("augmix", "flip", "colour_jitter", "static_mix")
+PAPER = Augmentation()
+NONE = Augmentation(augmix=0.0, flip=0.0, colour_jitter=0.0, static_mix=0.0)
 
 
 def mer_clip(
@@ -28,7 +30,7 @@ def mer_clip(
     *,
     members: int,
     mesh: Mesh,
-    augmented: bool = True,
+    augmentation: Augmentation = PAPER,
     clips: int = CLIPS,
     frames: int = 16,
     image_size: int = 224,
@@ -40,18 +42,17 @@ def mer_clip(
         options: of the training; scan_steps must be given.
         members: trained together.
         mesh: of the devices.
-        augmented: with the paper's augmentation, or none.
+        augmentation: as the paper's, or NONE.
         clips: that lie on the device.
         frames, image_size: of a clip.
     """
-    share = Augmentation() if augmented else Augmentation(**dict.fromkeys(PARTS, 0.0))
     view = dataclasses.replace(View(), frames=frames, image_size=image_size)
     system = MerClip(
         classes=CLASSES,
         epochs=options.epochs,
         view=view,
         model=model,
-        augmentation=share,
+        augmentation=augmentation,
         execution=Execution(options.remat, options.microbatch),
     )
     s = COMBINATIONS
@@ -75,6 +76,48 @@ def mer_clip(
     return Programs(system, optimiser, options, spec, size=members, mesh=mesh)
 
 
-def zeros(shapes: object) -> object:
-    """Arrays of zeros in place of shapes, for what is timed."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+def arguments(programs: Programs, *, batch: int, clips: int, frames: int) -> list:
+    """Random clips, and what else a dispatch is given, on the devices.
+
+    Args:
+        programs: of `mer_clip`.
+        batch: clips of a member's batch.
+        clips: that are held.
+        frames: of a clip.
+
+    Returns:
+        The arguments of `programs.train`.
+    """
+    rng = np.random.default_rng(0)
+    spec, size = programs.spec, programs.size
+    held = rng.integers(0, 256, spec.held.shape, dtype=np.uint8)
+    run = {
+        "features": jax.random.normal(jax.random.key(0), spec.run["features"].shape),
+        "mirror": jnp.arange(spec.run["mirror"].shape[0], dtype=jnp.int32),
+        "overlap": jnp.eye(spec.run["overlap"].shape[0]),
+    }
+    context = jax.device_put(
+        programs.context.replace(run=run, fold={}), programs.everywhere
+    )
+    keys = jnp.stack([jax.random.key(i) for i in range(size)])
+    member = programs.member.replace(
+        key=keys,
+        steps_per_epoch=jnp.full((size,), 100, jnp.int32),
+        steps=jnp.full((size,), 10**6, jnp.int32),
+    )
+    member = jax.device_put(member, programs.by_member)
+    lead = (spec.steps, size, batch)
+    index = rng.integers(0, clips, lead)
+    batches = {
+        "frames": index[..., None] * frames + np.arange(frames),
+        "label": rng.integers(0, len(CLASSES), lead),
+        "au_combination": rng.integers(0, COMBINATIONS, lead),
+    }
+    batches = {k: v.astype(np.int32) for k, v in batches.items()}
+    return [
+        jax.device_put(held, programs.everywhere),
+        context,
+        programs.init(member.key, {}),
+        member,
+        jax.device_put(batches, programs.scanned),
+    ]

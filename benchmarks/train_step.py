@@ -15,7 +15,6 @@ import tempfile
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
@@ -40,7 +39,7 @@ AUGMENT = flags.DEFINE_bool("augment", True, "The paper's augmentation, or none.
 FRAMES = flags.DEFINE_integer("frames", 16, "Of a clip.")
 PIXELS = flags.DEFINE_integer("image_size", 224, "Of a frame.")
 STEPS = flags.DEFINE_integer("scan_steps", 8, "Steps of a dispatch.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Dispatches that are timed.")
+TURNS = flags.DEFINE_integer("turns", 5, "Dispatches that are timed.")
 CLIPS = flags.DEFINE_integer("clips", 64, "That lie on the device.")
 PROFILE = flags.DEFINE_string("profile", "", "Folder for a trace of one dispatch.")
 
@@ -56,48 +55,11 @@ def programs_of(members: int, remat: str, attention: str) -> Programs:
         options,
         members=members,
         mesh=sharding.make_mesh(members, BATCH.value),
-        augmented=AUGMENT.value,
+        augmentation=shapes.PAPER if AUGMENT.value else shapes.NONE,
         clips=CLIPS.value,
         frames=FRAMES.value,
         image_size=PIXELS.value,
     )
-
-
-def arguments(programs: Programs, *, batch: int, clips: int, frames: int) -> list:
-    """Returns random clips and what else a dispatch is given, on the devices."""
-    rng = np.random.default_rng(0)
-    spec, size = programs.spec, programs.size
-    held = rng.integers(0, 256, spec.held.shape, dtype=np.uint8)
-    run = {
-        "features": jax.random.normal(jax.random.key(0), spec.run["features"].shape),
-        "mirror": jnp.arange(spec.run["mirror"].shape[0], dtype=jnp.int32),
-        "overlap": jnp.eye(spec.run["overlap"].shape[0]),
-    }
-    context = jax.device_put(
-        programs.context.replace(run=run, fold={}), programs.everywhere
-    )
-    keys = jnp.stack([jax.random.key(i) for i in range(size)])
-    member = programs.member.replace(
-        key=keys,
-        steps_per_epoch=jnp.full((size,), 100, jnp.int32),
-        steps=jnp.full((size,), 10**6, jnp.int32),
-    )
-    member = jax.device_put(member, programs.by_member)
-    lead = (spec.steps, size, batch)
-    index = rng.integers(0, clips, lead)
-    batches = {
-        "frames": index[..., None] * frames + np.arange(frames),
-        "label": rng.integers(0, len(shapes.CLASSES), lead),
-        "au_combination": rng.integers(0, shapes.COMBINATIONS, lead),
-    }
-    batches = {k: v.astype(np.int32) for k, v in batches.items()}
-    return [
-        jax.device_put(held, programs.everywhere),
-        context,
-        programs.init(member.key, {}),
-        member,
-        jax.device_put(batches, programs.scanned),
-    ]
 
 
 def measure(members: int, remat: str, attention: str) -> dict[str, object]:
@@ -113,12 +75,12 @@ def measure(members: int, remat: str, attention: str) -> dict[str, object]:
     before = time.perf_counter()
     again.compile()
     cached = time.perf_counter() - before
-    held, context, state, member, batches = arguments(
+    held, context, state, member, batches = shapes.arguments(
         programs, batch=BATCH.value, clips=CLIPS.value, frames=FRAMES.value
     )
     taken = []
-    for i in range(ROUNDS.value + 1):
-        tracing = PROFILE.value and i == ROUNDS.value
+    for i in range(TURNS.value + 1):
+        tracing = PROFILE.value and i == TURNS.value
         if tracing:
             jax.profiler.start_trace(PROFILE.value)
         began = time.perf_counter()

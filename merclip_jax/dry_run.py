@@ -11,7 +11,6 @@ from merclip_jax import build, processes
 from merclip_jax.data.batches import stack_batches
 from merclip_jax.data.folds import Member
 from merclip_jax.experiment import columns_of, describe, members_of, plan_of
-from merclip_jax.training.flops import training_flops
 from merclip_jax.training.memory import GB, Stacks, device_memory
 from merclip_jax.training.parameters import parameter_table
 from merclip_jax.training.rates import data_sheet, matmul_rate
@@ -43,7 +42,7 @@ def dry_run(config: ConfigDict) -> str:
     compiled = time.perf_counter() - started
     groups = -(-len(members) // stack.size)
     dispatch, predict = trial(stack, members)
-    flops = training_flops(stack.programs)
+    flops = stack.flops
     total = flops * sum(map(plan.steps, members))
     seconds = groups * (stack.calls * dispatch + _predictions(stack, members) * predict)
     clips = stack.size * stack.steps * plan.options.batch_size / dispatch

@@ -10,12 +10,13 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from configs import common, synthetic
-from merclip_jax import build
+from merclip_jax import build, experiment
 from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.models import mer_clip
 from merclip_jax.training import sharding
+from merclip_jax.training.stack import Plan
 
 DATASET = "synthetic/mini"
 ROOT = Path(__file__).parents[1]
@@ -88,9 +89,32 @@ def _members(protocol: ProtocolOptions, clips: Clips) -> list[folds.Member]:
     return folds.members(parts, protocol.seeds)
 
 
+def plan(data_dir: Path, clips: Clips, **changes: object) -> Plan:
+    """The plan of a config with changes, "__" for the dots."""
+    changes = {name.replace("__", "."): value for name, value in changes.items()}
+    return experiment.plan_of(build.job(config(data_dir, changes), clips))
+
+
 def get_config(arg: str) -> ConfigDict:
     """`config` as the command line takes it: tests/mini.py:DATA_DIR."""
     return config(Path(arg))
+
+
+def on_devices(count: int, code: str, *arguments: object) -> None:
+    """Run Python code in a process of its own, with `count` simulated devices."""
+    env = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def start(

@@ -49,7 +49,7 @@ def attend(
         )
     batch, (n, d) = q.shape[:-2], q.shape[-2:]
     q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
-    plain = functools.partial(_attend_xla, heads=heads, causal=causal)
+    plain = functools.partial(_attend_jax, heads=heads, causal=causal)
     fused = per_device(lambda q, k, v: fused_attention(q, k, v, heads))
     if q.dtype == jnp.float64:
         out = _attend_float64(q, k, v, heads=heads, causal=causal)
@@ -58,7 +58,7 @@ def attend(
     elif implementation == "fused":
         out = fused(q, k, v)
     elif implementation == "cudnn":
-        out = _attend_cudnn(q, k, v, heads=heads)
+        out = _attend_jax(q, k, v, heads=heads, implementation="cudnn")
     else:
         # Of both only that of the platform is compiled.
         out = jax.lax.platform_dependent(q, k, v, tpu=fused, default=plain)
@@ -70,45 +70,31 @@ def _check_heads(width: int, heads: int) -> None:
         raise ValueError(f"attention: width {width} does not divide into {heads} heads")
 
 
-def _attend_xla(
+def _attend_jax(
     q: Float[Array, "b n d"],
     k: Float[Array, "b s d"],
     v: Float[Array, "b s d"],
     *,
     heads: int,
-    causal: bool,
+    causal: bool = False,
+    implementation: str = "xla",
 ) -> Float[Array, "b n d"]:
+    b, n, d = q.shape
+    lengths = {}
+    if implementation == "cudnn":
+        lengths = {
+            "query_seq_lengths": jnp.full((b,), n, jnp.int32),
+            "key_value_seq_lengths": jnp.full((b,), k.shape[1], jnp.int32),
+        }
+        # cuDNN trains on even lengths alone. What is added is no key of any query.
+        q, k, v = (jnp.pad(a, [(0, 0), (0, a.shape[1] % 2), (0, 0)]) for a in (q, k, v))
     q, k, v = (_split(a, heads) for a in (q, k, v))
     # Inside, jax mixes bfloat16 with float32 without saying so.
     with jax.numpy_dtype_promotion("standard"):
         out = jax.nn.dot_product_attention(
-            q, k, v, is_causal=causal, implementation="xla"
+            q, k, v, is_causal=causal, implementation=implementation, **lengths
         )
-    return out.reshape(*out.shape[:2], -1)
-
-
-def _attend_cudnn(
-    q: Float[Array, "b n d"],
-    k: Float[Array, "b s d"],
-    v: Float[Array, "b s d"],
-    *,
-    heads: int,
-) -> Float[Array, "b n d"]:
-    n, s = q.shape[1], k.shape[1]
-    # cuDNN trains on even lengths alone. What is added is no key of any query.
-    q, k, v = (jnp.pad(a, [(0, 0), (0, a.shape[1] % 2), (0, 0)]) for a in (q, k, v))
-    lengths = [jnp.full((len(q),), m, jnp.int32) for m in (n, s)]
-    q, k, v = (_split(a, heads) for a in (q, k, v))
-    with jax.numpy_dtype_promotion("standard"):
-        out = jax.nn.dot_product_attention(
-            q,
-            k,
-            v,
-            query_seq_lengths=lengths[0],
-            key_value_seq_lengths=lengths[1],
-            implementation="cudnn",
-        )
-    return out.reshape(*out.shape[:2], -1)[:, :n]
+    return out.reshape(b, -1, d)[:, :n]
 
 
 def _split(a: Float[Array, "b n d"], heads: int) -> Float[Array, "b n h c"]:

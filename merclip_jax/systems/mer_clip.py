@@ -232,9 +232,10 @@ class MerClip:
         return out, jax.tree.map(lambda leaf: leaf.mean(0), changed)
 
     def _augment(self, key: jax.Array, batch: Batch):
-        return augment.augment(
-            key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
-        )
+        with jax.named_scope("augment"):  # in profiles and in benchmarks/aot.py
+            return augment.augment(
+                key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
+            )
 
     def _random_tower(self, made: PromptSet) -> TextTower:
         """A tower whose sentences differ, made from no clip of the dataset."""

@@ -5,7 +5,6 @@ import time
 
 import jax
 
-from merclip_jax.training.flops import training_flops
 from merclip_jax.training.history import History
 from merclip_jax.training.rates import data_sheet, matmul_rate
 from merclip_jax.training.stack import Stack
@@ -31,8 +30,8 @@ class EpochLog:
         self.plan, self.name, self.history = stack.plan, name, history
         self.waits, self.waited = waits, 0.0
         self.devices = stack.mesh.size
-        batch = stack.plan.options.batch_size
-        self.flops = training_flops(stack.programs) / batch  # of a clip
+        self.flops = stack.flops / stack.plan.options.batch_size  # of a clip
+        self.matmul = matmul_rate()  # measured before the clock starts
         self.workdir, self.epoch = workdir, history.epochs_done()
         self.writer = workdir.scalars(name, resume_at=self.epoch)
         self.started = self.when = time.monotonic()
@@ -68,7 +67,7 @@ class EpochLog:
             "speed/steps_per_s": (steps - self.steps) / seconds,
             "speed/clips_per_s": rate,
             "speed/tflops_per_s_and_device": flops,
-            "speed/share_of_measured_matmul": flops / matmul_rate(),
+            "speed/share_of_measured_matmul": flops / self.matmul,
             # While the loop waits for clips its device may still be at work: at most.
             "speed/share_waiting_for_clips": self._waited() / seconds,
             "memory/peak_gb": _peak_memory() / 1e9,

@@ -14,6 +14,7 @@ from merclip_jax.data.folds import Fold, Member, ProtocolOptions
 from merclip_jax.data.store import ClipStore, put
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
+from merclip_jax.training.flops import training_flops
 from merclip_jax.training.optim import Optimiser
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.programs import Programs, Spec
@@ -124,6 +125,11 @@ class Stack:
             size=self.size,
             mesh=self.mesh,
         )
+
+    @functools.cached_property
+    def flops(self) -> float:
+        """FLOPs of one step of one member."""
+        return training_flops(self.programs)
 
     @functools.cached_property
     def held(self) -> Array:

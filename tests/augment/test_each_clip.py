@@ -1,9 +1,5 @@
 """Clips are changed one by one, only the chosen ones, where they are."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,14 +134,4 @@ for shape in ((4, 2), (2, 4), (1, 4)):
 
 
 def test_eight_devices_exchange_nothing():
-    flags = "--xla_force_host_platform_device_count=8"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        env=env,
-        cwd=mini.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    mini.on_devices(8, SHARDED)

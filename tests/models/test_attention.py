@@ -1,9 +1,5 @@
 """The ways to compute attention agree, alone, stacked and shared out over devices."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,16 +107,4 @@ for kind in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
 
 def test_devices_do_their_own_sequences():
     """On a mesh of two by two nothing is exchanged, and the result is the same."""
-    env = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_PLATFORMS": "cpu",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SHARED],
-        env=env,
-        cwd=mini.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    mini.on_devices(4, SHARED)

@@ -1,9 +1,5 @@
 """A stack on several devices learns what it learns on one."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 
 from tests import mini
@@ -46,13 +42,7 @@ def test_four_devices_agree_with_one(mini_data, tmp_path):
     The batch's statistics and gradients are summed in halves, so the last bits of
     float32 differ; one epoch of Adam keeps them small.
     """
-    flags = "--xla_force_host_platform_device_count=4"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", SHARDED, str(mini_data), str(tmp_path)]
-    done = subprocess.run(
-        command, env=env, cwd=mini.ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    mini.on_devices(4, SHARDED, mini_data, tmp_path)
     one, four = files_of(tmp_path / "1"), files_of(tmp_path / "4")
     assert one.keys() == four.keys()
     assert len(one) == 2

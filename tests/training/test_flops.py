@@ -20,7 +20,7 @@ def programs(members=1, steps=2, **changes):
         options,
         members=members,
         mesh=sharding.make_mesh(members, BATCH),
-        augmented=False,
+        augmentation=shapes.NONE,
         clips=2,
         frames=FRAMES,
         image_size=PIXELS,

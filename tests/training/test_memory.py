@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from merclip_jax import build, experiment
+from merclip_jax import build
 from merclip_jax.errors import UserError
 from merclip_jax.training import memory
 from merclip_jax.training.memory import Stacks
@@ -23,16 +23,16 @@ def clips(mini_data):
     return build.clips(mini.config(mini_data))
 
 
-def plan_with(mini_data, clips, **changes):
-    config = mini.config(
-        mini_data, {k.replace("__", "."): v for k, v in changes.items()}
-    )
-    return experiment.plan_of(build.job(config, clips)), mini.members(config, clips)
+@pytest.fixture(scope="module")
+def members(mini_data, clips):
+    return mini.members(mini.config(mini_data), clips)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(2, 2), (100, 3), (0, 3)])
-def test_a_stack_is_what_is_asked_for_or_what_fits(mini_data, clips, asked, size):
-    plan, members = plan_with(mini_data, clips, train__stack=asked)
+def test_a_stack_is_what_is_asked_for_or_what_fits(
+    mini_data, clips, members, asked, size
+):
+    plan = mini.plan(mini_data, clips, train__stack=asked)
     assert Stacks(plan, members).size() == size
 
 
@@ -69,9 +69,9 @@ def fake(monkeypatch):
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_memory_is_filled_to_its_share(mini_data, clips, fake, devices):
+def test_memory_is_filled_to_its_share(mini_data, clips, members, fake, devices):
     """Of 80 bytes four members a device; 100 members are 25 groups of four devices'."""
-    plan, members = plan_with(mini_data, clips, train__stack=0)
+    plan = mini.plan(mini_data, clips, train__stack=0)
     many = (members * 40)[:100]
     assert fake(plan, many, limit=80, devices=devices) == (
         4 * devices,
@@ -79,24 +79,24 @@ def test_memory_is_filled_to_its_share(mini_data, clips, fake, devices):
     )
 
 
-def test_what_fits_is_shared_out_evenly(mini_data, clips, fake):
+def test_what_fits_is_shared_out_evenly(mini_data, clips, members, fake):
     """Four fit of six members: two groups of three, not of four and of two."""
-    plan, members = plan_with(mini_data, clips, train__stack=0)
+    plan = mini.plan(mini_data, clips, train__stack=0)
     assert fake(plan, members * 2, limit=80) == (3, [1, 3])
     # A third of five on two devices: what is left of a device's place is filled up.
     assert fake(plan, (members * 2)[:5], limit=80, devices=2)[0] == 6
 
 
-def test_a_cpu_compiles_one_program_when_it_fits(mini_data, clips, fake):
-    plan, members = plan_with(mini_data, clips, train__stack=0)
+def test_a_cpu_compiles_one_program_when_it_fits(mini_data, clips, members, fake):
+    plan = mini.plan(mini_data, clips, train__stack=0)
     many = members * 8
     assert fake(plan, many, limit=10**9, backend="cpu") == (12, [12])
     assert fake(plan, many, limit=80, backend="cpu") == (4, [12, 4])
 
 
-def test_where_none_fits_it_is_said_what_would(mini_data, clips, fake):
+def test_where_none_fits_it_is_said_what_would(mini_data, clips, members, fake):
     """One member needs 35 bytes; computed again in blocks 29, by half batches 24."""
-    plan, members = plan_with(mini_data, clips, train__stack=0, model__bn_group_size=4)
+    plan = mini.plan(mini_data, clips, train__stack=0, model__bn_group_size=4)
     with pytest.raises(
         UserError, match=r"1 member needs .*; with --config\.train\.remat=products"
     ):
@@ -111,17 +111,19 @@ def test_where_none_fits_it_is_said_what_would(mini_data, clips, fake):
         fake(plan, members, limit=20)
 
 
-def test_what_is_asked_for_and_does_not_fit_is_refused(mini_data, clips, fake):
-    plan, members = plan_with(mini_data, clips, train__stack=3)
+def test_what_is_asked_for_and_does_not_fit_is_refused(mini_data, clips, members, fake):
+    plan = mini.plan(mini_data, clips, train__stack=3)
     with pytest.raises(
         UserError, match=r"3 members need .*--config\.train\.stack=1 it"
     ):
         fake(plan, members, limit=40)
 
 
-def test_a_compiler_that_refuses_says_the_same(mini_data, clips, fake, monkeypatch):
+def test_a_compiler_that_refuses_says_the_same(
+    mini_data, clips, members, fake, monkeypatch
+):
     """A TPU's compiler does not finish what does not fit."""
-    plan, members = plan_with(mini_data, clips, train__stack=0)
+    plan = mini.plan(mini_data, clips, train__stack=0)
 
     def refuse(self):
         if self.size > 2:
@@ -132,9 +134,9 @@ def test_a_compiler_that_refuses_says_the_same(mini_data, clips, fake, monkeypat
     assert fake(plan, members * 4, limit=1000)[0] == 2
 
 
-def test_a_training_call_tells_its_memory(mini_data, clips):
+def test_a_training_call_tells_its_memory(mini_data, clips, members):
     """Held clips included, and more of it for more members."""
-    plan, members = plan_with(mini_data, clips)
+    plan = mini.plan(mini_data, clips)
     one, two = (Stack(plan, members, n).programs.memory() for n in (1, 2))
     held = len(clips) * int(np.prod(plan.system.view.shape))
     assert two.total > one.total > one.arguments > held
