@@ -22,6 +22,7 @@ from merclip_jax import command
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.systems.system import REMATS
 from merclip_jax.training import sharding
+from merclip_jax.training.compiler import compiled
 from merclip_jax.training.flops import training_flops
 from merclip_jax.training.memory import SHARE
 from merclip_jax.training.options import TrainOptions
@@ -90,7 +91,7 @@ def describe(target: absent.Target, programs: Programs, name: str) -> list[str]:
     traced = time.perf_counter() - started
     started = time.perf_counter()
     try:
-        compiled = lowered.compile()
+        programs.train = compiled(lowered, target.devices[0].platform)
     except Exception as error:  # a TPU's compiler refuses what does not fit
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -98,15 +99,14 @@ def describe(target: absent.Target, programs: Programs, name: str) -> list[str]:
         took = time.perf_counter() - started
         return [*lines, f"  does not fit: used {used}", f"  compiled in {took:.0f} s"]
     took = time.perf_counter() - started
-    programs.train = compiled
     lines += _memory(target, programs)
-    text = compiled.as_text()
+    text = programs.train.as_text()
     program = Program(text)
     if HLO.value:
         folder = Path(HLO.value)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name.replace(' ', '_').replace(':', '-')}.hlo").write_text(text)
-    lines += _arithmetic(target, programs, compiled, program)
+    lines += _arithmetic(target, programs, programs.train, program)
     lines += _exchanged(program.collectives(mesh))
     lines.append(f"  traced in {traced:.0f} s, compiled in {took:.0f} s")
     return lines

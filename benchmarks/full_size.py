@@ -33,6 +33,7 @@ def jax_case(case: str):
     from merclip_jax.augment.clips import Augmentation
     from merclip_jax.systems.mer_clip import MerClip
     from merclip_jax.systems.system import Context
+    from merclip_jax.training.compiler import compiled
     from merclip_jax.training.optim import AdamWOptions, adamw
     from merclip_jax.training.step import (
         StepMember,
@@ -61,25 +62,25 @@ def jax_case(case: str):
     context = Context(run=prompts)
     if case == "jax forward":
         run = jax.jit(lambda s, b: predict_step(system, context, s, b))
-        compiled = run.lower(state, batch).compile()
-        return lambda: jax.block_until_ready(compiled(state, batch)), flops(compiled)
+        program = compiled(run.lower(state, batch), "cpu")
+        return lambda: jax.block_until_ready(program(state, batch)), flops(program)
     member = StepMember(jax.random.key(0), jnp.int32(100), jnp.int32(5500))
     step = jax.jit(
         lambda s, b: train_step(system, optimiser, context, s, member, b)[0],
         donate_argnums=0,
     )
-    compiled = step.lower(state, batch).compile()
+    program = compiled(step.lower(state, batch), "cpu")
     held = [state]
 
     def run():
-        held[0] = jax.block_until_ready(compiled(held[0], batch))
+        held[0] = jax.block_until_ready(program(held[0], batch))
 
-    return run, flops(compiled)
+    return run, flops(program)
 
 
-def flops(compiled) -> float:
+def flops(program) -> float:
     """What XLA counts in a compiled program."""
-    return float(compiled.cost_analysis()["flops"])
+    return float(program.cost_analysis()["flops"])
 
 
 def torch_case(case: str):

@@ -46,6 +46,8 @@ VALUES = {
     "optim.warmup_epochs": 1,
 }
 mer_clip.SIZES["nano"] = NANO
+# Of a compiled program: XLA's emitters of today, not those of `conftest.py`.
+EMITTERS = {"xla_cpu_use_fusion_emitters": True}
 
 
 def config(data_dir: Path, changes: dict | None = None) -> ConfigDict:

@@ -73,7 +73,9 @@ def test_the_released_recipe_runs(mini_data, tmp_path):
     assert np.isfinite(found["s00-seed0"]["logits"]).all()
 
 
-def test_drawn_frames_are_the_same_from_device_and_host(mini_data, tmp_path, cache):
+def test_drawn_frames_are_the_same_from_device_and_host(
+    mini_data, tmp_path, cache, exact_emitters
+):
     """Uniform sampling draws by seed and step, wherever the clips live."""
     config = one_round(mini_data, {"data.sampling": "uniform"})
     clips = build.clips(config)

@@ -7,7 +7,7 @@ tower: space and time never attend together. Layout and names as in `uniformer_v
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.layers import LayerNorm, rematerialised
+from merclip_jax.models.layers import LayerNorm, path_draws, rematerialised
 from merclip_jax.models.uniformer_v2 import LocalBlock
 from merclip_jax.models.video import (
     PatchEmbed,
@@ -59,12 +59,14 @@ class FactorizedViT(nn.Module):
         b, t, h, w, d = x.shape
         check_positions(self, clip, 1 + h * w)
         patches = x.reshape(b, t, h * w, d)
-        rates = linspace_rates(self.drop_path, self.layers + self.temporal_layers)
+        blocks = self.layers + self.temporal_layers
+        rates = linspace_rates(self.drop_path, blocks)
+        draws = path_draws(self, [4] * blocks, b, train=train, rate=self.drop_path)
         x = self._with_class(patches, "class_embedding", "positional_embedding")
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
         for i in range(self.layers):
             block = self._block(f"block_{i}", rates[i])
-            x = rematerialised(block, self.remat)(x, train=train)
+            x = rematerialised(block, self.remat)(x, draws[i], train=train)
             self.sow("intermediates", f"after_block_{i}", x)
         # CLIP's `ln_post` was trained for class tokens: patches stay raw.
         frames = LayerNorm(dtype=self.dtype, name="ln_post")(x[:, :, 0])
@@ -75,8 +77,9 @@ class FactorizedViT(nn.Module):
             frames[:, None], "temporal_class_embedding", "temporal_embedding"
         )
         for i in range(self.temporal_layers):
-            block = self._block(f"temporal_{i}", rates[self.layers + i])
-            y = rematerialised(block, self.remat)(y, train=train)
+            j = self.layers + i
+            block = self._block(f"temporal_{i}", rates[j])
+            y = rematerialised(block, self.remat)(y, draws[j], train=train)
             self.sow("intermediates", f"after_temporal_{i}", y)
         pooled = LayerNorm(dtype=self.dtype, name="norm")(y[:, 0, 0])
         return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * h * w, d))

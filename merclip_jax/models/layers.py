@@ -5,11 +5,12 @@ x64 when initialised so). `*_init` are initialisers of the kernels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from merclip_jax.typing import Array, Dtype, Float, Shaped
@@ -72,7 +73,7 @@ def rematerialised(module: nn.Module, remat: str) -> Callable[..., jax.Array]:
             "blocks" the block's input alone.
     """
 
-    def call(*arrays: jax.Array, **static: Any) -> jax.Array:
+    def call(*arrays: jax.Array | None, **static: Any) -> jax.Array:
         if remat == "none":
             return module(*arrays, **static)
         function = nn.remat(
@@ -83,6 +84,53 @@ def rematerialised(module: nn.Module, remat: str) -> Callable[..., jax.Array]:
     return call
 
 
+def scaled(
+    x: Float[Array, "... d"],
+    mean: Float[Array, "..."],
+    variance: Float[Array, "..."],
+    scale: Float[Array, "d"],
+    bias: Float[Array, "d"],
+    *,
+    epsilon: float,
+) -> Float[Array, "... d"]:
+    """Returns (x - mean) / sqrt(variance + epsilon) * scale + bias, in x's dtype.
+
+    Args:
+        x: channels last.
+        mean, variance: with as many axes, float32 or wider.
+        scale, bias: of the channels.
+        epsilon: added to the variance.
+    """
+    wide = mean.dtype
+
+    # All that lies between is cheaper computed again than kept, twice as wide as x.
+    @jax.checkpoint
+    def run(x, mean, variance, scale, bias):
+        gain = jax.lax.rsqrt(variance + epsilon) * along(scale.astype(wide), x)
+        y = (x.astype(wide) - mean) * gain + along(bias.astype(wide), x)
+        return y.astype(x.dtype)
+
+    return run(x, mean, variance, scale, bias)
+
+
+def moments(
+    x: Float[Array, "... d"], average: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and biased variance in float32 or wider.
+
+    Args:
+        x: values.
+        average: of an array like x over some of its axes, which it keeps.
+    """
+    # bfloat16 keeps 8 bits: a mean over 768 channels would lose what it averages.
+    wide = at_least_float32(x.dtype)
+    mean = average(x.astype(wide))
+    # Two passes: E[x^2] - E[x]^2 cancels where the mean is large, and moves more on a
+    # TPU.
+    squares = jax.checkpoint(lambda x, mean: average(jnp.square(x.astype(wide) - mean)))
+    return mean, squares(x, mean)
+
+
 class LayerNorm(nn.Module):
     """LayerNorm over the last axis with biased variance, in float32 or wider."""
 
@@ -91,14 +139,12 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        # bfloat16 keeps 8 bits: a mean over 768 channels would lose what it averages.
-        wide = at_least_float32(self.dtype)
-        # The fast variance, E[x^2] - E[x]^2, cancels where the mean is large.
-        norm = nn.LayerNorm(
-            epsilon=self.epsilon, dtype=wide, use_fast_variance=False, name="norm"
-        )
-        nn.share_scope(self, norm)  # parameters lie directly under this module's name
-        return norm(x.astype(wide)).astype(self.dtype)
+        width = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (width,))
+        bias = self.param("bias", nn.initializers.zeros, (width,))
+        y = x.astype(self.dtype)
+        mean, variance = moments(y, lambda y: y.mean(-1, keepdims=True))
+        return scaled(y, mean, variance, scale, bias, epsilon=self.epsilon)
 
 
 class BatchNorm(nn.Module):
@@ -129,8 +175,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (width,))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (width,))
-        wide = at_least_float32(self.dtype)
-        y = x.astype(wide)
+        y = x.astype(self.dtype)
         if train:
             group = self.group_size or len(x)
             if len(x) % group:
@@ -139,7 +184,8 @@ class BatchNorm(nn.Module):
                     f"groups of {group}"
                 )
             y = y.reshape(len(x) // group, group, *y.shape[1:])
-            mean, var, count = self._moments(y)
+            average, count = self._average(y.shape)
+            mean, var = moments(y, average)
             # A fresh model's buffers stay 0 and 1, as torch's do.
             if not self.is_initializing():
                 unbiased = var * (count / max(count - 1, 1))
@@ -148,25 +194,29 @@ class BatchNorm(nn.Module):
                     new = new.reshape(-1, width).mean(0).astype(running.value.dtype)
                     running.value += self.momentum * (new - running.value)
         else:
+            wide = at_least_float32(self.dtype)
             mean, var = running_mean.value.astype(wide), running_var.value.astype(wide)
             mean, var = along(mean, y), along(var, y)
-        gain = jax.lax.rsqrt(var + self.epsilon) * along(scale.astype(wide), y)
-        y = (y - mean) * gain + along(bias.astype(wide), y)
-        return y.reshape(x.shape).astype(self.dtype)
+        y = scaled(y, mean, var, scale, bias, epsilon=self.epsilon)
+        return y.reshape(x.shape)
 
-    def _moments(self, y: Float[Array, "g ... d"]) -> tuple[jax.Array, jax.Array, int]:
-        """Mean and variance of each group [g, 1, ..., d], and of how many values."""
-        axes = tuple(range(1, y.ndim - 1))
-        count, counted = math.prod(y.shape[i] for i in axes), True
-        if self.skip:
-            n = y.shape[-2]
-            count = count // n * (n - self.skip)
-            # Leaving tokens out by a mask spares a copy of all others.
-            counted = (jnp.arange(n) >= self.skip).reshape((1,) * (y.ndim - 2) + (n, 1))
-        # Two passes: one, by E[x^2] - E[x]^2 around some value, moves more on a TPU.
-        mean = jnp.where(counted, y, 0).sum(axes, keepdims=True) / count
-        off = jnp.where(counted, y - mean, 0)
-        return mean, jnp.square(off).sum(axes, keepdims=True) / count, count
+    def _average(self, shape: tuple[int, ...]) -> tuple[Callable, int]:
+        """What averages an array [g, b, ..., d] over a group, and over how many values.
+
+        The first `skip` tokens do not count. Leaving them out by a mask spares a copy
+        of all others.
+        """
+        axes = tuple(range(1, len(shape) - 1))
+        n = shape[-2]
+        count = math.prod(shape[i] for i in axes) // n * (n - self.skip)
+        counted = jnp.arange(n) >= self.skip
+        counted = counted.reshape((1,) * (len(shape) - 2) + (n, 1))
+
+        def average(y: jax.Array) -> jax.Array:
+            y = jnp.where(counted, y, 0) if self.skip else y
+            return y.sum(axes, keepdims=True) / count
+
+        return average, count
 
 
 class MLP(nn.Module):
@@ -194,25 +244,57 @@ class MLP(nn.Module):
             dtype=self.dtype,
             name="c_fc",
         )(x)
-        x = self.activation(x)
+        # Its input is kept in any case.
+        x = jax.checkpoint(self.activation)(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         init = nn.initializers.zeros if self.zero_out else self.out_init
         return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="c_proj")(x)
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch of whole clips; what stays is scaled by 1/(1 - rate)."""
+    """Drops a residual branch of whole clips; what stays is scaled by 1/(1 - rate).
+
+    Called with the branch and the draws of its block, of which it takes the one of its
+    `place`; None: nothing is dropped.
+    """
 
     rate: float
+    place: int = 0
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "b ..."], *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b ..."], draws: Float[Array, "p b"] | None
+    ) -> Float[Array, "b ..."]:
         # UniFormerV2's released code has tokens in front and so drops single tokens;
         # one draw for each clip is what drop path means.
-        broadcast = tuple(range(1, x.ndim))
-        return nn.Dropout(self.rate, broadcast_dims=broadcast, deterministic=not train)(
-            x
-        )
+        if draws is None or not self.rate:
+            return x
+        kept = (draws[self.place] >= self.rate).reshape((-1,) + (1,) * (x.ndim - 1))
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
+        return jnp.where(kept, x * scale, jnp.zeros_like(x))
+
+
+def path_draws(
+    module: nn.Module,
+    blocks: Sequence[int],
+    clips: int,
+    *,
+    train: bool,
+    rate: float,
+) -> Sequence[Float[Array, "p b"] | None]:
+    """Returns what the drop paths of a tower draw, block by block: uniform in [0, 1).
+
+    Args:
+        module: whose "dropout" key is used.
+        blocks: the paths of each.
+        clips: in the batch, b.
+        train: False: nothing is dropped, and None is returned for each block.
+        rate: the highest of the tower; 0 draws nothing either.
+    """
+    if not train or not rate:
+        return [None] * len(blocks)
+    # All at once: a draw for each path makes a thousand instructions on a TPU.
+    draws = jax.random.uniform(module.make_rng("dropout"), (sum(blocks), clips))
+    return jnp.split(draws, np.cumsum(blocks)[:-1].tolist())
 
 
 def depthwise_conv(
@@ -244,15 +326,41 @@ def _grouped_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
+def _padded(x: jax.Array, taps: tuple[int, ...]) -> jax.Array:
+    return jnp.pad(x, [(0, 0), *((k // 2, k // 2) for k in taps), (0, 0)])
+
+
+def _shifted(padded: jax.Array, shape: tuple[int, ...], taps: tuple[int, ...]):
+    """Every tap's place and what lies under it, [b, t, h, w, d]."""
+    _, t, h, w, _ = shape
+    for place in np.ndindex(*taps):
+        i, j, k = place
+        yield place, padded[:, i : i + t, j : j + h, k : k + w]
+
+
+@jax.custom_vjp
 def _shifted_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
     taps = kernel.shape[:3]
-    pad = [(0, 0), *((k // 2, k // 2) for k in taps), (0, 0)]
-    padded = jnp.pad(x, pad)
     out = jnp.zeros_like(x)
-    for i in range(taps[0]):
-        for j in range(taps[1]):
-            for k in range(taps[2]):
-                _, t, h, w, d = x.shape
-                tap = kernel[i, j, k].reshape(1, 1, 1, 1, d)
-                out += padded[:, i : i + t, j : j + h, k : k + w] * tap
+    for place, part in _shifted(_padded(x, taps), x.shape, taps):
+        out += part * along(kernel[place], x)
     return out
+
+
+def _shifted_products_forward(x, kernel):
+    return _shifted_products(x, kernel), (x, kernel)
+
+
+def _shifted_products_backward(kept, gradient):
+    # Written out because JAX would keep all 27 shifted arrays of the forward pass.
+    x, kernel = kept
+    taps = kernel.shape[:3]
+    parts = _shifted(_padded(x, taps), x.shape, taps)
+    sums = [jnp.sum(part * gradient, axis=(0, 1, 2, 3)) for _, part in parts]
+    return (
+        _shifted_products(gradient, kernel[::-1, ::-1, ::-1]),
+        jnp.stack(sums).reshape(kernel.shape),
+    )
+
+
+_shifted_products.defvjp(_shifted_products_forward, _shifted_products_backward)

@@ -17,6 +17,7 @@ from merclip_jax.models.layers import (
     LayerNorm,
     along,
     depthwise_conv,
+    path_draws,
     rematerialised,
     uniform_fan_in,
 )
@@ -79,6 +80,7 @@ class LocalBlock(nn.Module):
     """Local UniBlock: MHRA, attention within each frame, MHRA, MLP.
 
     `local_mhra` 1 leaves the second MHRA out, 0 both; `reduced` are their channels.
+    Called with tokens and the draws of its four paths.
     """
 
     heads: int
@@ -91,33 +93,38 @@ class LocalBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b t n d"], *, train: bool
+        self,
+        x: Float[Array, "b t n d"],
+        draws: Float[Array, "4 b"] | None,
+        *,
+        train: bool,
     ) -> Float[Array, "b t n d"]:
-        def mix(x, name):
+        def mix(x, place, name):
             # The class token has no neighbour in space or time: it is left out, and
             # learns of other frames through the patches it attends to.
             branch = LocalMHRA(self.reduced, self.bn_group_size, self.dtype, name=name)
-            return x + DropPath(self.drop_path)(branch(x, train=train), train=train)
+            return x + DropPath(self.drop_path, place)(branch(x, train=train), draws)
 
         width = x.shape[-1]
         if self.local_mhra >= 1:
-            x = mix(x, "lmhra1")
+            x = mix(x, 0, "lmhra1")
         y = LayerNorm(dtype=self.dtype, name="ln_1")(x)
         y = PackedAttention(
             self.heads, implementation=self.attention, dtype=self.dtype, name="attn"
         )(y)
-        x = x + DropPath(self.drop_path)(y, train=train)
+        x = x + DropPath(self.drop_path, 1)(y, draws)
         if self.local_mhra == 2:
-            x = mix(x, "lmhra2")
+            x = mix(x, 2, "lmhra2")
         y = LayerNorm(dtype=self.dtype, name="ln_2")(x)
         y = MLP(4 * width, dtype=self.dtype, name="mlp")(y, train=train)
-        return x + DropPath(self.drop_path)(y, train=train)
+        return x + DropPath(self.drop_path, 3)(y, draws)
 
 
 class GlobalBlock(nn.Module):
     """Global UniBlock: one query a clip reads all tokens of all frames.
 
-    Called with the query, the local stream and the patch grid (rows, columns).
+    Called with the query, the local stream, the draws of its two paths and the patch
+    grid (rows, columns).
     """
 
     heads: int
@@ -132,6 +139,7 @@ class GlobalBlock(nn.Module):
         self,
         query: Float[Array, "b 1 d"],
         tokens: Float[Array, "b t n d"],
+        draws: Float[Array, "2 b"] | None,
         *,
         grid: tuple[int, int],
         train: bool,
@@ -156,7 +164,7 @@ class GlobalBlock(nn.Module):
             dtype=self.dtype,
             name="attn",
         )(LayerNorm(dtype=self.dtype, name="ln_1")(query), context)
-        query = query + DropPath(self.drop_path)(y, train=train)
+        query = query + DropPath(self.drop_path, 0)(y, draws)
         y = MLP(
             self.mlp_hidden,
             dropout=self.mlp_dropout,
@@ -165,7 +173,7 @@ class GlobalBlock(nn.Module):
             dtype=self.dtype,
             name="mlp",
         )(LayerNorm(dtype=self.dtype, name="ln_2")(query), train=train)
-        return query + DropPath(self.drop_path)(y, train=train)
+        return query + DropPath(self.drop_path, 1)(y, draws)
 
 
 class UniFormerV2(nn.Module):
@@ -231,6 +239,13 @@ class UniFormerV2(nn.Module):
         query = jnp.broadcast_to(query.astype(self.dtype).reshape(1, 1, d), (b, 1, d))
         local_rates = linspace_rates(self.drop_path, self.layers)
         global_rates = linspace_rates(self.global_drop_path, len(self.global_layers))
+        draws = path_draws(
+            self,
+            [4] * self.layers + [2] * len(self.global_layers),
+            b,
+            train=train,
+            rate=max(self.drop_path, self.global_drop_path),
+        )
         for i in range(self.layers):
             block = LocalBlock(
                 self.heads,
@@ -242,7 +257,7 @@ class UniFormerV2(nn.Module):
                 self.dtype,
                 name=f"block_{i}",
             )
-            x = rematerialised(block, self.remat)(x, train=train)
+            x = rematerialised(block, self.remat)(x, draws[i], train=train)
             self.sow("intermediates", f"after_block_{i}", x)
             # The query is carried on: each global block adds to what those before read.
             if i in self.global_layers:
@@ -257,7 +272,11 @@ class UniFormerV2(nn.Module):
                     name=f"global_{j}",
                 )
                 query = rematerialised(block, self.remat)(
-                    query, x, grid=(grid[0], grid[1]), train=train
+                    query,
+                    x,
+                    draws[self.layers + j],
+                    grid=(grid[0], grid[1]),
+                    train=train,
                 )
                 self.sow("intermediates", f"after_global_{j}", query)
 

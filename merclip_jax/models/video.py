@@ -104,15 +104,16 @@ class PatchEmbed(nn.Module):
         kernel = kernel.astype(self.dtype).reshape(taps * p * p * c, self.width)
         if not self.temporal_downsample:
             return x @ kernel
-        # Frames 2t and 2t+1 lie side by side already; frame 2t-1 is the odd frame of
-        # the pair before, so its product is shifted, not its (larger) pixels.
         if f % 2:
             x = jnp.pad(x, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
         t, (y, z), q = -(-f // 2), x.shape[2:4], x.shape[4]
         x = x.reshape(b, t, 2, y, z, q)
-        even, odd = x[:, :, 0], x[:, :, 1]
-        before = jnp.pad(odd[:, :-1] @ kernel[:q], [(0, 0), (1, 0)] + [(0, 0)] * 3)
-        return before + even @ kernel[q : 2 * q] + odd @ kernel[2 * q :]
+        # Frame 2t-1 is the odd frame of the pair before: odd frames are read once by
+        # both of their taps, and the product is shifted, not the (larger) pixels.
+        both = jnp.concatenate([kernel[2 * q :], kernel[:q]], axis=1)
+        own, next_pair = jnp.split(x[:, :, 1] @ both, 2, axis=-1)
+        before = jnp.pad(next_pair[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * 3)
+        return before + x[:, :, 0] @ kernel[q : 2 * q] + own
 
 
 def linspace_rates(rate: float, blocks: int) -> list[float]:

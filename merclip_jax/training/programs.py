@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from merclip_jax.data.gather import gather
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
+from merclip_jax.training.compiler import compiled
 from merclip_jax.training.merge import merge_start
 from merclip_jax.training.optim import Optimiser
 from merclip_jax.training.options import TrainOptions
@@ -110,17 +111,17 @@ class Programs:
     @functools.cached_property
     def init(self) -> jax.stages.Compiled:
         """(keys [m], start) to states at step 0: random where `start` has nothing."""
-        return self.lower_init().compile()
+        return self._compiled(self.lower_init())
 
     @functools.cached_property
     def train(self) -> jax.stages.Compiled:
         """(held, context, state, member, batches) to the next state, scalars [k, m]."""
-        return self.lower_train().compile()
+        return self._compiled(self.lower_train())
 
     @functools.cached_property
     def predict(self) -> jax.stages.Compiled:
         """(held, context, state, batch) to outputs [m, b, ...] by name."""
-        return self.lower_predict().compile()
+        return self._compiled(self.lower_predict())
 
     def lower_init(self) -> jax.stages.Lowered:
         """`init`, not compiled yet."""
@@ -186,6 +187,9 @@ class Programs:
         one = {"frames": self.spec.frames}
         one |= {name: self.spec.columns[name] for name in columns}
         return _leading(one, (*lead, self.options.batch_size))
+
+    def _compiled(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+        return compiled(lowered, self.mesh.devices.flat[0].platform)
 
     def _lower(self, function: jax.stages.Wrapped, *shapes: Leaf) -> jax.stages.Lowered:
         with self._on_mesh():

@@ -5,6 +5,7 @@ of commit c3294fa: 13 operations that looked pixels and tables up, HSV by OpenCV
 tables. Large arrays are stored as SHA-256 of their bytes.
 """
 
+import functools
 import hashlib
 
 import jax
@@ -15,6 +16,7 @@ import pytest
 from merclip_jax.augment import operations
 from merclip_jax.augment.clips import Augmentation, augment
 from merclip_jax.augment.colour import colour_jitter
+from tests import mini
 
 ORDER = (2, 0, 1, 3)
 OPTIONS = {
@@ -111,8 +113,9 @@ def test_batches_alone_and_as_members(stored, name, shape):
 
     clips = jnp.asarray(picture(*shape))
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
-    alone = jax.jit(one)
-    together = jax.jit(jax.vmap(one, in_axes=(0, None)))(keys, clips)
+    jit = functools.partial(jax.jit, compiler_options=mini.EMITTERS)
+    alone = jit(one)
+    together = jit(jax.vmap(one, in_axes=(0, None)))(keys, clips)
     for i in range(3):
         key = f"augment/{name}/{'x'.join(map(str, shape[:4]))}/{i}"
         out, swap = alone(keys[i], clips)

@@ -461,8 +461,9 @@ def test_mer_clip_in_the_working_precisions(dtype, train):
 def test_drop_path_draws_once_a_clip():
     clips, rate = 4000, 0.3
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (clips, 2, 3)), jnp.float32)
-    module = DropPath(rate)
-    out = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    module = DropPath(rate, place=1)
+    draws = jax.random.uniform(jax.random.key(0), (2, clips))
+    out = module.apply({}, x, draws)
     gains = np.asarray(out / x)
     kept = gains[:, 0, 0] > 0
     expected = np.where(kept, 1 / (1 - rate), 0).reshape(-1, 1, 1)
@@ -470,9 +471,9 @@ def test_drop_path_draws_once_a_clip():
     deviation = np.sqrt(rate * (1 - rate) / clips)
     assert abs(kept.mean() - (1 - rate)) < 4 * deviation
     assert abs(gains.mean() - 1) < 4 * deviation / (1 - rate)
-    again = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
-    assert (np.asarray(again) != np.asarray(out)).any()
-    assert (np.asarray(module.apply({}, x, train=False)) == np.asarray(x)).all()
+    other = DropPath(rate).apply({}, x, draws)
+    assert (np.asarray(other) != np.asarray(out)).any()
+    assert (np.asarray(module.apply({}, x, None)) == np.asarray(x)).all()
 
 
 def test_rates_rise_linearly():

@@ -54,7 +54,7 @@ def test_a_step_is_that_of_the_equations():
     size = SIZES["tiny"]
     d, t, n = size.width, FRAMES // 2, (PIXELS // 16) ** 2
     taps = 16 * 16 * 3
-    stem = 2 * (3 * t - 1) * n * taps * d  # before the first pair is no frame
+    stem = 2 * 3 * t * n * taps * d
     tokens, r = t * (n + 1), int(d / 1.5)
     mixers = 2 * 2 * tokens * 2 * d * r
     attention = 2 * tokens * 4 * d * d + 2 * 2 * t * (n + 1) ** 2 * d

@@ -1,0 +1,25 @@
+"""How a lowered program is compiled."""
+
+import ctypes
+import sys
+
+import jax
+
+# By default XLA's CPU backend orders a program for concurrency: recomputed arrays and
+# slices are made early and lie about, and Adam's moments are copied before they are
+# replaced. These two halve a full-size step's temporaries (benchmarks/RESULTS.md).
+OPTIONS = {
+    "cpu": {
+        "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+        "xla_cpu_copy_insertion_use_region_analysis": True,
+    }
+}
+
+
+def compiled(lowered: jax.stages.Lowered, platform: str) -> jax.stages.Compiled:
+    """Returns the program for devices of a platform ("cpu", "gpu", "tpu")."""
+    program = lowered.compile(compiler_options=OPTIONS.get(platform))
+    if platform == "cpu" and sys.platform == "linux":
+        # What the compiler took and freed, a gigabyte at full size, goes back.
+        ctypes.CDLL(None).malloc_trim(0)
+    return program
