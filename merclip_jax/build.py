@@ -19,7 +19,7 @@ from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.mer_clip import LossOptions
-from merclip_jax.models.mer_clip import SIZES, STRUCTURES, MerClipOptions
+from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.naming import RunOptions
 from merclip_jax.systems.describe import tuples
 from merclip_jax.systems.mer_clip import MerClip
@@ -143,11 +143,8 @@ def _misfits(config: ConfigDict) -> list[str]:
             f"patches of config.model.size={config.model.size!r}"
         )
     micro = config.train.microbatch
-    mixers = (
-        config.model.video == "uniformer_v2"
-        and STRUCTURES[config.model.structure].local_mhra
-    )
-    if micro and mixers and (not group or micro % group):
+    together = options(MerClipOptions, config, "model").together
+    if micro and (not together or micro % together):
         found.append(
             f"config.train.microbatch={micro}: BatchNorm's statistics are of "
             f"{group or batch} clips, more than are in the model at a time; set "

@@ -104,8 +104,9 @@ def get_config(arg: str) -> ConfigDict:
 
 def on_devices(count: int, code: str, *arguments: object) -> None:
     """Run Python code in a process of its own, with `count` simulated devices."""
+    devices = f"--xla_force_host_platform_device_count={count}"
     env = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

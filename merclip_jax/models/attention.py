@@ -49,9 +49,7 @@ def attend(
         )
     batch, (n, d) = q.shape[:-2], q.shape[-2:]
     q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
-    # Scores are computed again in the backward pass: kept, they are the largest arrays
-    # of all.
-    plain = jax.checkpoint(functools.partial(_attend_jax, heads=heads, causal=causal))
+    plain = functools.partial(_attend_jax, heads=heads, causal=causal)
     fused = per_device(lambda q, k, v: fused_attention(q, k, v, heads))
     if q.dtype == jnp.float64:
         out = _attend_float64(q, k, v, heads=heads, causal=causal)

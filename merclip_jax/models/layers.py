@@ -102,15 +102,9 @@ def scaled(
         epsilon: added to the variance.
     """
     wide = mean.dtype
-
-    # All that lies between is cheaper computed again than kept, twice as wide as x.
-    @jax.checkpoint
-    def run(x, mean, variance, scale, bias):
-        gain = jax.lax.rsqrt(variance + epsilon) * along(scale.astype(wide), x)
-        y = (x.astype(wide) - mean) * gain + along(bias.astype(wide), x)
-        return y.astype(x.dtype)
-
-    return run(x, mean, variance, scale, bias)
+    gain = jax.lax.rsqrt(variance + epsilon) * along(scale.astype(wide), x)
+    y = (x.astype(wide) - mean) * gain + along(bias.astype(wide), x)
+    return y.astype(x.dtype)
 
 
 def moments(
@@ -127,8 +121,7 @@ def moments(
     mean = average(x.astype(wide))
     # Two passes: E[x^2] - E[x]^2 cancels where the mean is large, and moves more on a
     # TPU.
-    squares = jax.checkpoint(lambda x, mean: average(jnp.square(x.astype(wide) - mean)))
-    return mean, squares(x, mean)
+    return mean, average(jnp.square(x.astype(wide) - mean))
 
 
 class LayerNorm(nn.Module):
@@ -244,8 +237,7 @@ class MLP(nn.Module):
             dtype=self.dtype,
             name="c_fc",
         )(x)
-        # Its input is kept in any case.
-        x = jax.checkpoint(self.activation)(x)
+        x = self.activation(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         init = nn.initializers.zeros if self.zero_out else self.out_init
         return nn.Dense(width, kernel_init=init, dtype=self.dtype, name="c_proj")(x)

@@ -93,6 +93,12 @@ class MerClipOptions:
         check(self)
 
     @property
+    def together(self) -> int:
+        """Clips that BatchNorm wants in the model at a time; 0: the whole batch."""
+        mixers = STRUCTURES[self.structure].local_mhra
+        return self.bn_group_size if self.video == "uniformer_v2" and mixers else 1
+
+    @property
     def compute_dtype(self) -> jnp.dtype:
         """What the model computes in on the devices at hand."""
         if self.dtype == "auto":

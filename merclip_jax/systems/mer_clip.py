@@ -78,6 +78,11 @@ class MerClip:
         return EmotionTask(self.classes)
 
     @property
+    def together(self) -> int:
+        """Clips that share statistics of the model."""
+        return self.model.together
+
+    @property
     def module(self) -> mer_clip.MerClip:
         """The Flax module."""
         return mer_clip.mer_clip(
@@ -220,7 +225,7 @@ class MerClip:
         # Features of all parts first, each without what its backward pass would need;
         # then the loss of the whole batch; then part by part forward again and back
         # (GradCache). That is what the transpose of a rematerialised loop does.
-        group = self.model.bn_group_size or 1
+        group = self.model.together or 1
         parts, merge = divided(clips, size=size, group=group)
         keys = jax.random.split(key, len(parts))
         out, changed = jax.lax.map(lambda x: jax.checkpoint(part)(*x), (keys, parts))

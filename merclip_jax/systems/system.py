@@ -82,7 +82,8 @@ class System(Protocol):
     jit. `inputs` names the columns that `predict` may see beside the frames; it is
     never handed a target. `scalars` are what `loss` reports, in the log's order; one is
     "loss", and training stops where that is not finite. `execution` is no part of what
-    the method is: weights trained under one are at home under any other.
+    the method is: weights trained under one are at home under any other. A microbatch
+    must be a multiple of `together` clips; 0: the batch cannot be divided.
     """
 
     name: str
@@ -92,6 +93,7 @@ class System(Protocol):
     inputs: tuple[str, ...]
     scalars: tuple[Scalar, ...]
     execution: Execution
+    together: int
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""

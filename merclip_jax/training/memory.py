@@ -11,7 +11,6 @@ import jax
 from merclip_jax.data.folds import Member
 from merclip_jax.errors import UserError
 from merclip_jax.systems.system import REMATS, Execution
-from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.stack import Plan, Stack
 
 CPU_STACK = 12  # members a device on a CPU: more of them are no faster
@@ -89,7 +88,7 @@ class Stacks:
             f"{size} {'member needs' if size == 1 else 'members need'} {much} of a "
             f"device's memory, and {limit / GB:.1f} GB may be filled"
         )
-        for changes in _remedies(self.plan.options, size):
+        for changes in _remedies(self.plan, size):
             options = dataclasses.replace(self.plan.options, **changes)
             plan = dataclasses.replace(
                 self.plan,
@@ -103,7 +102,12 @@ class Stacks:
             if used <= limit:
                 flags = " ".join(f"--config.train.{k}={v}" for k, v in changes.items())
                 return f"{text}; with {flags} it is {used / GB:.1f} GB"
-        return f"{text}; a smaller --config.train.batch_size or model is needed"
+        return (
+            f"{text}; a smaller --config.train.batch_size or model is needed, or "
+            "smaller groups of clips that share statistics "
+            "(--config.model.bn_group_size): --config.train.microbatch divides a batch "
+            "into such groups"
+        )
 
 
 def device_memory() -> float:
@@ -147,19 +151,23 @@ def _each(size: int) -> int:
     return -(-size // jax.device_count())
 
 
-def _remedies(options: TrainOptions, size: int) -> Iterator[dict[str, object]]:
+def _remedies(plan: Plan, size: int) -> Iterator[dict[str, object]]:
     """Changes that make room, those that cost least first."""
+    options, together = plan.options, plan.system.together
     if size > 1:
         yield {"stack": 1}
     less = {"stack": 1} if size > 1 else {}
     if jax.device_count() > 1 and not options.fsdp:
         yield less | {"fsdp": True}
-    for remat in REMATS[REMATS.index(options.remat) + 1 :]:
-        yield less | {"remat": remat}
+    # XLA's CPU backend keeps what is to be computed again (benchmarks/remat_cpu.py).
+    if jax.default_backend() != "cpu":
+        for remat in REMATS[REMATS.index(options.remat) + 1 :]:
+            yield less | {"remat": remat}
+        less |= {"remat": "blocks"}
     micro = options.microbatch or options.batch_size
-    while micro % 2 == 0:
+    while together and micro % (2 * together) == 0:
         micro //= 2
-        yield less | {"remat": "blocks", "microbatch": micro}
+        yield less | {"microbatch": micro}
 
 
 def _bytes(shape: jax.ShapeDtypeStruct) -> int:

@@ -45,6 +45,7 @@ class Tiny:
 
     name = "tiny"
     title = "Tiny"
+    together = 0
     task = AUTask(tuple(f"AU{number}" for number in AUS))
     inputs = ("brightness",)
     scalars = (

@@ -14,7 +14,7 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row
-from merclip_jax.training import loop, memory, workdir
+from merclip_jax.training import loop, memory, programs, workdir
 from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.history import History
 from merclip_jax.training.optim import Epochs
@@ -101,6 +101,28 @@ def test_a_run_leaves_every_member_once(base, members):
     assert card["selection"] == "last"
     assert card["oracle"] is None
     assert set(find_row(card, "uf1")["per_seed"]) == {"0", "1"}
+
+
+def test_unequal_folds_share_one_compiled_program(
+    clips, mini_data, tmp_path, cache, monkeypatch
+):
+    """Trainings of 3, 2 and 2 steps an epoch, two at a time, compiled once."""
+    subject = np.repeat(["s00", "s01", "s02"], (4, 8, 12))
+    unequal = dataclasses.replace(clips, subject=subject)
+    seen = []
+
+    def counted(lowered, platform):
+        seen.append(lowered.as_text().split("@")[1].split()[0])
+        return compiled(lowered, platform)
+
+    compiled = programs.compiled
+    monkeypatch.setattr(programs, "compiled", counted)
+    config = mini.config(mini_data, {"train.epochs": 1})
+    experiment.run_on(unequal, config, tmp_path)
+    sizes = {len(member.fold.train) for member in mini.members(config, unequal)}
+    assert sizes == {20, 16, 12} and len(files_of(tmp_path)) == 3
+    assert len(list((tmp_path / "scalars").glob("*.jsonl"))) == 2
+    assert sorted(seen) == ["jit__answers", "jit__initial_state", "jit__steps"]
 
 
 def test_the_same_seed_twice_gives_the_same_bits(base, plan, members, tmp_path):

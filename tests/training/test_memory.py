@@ -111,6 +111,18 @@ def test_where_none_fits_it_is_said_what_would(mini_data, clips, members, fake):
         fake(plan, members, limit=20)
 
 
+@pytest.mark.parametrize(("group", "parts"), [(2, [4, 2]), (4, [4]), (0, [])])
+def test_a_cpu_is_offered_parts_of_whole_groups_alone(
+    mini_data, clips, members, fake, group, parts
+):
+    plan = mini.plan(mini_data, clips, train__stack=0, model__bn_group_size=group)
+    with pytest.raises(UserError, match=r"bn_group_size"):
+        fake(plan, members, limit=1, backend="cpu")
+    tried = [options for _, options in Fake.made if options != plan.options]
+    assert [options.microbatch for options in tried] == parts
+    assert {options.remat for options in tried} <= {"none"}
+
+
 def test_what_is_asked_for_and_does_not_fit_is_refused(mini_data, clips, members, fake):
     plan = mini.plan(mini_data, clips, train__stack=3)
     with pytest.raises(

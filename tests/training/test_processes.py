@@ -1,5 +1,6 @@
 """One run by several processes: it learns what one process learns, and ends as one."""
 
+import os
 import shutil
 import signal
 import socket
@@ -58,8 +59,8 @@ class Run:
         self, data, path, cache, *flags, count=2, devices=2, env=None, last=()
     ):
         """`env` says who is who in place of flags; `last`: flags of the last one."""
-        level = "--xla_backend_optimization_level=0"
-        many = f"{level} --xla_force_host_platform_device_count={devices}"
+        simulated = f"--xla_force_host_platform_device_count={devices}"
+        many = f"{os.environ['XLA_FLAGS']} {simulated}"
         self.path, port = path, free_port()
         self.logs = [path.parent / f"{path.name}-{k}.log" for k in range(count)]
         self.processes = []
