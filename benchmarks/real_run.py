@@ -2,10 +2,11 @@
 
   python -m benchmarks.real_run --folder=/tmp/real
 
-A dozen made-up clips at camera size, laid out like CASME II's selected tree, and random
-weights in the layout of UniFormerV2's published file; then what a user runs: build,
-convert, and MER-CLIP B/16 on 16x224x224 by `configs/casme2_3class.py`, one subject held
-out, two epochs, killed after the first and run again, to card and report.
+Made-up clips at camera size, a dozen of them with an emotion of the task, laid out like
+CASME II's selected tree, and random weights in the layout of UniFormerV2's published
+file; then what a user runs: build, convert, and MER-CLIP B/16 on 16x224x224 by
+`configs/casme2_3class.py`, one subject held out, two epochs, killed after the first and
+run again, to card and report.
 """
 
 import os
@@ -26,7 +27,7 @@ from merclip_jax.results.card import find_row, read_card
 from tests.weights.made import fill, listed
 
 FOLDER = flags.DEFINE_string("folder", None, "An empty folder for all of it.")
-CLIPS = flags.DEFINE_integer("clips", 12, "Of as many subjects.")
+CLIPS = flags.DEFINE_integer("clips", 16, "Of as many subjects; three of four count.")
 MORE = flags.DEFINE_list("more", [], "More flags of the training.")
 KEYS = Path("tests/golden/keys_uniformer_v2_b16.txt")
 

@@ -17,6 +17,7 @@ from merclip_jax.training.rates import data_sheet, matmul_rate
 from merclip_jax.training.stack import Stack
 
 TRIAL = 20  # steps that are timed, and those of a dispatch before them
+ENOUGH = 30  # seconds of them: at full size a CPU takes minutes for a step
 
 
 def dry_run(config: ConfigDict) -> str:
@@ -41,7 +42,7 @@ def dry_run(config: ConfigDict) -> str:
     memory = stack.programs.memory()
     compiled = time.perf_counter() - started
     groups = -(-len(members) // stack.size)
-    dispatch, predict = trial(stack, members)
+    dispatch, predict, tried = trial(stack, members)
     flops = stack.flops
     total = flops * sum(map(plan.steps, members))
     seconds = groups * (stack.calls * dispatch + _predictions(stack, members) * predict)
@@ -65,7 +66,7 @@ def dry_run(config: ConfigDict) -> str:
         f"arithmetic: {flops / 1e9:.1f} GFLOP a step and member, {arithmetic(total)} "
         "in all",
         f"compiled in {compiled:.0f} s",
-        f"{TRIAL} steps tried: {clips:.3g} clips/s, {rate:.3g} TFLOP/s a device, "
+        f"{tried} steps tried: {clips:.3g} clips/s, {rate:.3g} TFLOP/s a device, "
         f"{rate / matmul_rate():.0%} of a matmul measured here"
         + (f", {rate / sheet:.0%} of the data sheet" if sheet else ""),
         f"expected: {duration(seconds)} for the whole run",
@@ -73,8 +74,10 @@ def dry_run(config: ConfigDict) -> str:
     return "\n".join(lines)
 
 
-def trial(stack: Stack, members: Sequence[Member]) -> tuple[float, float]:
-    """Seconds of a training dispatch and of predicting a batch, by trying.
+def trial(stack: Stack, members: Sequence[Member]) -> tuple[float, float, int]:
+    """Seconds of a training dispatch and of predicting a batch, and the steps tried.
+
+    Those are `TRIAL`, or as many dispatches as end within `ENOUGH` seconds.
 
     Args:
         stack: compiled or not.
@@ -91,22 +94,27 @@ def trial(stack: Stack, members: Sequence[Member]) -> tuple[float, float]:
         stop=calls * stack.steps,
         scan_steps=stack.steps,
     )
-    started = 0.0
+    started, tried = 0.0, 0
     sent = plan.store.ahead(batches, stack.programs.scanned)
     for call, (index, frames) in enumerate(sent):
         state, scalars = stack.train(
             context, state, member, stack.batches(index, frames)
         )
-        if call == 0:  # the first one also compiles and warms up
-            jax.block_until_ready(scalars)
+        jax.block_until_ready(scalars)
+        if call == 0:  # it also compiles and warms up
             started = time.perf_counter()
-    jax.block_until_ready(scalars)
-    dispatch = (time.perf_counter() - started) / (calls - 1)
+        else:
+            tried, took = call, time.perf_counter() - started
+            # Several processes must agree, and are no CPU that is short of time.
+            if took > ENOUGH and jax.process_count() == 1:
+                break
+    sent.close()
+    dispatch = took / tried
     index = np.zeros((stack.size, plan.options.batch_size), int)
     jax.block_until_ready(stack.predict(context, state, stack.tests(index)))
     started = time.perf_counter()
     jax.block_until_ready(stack.predict(context, state, stack.tests(index)))
-    return dispatch, time.perf_counter() - started
+    return dispatch, time.perf_counter() - started, tried * stack.steps
 
 
 def _predictions(stack: Stack, members: Sequence[Member]) -> int:
