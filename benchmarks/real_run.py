@@ -95,6 +95,7 @@ def main(_: list[str]) -> None:
         "--config.protocol.name=holdout",
         "--config.protocol.test_subjects=('casme2/sub01',)",
         "--config.train.epochs=2",
+        "--config.train.scan_steps=0",  # so that the first epoch is a dispatch
         "--config.train.checkpoint_every=1",
         *MORE.value,
     )

@@ -56,8 +56,13 @@ class Plan:
         return -(-self.steps(member) // self.steps_per_epoch(member))
 
     def dispatch(self, members: Sequence[Member]) -> int:
-        """Steps of one dispatch: as the options say, or the longest member's epoch."""
-        return self.options.scan_steps or max(map(self.steps_per_epoch, members))
+        """Steps of one dispatch: as the options say, or the longest member's epoch.
+
+        No more than the longest training has: what is done would be computed all the
+        same.
+        """
+        asked = self.options.scan_steps or max(map(self.steps_per_epoch, members))
+        return min(asked, max(map(self.steps, members)))
 
     def batches(self, member: Member) -> Batches:
         """What a member trains on, by random access: (clips [b], frames [b, t])."""

@@ -219,6 +219,16 @@ def test_what_predicts_is_handed_no_target(plan, members):
     assert plan.system.task.target not in plan.system.inputs
 
 
+def test_a_dispatch_is_no_longer_than_the_training(plan, members):
+    def dispatch(asked):
+        options = dataclasses.replace(plan.options, scan_steps=asked)
+        return dataclasses.replace(plan, options=options).dispatch(members)
+
+    epoch = max(map(plan.steps_per_epoch, members))
+    assert dispatch(2) == 2 and dispatch(0) == epoch
+    assert dispatch(1000) == 5 * epoch
+
+
 def test_no_array_of_all_steps_pixels_is_made(plan, members):
     """Clips on the device are gathered step by step, inside the scan."""
     stack = Stack(plan, members, STACK)
