@@ -16,7 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from absl import app, flags
 from safetensors.numpy import save_file
 
@@ -66,10 +65,7 @@ def main(_: list[str]) -> None:
     folder = Path(FOLDER.value)
     owners, data, run = folder / "owners", folder / "data", folder / "run"
     make_clips(owners, CLIPS.value, folder / "pool")
-    rng_weights = {
-        key: np.ascontiguousarray(value) for key, value in fill(listed(KEYS)).items()
-    }
-    save_file(rng_weights, folder / "uniformer_v2.safetensors")
+    save_file(fill(listed(KEYS)), folder / "uniformer_v2.safetensors")
     stage(
         "build the dataset",
         "data_builders.build",
@@ -108,4 +104,5 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    flags.mark_flag_as_required("folder")
     app.run(main, flags_parser=command.parse)

@@ -3,9 +3,9 @@
   python -m benchmarks.remat_cpu
 
 Its gradient is compiled as it is, rematerialised in blocks of four layers, and as a
-`lax.scan` of such blocks. XLA drops the barriers of `jax.checkpoint` before it merges
-equal computations, so that a block is not computed again but kept; a loop's body it
-cannot merge with anything.
+`lax.scan` of such blocks. XLA drops the barriers of `jax.checkpoint` on a CPU, so that
+nothing holds what is computed again back until it is needed: by its default order it is
+made early and kept. A loop's body waits for its turn.
 """
 
 import jax

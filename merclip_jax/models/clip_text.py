@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.attention import PackedAttention
-from merclip_jax.models.layers import MLP, LayerNorm
+from merclip_jax.models.layers import MLP
+from merclip_jax.models.norms import LayerNorm
 from merclip_jax.typing import Array, Dtype, Float, Int
 
 TOKEN_STD = 0.02

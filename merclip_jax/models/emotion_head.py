@@ -7,11 +7,11 @@ from merclip_jax.models.attention import attend, read_by_one
 from merclip_jax.models.layers import (
     MLP,
     Initializer,
-    LayerNorm,
     along,
     gelu,
     rematerialised,
 )
+from merclip_jax.models.norms import LayerNorm
 from merclip_jax.typing import Array, Dtype, Float
 
 EPSILON = 1e-6  # the head's LayerNorm, unlike CLIP's 1e-5

@@ -7,7 +7,8 @@ tower: space and time never attend together. Layout and names as in `uniformer_v
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.layers import LayerNorm, path_draws, rematerialised
+from merclip_jax.models.layers import path_draws, rematerialised
+from merclip_jax.models.norms import LayerNorm
 from merclip_jax.models.uniformer_v2 import LocalBlock
 from merclip_jax.models.video import (
     PatchEmbed,

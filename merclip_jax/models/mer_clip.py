@@ -13,7 +13,8 @@ from merclip_jax.models.attention import ATTENTIONS
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import LayerNorm, at_least_float32, uniform_fan_in
+from merclip_jax.models.layers import at_least_float32, uniform_fan_in
+from merclip_jax.models.norms import LayerNorm
 from merclip_jax.models.uniformer_v2 import UniFormerV2
 from merclip_jax.typing import Array, Dtype, Shaped
 

@@ -10,17 +10,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from merclip_jax.models.attention import PackedAttention
+from merclip_jax.models.depthwise import depthwise_conv
 from merclip_jax.models.layers import (
     MLP,
-    BatchNorm,
     DropPath,
-    LayerNorm,
     along,
-    depthwise_conv,
     path_draws,
     rematerialised,
     uniform_fan_in,
 )
+from merclip_jax.models.norms import BatchNorm, LayerNorm
 from merclip_jax.models.video import (
     PatchEmbed,
     VideoFeatures,

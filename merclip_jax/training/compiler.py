@@ -5,9 +5,9 @@ import sys
 
 import jax
 
-# By default XLA's CPU backend orders a program for concurrency: recomputed arrays and
-# slices are made early and lie about, and Adam's moments are copied before they are
-# replaced. These two halve a full-size step's temporaries (benchmarks/RESULTS.md).
+# By default XLA's CPU backend orders a program for concurrency: slices and broadcasts
+# are made early and lie about, and Adam's moments are copied before they are replaced.
+# These two halve a full-size step's temporaries (benchmarks/RESULTS.md).
 OPTIONS = {
     "cpu": {
         "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
@@ -20,6 +20,8 @@ def compiled(lowered: jax.stages.Lowered, platform: str) -> jax.stages.Compiled:
     """Returns the program for devices of a platform ("cpu", "gpu", "tpu")."""
     program = lowered.compile(compiler_options=OPTIONS.get(platform))
     if platform == "cpu" and sys.platform == "linux":
-        # What the compiler took and freed, a gigabyte at full size, goes back.
-        ctypes.CDLL(None).malloc_trim(0)
+        # What the compiler took and freed, a gigabyte at full size, goes back (glibc).
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)
     return program

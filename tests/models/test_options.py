@@ -16,8 +16,9 @@ from merclip_jax.models import mer_clip as factory
 from merclip_jax.models.attention import PackedAttention, attend
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import BatchNorm, DropPath
+from merclip_jax.models.layers import DropPath
 from merclip_jax.models.mer_clip import MerClip
+from merclip_jax.models.norms import BatchNorm
 from merclip_jax.models.uniformer_v2 import UniFormerV2, UniFormerV2Classifier
 from merclip_jax.models.video import linspace_rates
 from merclip_jax.weights.families.clip_text import CLIP_TEXT
@@ -46,8 +47,7 @@ def drawn(examples):
 
 @contextlib.contextmanager
 def float64():
-    # Flax's LayerNorm cannot be float64 under strict promotion; float32 tests keep it.
-    with jax.enable_x64(), jax.numpy_dtype_promotion("standard"):
+    with jax.enable_x64():
         yield
 
 
