@@ -43,17 +43,6 @@ AUGMENT = flags.DEFINE_bool("augment", True, "The paper's augmentation, or none.
 SCAN = flags.DEFINE_integer("scan_steps", 8, "Steps of a call.")
 OTHERS = flags.DEFINE_bool("others", False, "Prediction and initialisation too.")
 HLO = flags.DEFINE_string("hlo", "", "Folder for the training call's text.")
-PARTS = (
-    (r"/augment/|augment\)", "augmentation"),
-    (r"block_\d+/attn", "attention of blocks"),
-    (r"block_\d+/mlp", "MLPs of blocks"),
-    (r"block_\d+/lmhra", "mixers over time"),
-    (r"block_\d+/ln", "norms of blocks"),
-    (r"global_\d+/attn", "attention of global blocks"),
-    (r"global_\d+", "rest of global blocks"),
-    (r"/head/", "head"),
-    (r"patch_embed|ln_pre", "stem"),
-)
 
 
 def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
@@ -66,10 +55,13 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
         microbatch=MICRO.value,
         fsdp=FSDP.value,
     )
+    attention = ATTENTION.value
+    if attention == "auto" and target.chip.gpu and DTYPE.value == "bfloat16":
+        attention = "cudnn"  # as "auto" is where the card is
     model = MerClipOptions(
         size=SIZE.value,
         dtype=DTYPE.value,
-        attention=ATTENTION.value,
+        attention=attention,
         bn_group_size=GROUP.value,
     )
     mesh = sharding.make_mesh(members, BATCH.value, devices=devices)
@@ -140,7 +132,7 @@ def _arithmetic(target, programs: Programs, compiled, program: Program) -> list[
     closed = training_flops(programs) * members / programs.mesh.shape["data"]
     cost = compiled.cost_analysis() or {}
     steps = programs.spec.steps
-    moved = program.off_chip(PARTS)
+    moved = program.off_chip(shapes.PARTS)
     total = sum(moved.values()) / steps
     peak = closed / (target.chip.tflops * 1e12)
     memory = total / (target.chip.gb_per_s * 1e9)

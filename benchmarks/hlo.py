@@ -14,8 +14,8 @@ SIZES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _ARRAY = re.compile(r"\b(" + "|".join(SIZES) + r")\[([0-9,]*)\](\{[^}]*\})?")
 _LINE = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$")
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
-_FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "iota"}
-_FREE |= {"while", "conditional", "call", "after-all", "partition-id"}
+FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "iota"}
+FREE |= {"while", "conditional", "call", "after-all", "partition-id"}
 _COLLECTIVES = re.compile(
     r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?"
 )
@@ -86,7 +86,7 @@ class Program:
         for name, body in self._outside():
             made = {i.name: array_bytes(i.made) for i in body}
             for i in body:
-                if i.kind in _FREE or i.kind.endswith("-done"):
+                if i.kind in FREE or i.kind.endswith("-done"):
                     continue
                 if i.kind == "copy-start":  # (to, from, context)
                     bytes_ = array_bytes(i.made)
@@ -96,8 +96,7 @@ class Program:
                 else:
                     used = re.findall(r"%([\w.\-]+)", i.rest.split("), ")[0])
                     bytes_ = array_bytes(i.made) + sum(made.get(x, 0) for x in used)
-                part = next((n for p, n in parts if re.search(p, i.label)), "other")
-                moved[part] += bytes_ * self.times[name]
+                moved[part_of(i.label, parts)] += bytes_ * self.times[name]
         return moved
 
     def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
@@ -180,6 +179,11 @@ class Program:
 
         visit(self.entry)
         return order[::-1]
+
+
+def part_of(label: str, parts: Sequence[tuple[str, str]]) -> str:
+    """The first part whose regular expression is found in a label, or "other"."""
+    return next((name for found, name in parts if re.search(found, label)), "other")
 
 
 def array_bytes(types: str, *, everywhere: bool = False) -> int:

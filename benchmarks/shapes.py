@@ -23,6 +23,19 @@ CLIPS = 860  # that lie on the device
 PAPER = Augmentation()
 NONE = Augmentation(augmix=0.0, flip=0.0, colour_jitter=0.0, static_mix=0.0)
 
+# Where an operation belongs, by the label that XLA keeps of it.
+PARTS = (
+    (r"/augment/|augment\)", "augmentation"),
+    (r"block_\d+/attn", "attention of blocks"),
+    (r"block_\d+/mlp", "MLPs of blocks"),
+    (r"block_\d+/lmhra", "mixers over time"),
+    (r"block_\d+/ln", "norms of blocks"),
+    (r"global_\d+/attn", "attention of global blocks"),
+    (r"global_\d+", "rest of global blocks"),
+    (r"/head/", "head"),
+    (r"patch_embed|ln_pre", "stem"),
+)
+
 
 def mer_clip(
     model: MerClipOptions,

@@ -2,10 +2,12 @@
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from merclip_jax.models.fused_attention import fused_attention
@@ -13,7 +15,7 @@ from merclip_jax.models.layers import Initializer, along, at_least_float32
 from merclip_jax.models.per_device import per_device
 from merclip_jax.typing import Array, Dtype, Float
 
-# "auto" is "fused" on TPUs and "xla" elsewhere.
+# "auto" is "fused" on TPUs, "cudnn" on NVIDIA GPUs for what it takes, else "xla".
 ATTENTIONS = ("auto", "xla", "fused", "cudnn")
 
 
@@ -51,6 +53,7 @@ def attend(
     q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
     plain = functools.partial(_attend_jax, heads=heads, causal=causal)
     fused = per_device(lambda q, k, v: fused_attention(q, k, v, heads))
+    cudnn = functools.partial(_attend_jax, heads=heads, implementation="cudnn")
     if q.dtype == jnp.float64:
         out = _attend_float64(q, k, v, heads=heads, causal=causal)
     elif implementation == "xla" or n == 1 or causal:
@@ -58,11 +61,23 @@ def attend(
     elif implementation == "fused":
         out = fused(q, k, v)
     elif implementation == "cudnn":
-        out = _attend_jax(q, k, v, heads=heads, implementation="cudnn")
+        out = jax.lax.platform_dependent(q, k, v, cuda=cudnn, default=plain)
     else:
-        # Of both only that of the platform is compiled.
-        out = jax.lax.platform_dependent(q, k, v, tpu=fused, default=plain)
+        # Of all only that of the platform is compiled. JAX traces cuDNN's where it is.
+        kernels = {"cuda": cudnn} if _cudnn_takes(q.dtype, d // heads) else {}
+        out = jax.lax.platform_dependent(q, k, v, tpu=fused, **kernels, default=plain)
     return out.reshape(*batch, n, d)
+
+
+def _cudnn_takes(dtype: Dtype, channels: int) -> bool:
+    """Whether there is a card here whose cuDNN attends in a dtype, head by head."""
+    if dtype != jnp.bfloat16 or jax.default_backend() != "gpu":
+        return False
+    # Such as "9.0"; an AMD card's is a name.
+    capability = getattr(jax.local_devices()[0], "compute_capability", "")
+    found = re.fullmatch(r"(\d+)\.\d+", capability)
+    takes = channels % 8 == 0 and channels <= 128
+    return takes and found is not None and int(found[1]) >= 8
 
 
 def _check_heads(width: int, heads: int) -> None:
@@ -147,24 +162,70 @@ def read_by_one(
     b, d = query.shape
     _check_heads(d, heads)
     keys, values = (a.reshape(-1, heads, d // heads) for a in jnp.split(kernel, 2, 1))
-    wide = at_least_float32(query.dtype)
     asked = query.reshape(b, heads, -1) * (d // heads) ** -0.5
     asked = jnp.einsum("bhc,xhc->bhx", asked, keys)
-    scores = [
-        jnp.einsum("bhx,b...x->bh...", asked, tokens, preferred_element_type=wide)
-        for tokens in contexts
-    ]
-    # Of small arrays: the tokens stay where they are.
-    flat = jnp.concatenate([s.reshape(b, heads, -1) for s in scores], axis=2)
-    weights = jax.nn.softmax(flat, axis=2).astype(query.dtype)
-    read, start = jnp.zeros((b, heads, keys.shape[0]), wide), 0
-    for tokens, part in zip(contexts, scores, strict=True):
-        stop = start + math.prod(part.shape[2:])
-        own = weights[:, :, start:stop].reshape(part.shape)
-        read += jnp.einsum("bh...,b...x->bhx", own, tokens, preferred_element_type=wide)
-        start = stop
-    out = jnp.einsum("bhx,xhc->bhc", read.astype(query.dtype), values)
+    read = _read(asked, tuple(contexts))
+    out = jnp.einsum("bhx,xhc->bhc", read, values)
     return out.reshape(b, d) + along(bias[d:], query)
+
+
+@jax.custom_vjp
+def _read(
+    asked: Float[Array, "b h d"], contexts: tuple[Float[Array, "b ... d"], ...]
+) -> Float[Array, "b h d"]:
+    """What each head reads of all tokens: their mean, weighted by softmax."""
+    return _read_forward(asked, contexts)[0]
+
+
+def _read_forward(asked, contexts):
+    scores = [_product("bhx,b...x->bh...", asked, tokens) for tokens in contexts]
+    # Of small arrays: the tokens stay where they are.
+    weights = _parted(jax.nn.softmax(_joined(scores), axis=2), scores)
+    return _weighted(weights, contexts, asked.dtype), (asked, contexts, weights)
+
+
+def _read_backward(kept, gradient):
+    # Written out so that scores and values give one product for the tokens' gradient.
+    asked, contexts, weights = kept
+    to_weights = [_product("bhx,b...x->bh...", gradient, tokens) for tokens in contexts]
+    flat, pulled = _joined(weights), _joined(to_weights)
+    to_scores = flat * (pulled - (flat * pulled).sum(2, keepdims=True))
+    to_scores = _parted(to_scores, weights)
+    both = jnp.concatenate([asked, gradient], axis=1)
+    to_contexts = []
+    for scores, weight in zip(to_scores, weights, strict=True):
+        one = jnp.concatenate([scores, weight], axis=1).astype(asked.dtype)
+        to_contexts.append(jnp.einsum("bh...,bhx->b...x", one, both))
+    return _weighted(to_scores, contexts, asked.dtype), tuple(to_contexts)
+
+
+_read.defvjp(_read_forward, _read_backward)
+
+
+def _weighted(weights, contexts, dtype: Dtype) -> Float[Array, "b h d"]:
+    parts = [
+        _product("bh...,b...x->bhx", weight.astype(dtype), tokens)
+        for weight, tokens in zip(weights, contexts, strict=True)
+    ]
+    return sum(parts).astype(dtype)
+
+
+def _product(subscripts: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    """An einsum whose sums and result are float32 or wider."""
+    wide = at_least_float32(left.dtype)
+    return jnp.einsum(subscripts, left, right, preferred_element_type=wide)
+
+
+def _joined(parts: Sequence[jax.Array]) -> Float[Array, "b h n"]:
+    """Arrays [b, h, ...] one behind the other."""
+    return jnp.concatenate([a.reshape(*a.shape[:2], -1) for a in parts], axis=2)
+
+
+def _parted(flat: Float[Array, "b h n"], like: Sequence[jax.Array]) -> list[jax.Array]:
+    """The inverse of `_joined`."""
+    stops = np.cumsum([math.prod(a.shape[2:]) for a in like])[:-1].tolist()
+    parts = jnp.split(flat, stops, axis=2)
+    return [part.reshape(a.shape) for part, a in zip(parts, like, strict=True)]
 
 
 class PackedAttention(nn.Module):

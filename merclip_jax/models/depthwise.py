@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from merclip_jax.models.depthwise_kernel import depthwise_kernel, takes
 from merclip_jax.models.layers import along
+from merclip_jax.models.per_device import per_device
 from merclip_jax.typing import Array, Float
 
 
@@ -21,11 +23,17 @@ def depthwise_conv(
         kernel: one tap for each channel, kt, kh and kw odd.
     """
     # A TPU has a convolution for it, which moves a sixth of what the sum of shifted
-    # products does (benchmarks/RESULTS.md). Elsewhere the sum wins: XLA fuses it, and
-    # under `vmap` over members products stay products.
+    # products does (benchmarks/RESULTS.md). On NVIDIA's GPUs theirs is ten times as
+    # slow as a kernel of our own. Elsewhere the sum wins: XLA fuses it, and under
+    # `vmap` over members products stay products.
+    ways = {"cuda": _kernel} if takes(x, kernel) else {}
     return jax.lax.platform_dependent(
-        x, kernel, tpu=_grouped_conv, default=_shifted_products
+        x, kernel, tpu=_grouped_conv, **ways, default=_shifted_products
     )
+
+
+def _kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return per_device(depthwise_kernel)(x, shared=(kernel,))
 
 
 def _grouped_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:

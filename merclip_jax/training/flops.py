@@ -36,8 +36,9 @@ def training_flops(programs: Programs) -> float:
 def products(jaxpr: Jaxpr) -> int:
     """FLOPs of the products in a traced function.
 
-    Of branches the costliest counts; where a platform has one of its own, the plainest:
-    a kernel may compute again what it did not keep.
+    Of branches the costliest counts; where a platform has one of its own, the plainest
+    whose products can be read: a kernel may compute again what it did not keep, and
+    cuDNN's shows none.
     """
     total = 0
     by_platform = set()
@@ -58,7 +59,8 @@ def products(jaxpr: Jaxpr) -> int:
         elif name == "cond":
             costs = [products(_open(branch)) for branch in params["branches"]]
             plainest = equation.invars[0] in by_platform
-            total += min(costs) if plainest else max(costs)
+            read = [cost for cost in costs if cost]
+            total += min(read, default=0) if plainest else max(costs)
         else:
             inner = sum(
                 products(_open(value))
