@@ -24,9 +24,11 @@ PROGRAMS = 64  # that share the places of a sum
 
 
 def takes(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether the kernels are written for such arrays."""
+    """Whether the kernels are written for such arrays, and gain by them."""
     whole = x.shape[-1] % CHANNELS == 0 and math.prod(x.shape[:-1]) % PLACES == 0
-    return whole and x.dtype == kernel.dtype and x.dtype.itemsize <= 4
+    # Few taps XLA fuses with what stands around them.
+    many = math.prod(kernel.shape[:3]) > 3
+    return whole and many and x.dtype == kernel.dtype and x.dtype.itemsize <= 4
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

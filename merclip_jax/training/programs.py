@@ -4,6 +4,7 @@ They are compiled from shapes alone, so that what a run will need is known befor
 begins, and for devices that are not there (`benchmarks/aot.py`).
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -116,7 +117,15 @@ class Programs:
     @functools.cached_property
     def train(self) -> jax.stages.Compiled:
         """(held, context, state, member, batches) to the next state, scalars [k, m]."""
-        return self._compiled(self.lower_train())
+        if self._platform == "cpu":
+            return self._compiled(self.lower_train())
+        # An accelerator's compilers take a minute over all the random numbers of `init`
+        # too: not after this one, but beside it, on another of the host's cores.
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            other = beside.submit(lambda: self.init)
+            program = self._compiled(self.lower_train())
+            other.result()
+        return program
 
     @functools.cached_property
     def predict(self) -> jax.stages.Compiled:
@@ -189,7 +198,11 @@ class Programs:
         return _leading(one, (*lead, self.options.batch_size))
 
     def _compiled(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-        return compiled(lowered, self.mesh.devices.flat[0].platform)
+        return compiled(lowered, self._platform)
+
+    @property
+    def _platform(self) -> str:
+        return self.mesh.devices.flat[0].platform
 
     def _lower(self, function: jax.stages.Wrapped, *shapes: Leaf) -> jax.stages.Lowered:
         with self._on_mesh():

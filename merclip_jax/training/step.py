@@ -7,10 +7,9 @@ a stack carry a leading axis m. No model is named here: a method is a `System`.
 import flax
 import jax
 import jax.numpy as jnp
-import optax
 
 from merclip_jax.systems.system import Batch, Context, Outputs, Scalar, System
-from merclip_jax.training.optim import Optimiser
+from merclip_jax.training.optim import Optimiser, global_norm
 from merclip_jax.typing import Array, Leaf
 
 # What every step reports beside its system's own scalars.
@@ -105,8 +104,8 @@ def train_step(
     new = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, state)
     return new, scalars | {
         "lr": rate,
-        "grad_norm": optax.tree.norm(grads),
-        "param_norm": optax.tree.norm(params),
+        "grad_norm": global_norm(grads),
+        "param_norm": global_norm(params),
     }
 
 
