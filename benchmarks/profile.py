@@ -3,12 +3,20 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 
 from benchmarks.hlo import FREE, Program, part_of
+
+# Kernels of libraries, which do not tell what they were called for.
+LIBRARIES = (
+    (r"nvjet|cublas|gemm|cutlass", "products, by cuBLAS"),
+    (r"cudnn", "attention, by cuDNN"),
+    (r"^depthwise", "depthwise taps, by our kernels"),
+    (r"^Mem(cpy|set)|^memcpy", "copies"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,35 +29,74 @@ class Operation:
     label: str
 
 
-def operations(folder: str | Path, program: Program) -> list[Operation]:
-    """What the devices did in a trace, the longest first.
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """What the devices did, the longest first. seconds: from first to last."""
 
-    Args:
-        folder: that `jax.profiler.start_trace` was given; its last trace is read.
-        program: the compiled program's text, which knows where operations come from.
-    """
-    known = {i.name: i for body in program.computations.values() for i in body}
-    seconds: collections.Counter = collections.Counter()
-    times: collections.Counter = collections.Counter()
-    last = max(Path(folder).rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
-    # A kernel in a CUDA graph is known by its own name, which has no points.
-    kernels = {re.sub(r"[.\-]", "_", name): name for name in known}
-    for found, nanoseconds in _events(jax.profiler.ProfileData.from_file(str(last))):
-        name = found if found in known else kernels.get(found, found)
-        # What a loop or a branch runs is told on its own.
-        if name not in known or known[name].kind not in FREE:
-            seconds[name] += nanoseconds / 1e9
-            times[name] += 1
-    return [
-        Operation(name, taken, times[name], known[name].label if name in known else "")
-        for name, taken in seconds.most_common()
-    ]
+    operations: Sequence[Operation]
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: str | Path, program: Program) -> "Trace":
+        """The last trace of a folder.
+
+        Args:
+            folder: that `jax.profiler.start_trace` was given.
+            program: the compiled program, which knows where operations come from.
+        """
+        files = Path(folder).rglob("*.xplane.pb")
+        last = max(files, key=lambda file: file.stat().st_mtime)
+        events = list(_events(jax.profiler.ProfileData.from_file(str(last))))
+        known = {i.name: i for body in program.computations.values() for i in body}
+        # A kernel's name is that of its instruction, without points.
+        kernels = {re.sub(r"[.\-]", "_", name): name for name in known}
+        seconds: collections.Counter = collections.Counter()
+        times: collections.Counter = collections.Counter()
+        for found, _, duration in events:
+            name = found if found in known else kernels.get(found, found)
+            # What a loop or a branch runs is told on its own.
+            if name not in known or known[name].kind not in FREE:
+                seconds[name] += duration / 1e9
+                times[name] += 1
+        labels = {name: i.label for name, i in known.items()}
+        made = [
+            Operation(name, taken, times[name], labels.get(name, ""))
+            for name, taken in seconds.most_common()
+        ]
+        first = min((start for _, start, _ in events), default=0)
+        end = max((start + duration for _, start, duration in events), default=0)
+        return cls(made, (end - first) / 1e9)
+
+    def table(self, parts: Sequence[tuple[str, str]], *, top: int) -> list[str]:
+        """Lines: the time of each part of the model, and the longest operations.
+
+        Args:
+            parts: as `Program.off_chip` takes them.
+            top: operations that are listed.
+        """
+        total = sum(o.seconds for o in self.operations)
+        if not total:
+            return ["  the trace holds no operation of a device"]
+        sums: collections.Counter = collections.Counter()
+        for o in self.operations:
+            part = part_of(o.label, parts) if o.label else part_of(o.name, LIBRARIES)
+            sums[part] += o.seconds
+        count = sum(o.times for o in self.operations)
+        lines = [
+            f"  {total * 1e3:.1f} ms in {count} operations, of "
+            f"{self.seconds * 1e3:.1f} ms from first to last"
+        ]
+        lines += [f"    {s / total:6.1%}  {part}" for part, s in sums.most_common()]
+        return lines + [
+            f"    {o.seconds / total:6.1%}  {o.times:5d} x {o.name[:60]}  "
+            f"{o.label[-90:]}"
+            for o in self.operations[:top]
+        ]
 
 
-def _events(data) -> list[tuple[str, float]]:
-    """(HLO instruction, or kernel where none is told; nanoseconds) of each event."""
+def _events(data) -> Iterator[tuple[str, float, float]]:
+    """(HLO instruction, or kernel where none is told; start; nanoseconds)."""
     on_cards = any(plane.name.startswith("/device:") for plane in data.planes)
-    found = []
     for plane in data.planes:
         # Without a card the host is the device: only there do its events say an HLO.
         if on_cards and not plane.name.startswith("/device:"):
@@ -62,29 +109,7 @@ def _events(data) -> list[tuple[str, float]]:
                 stats = dict(event.stats)
                 if "hlo_op" in stats or on_cards:
                     name = str(stats.get("hlo_op", event.name))
-                    found.append((name, event.duration_ns))
-    return found
-
-
-def table(
-    found: Sequence[Operation], parts: Sequence[tuple[str, str]], top: int = 10
-) -> list[str]:
-    """Lines: the time of each part of the model, and the longest operations.
-
-    Args:
-        found: of `operations`.
-        parts: as `Program.off_chip` takes them.
-        top: operations that are listed.
-    """
-    total = sum(o.seconds for o in found)
-    if not total:
-        return ["  the trace holds no operation of a device"]
-    sums: collections.Counter = collections.Counter()
-    for o in found:
-        sums[part_of(o.label, parts)] += o.seconds
-    lines = [f"  {total * 1e3:.1f} ms in {sum(o.times for o in found)} operations"]
-    lines += [f"    {s / total:6.1%}  {part}" for part, s in sums.most_common()]
-    return lines + [
-        f"    {o.seconds / total:6.1%}  {o.times:5d} x {o.name}  {o.label[-90:]}"
-        for o in found[:top]
-    ]
+                    # What a CUDA graph runs is known by the names of its kernels.
+                    if name.startswith("command_buffer"):
+                        name = event.name
+                    yield name, event.start_ns, event.duration_ns

@@ -19,8 +19,9 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks import profile, shapes
+from benchmarks import shapes
 from benchmarks.hlo import Program
+from benchmarks.profile import Trace
 from merclip_jax import command
 from merclip_jax.models.attention import ATTENTIONS
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
@@ -161,7 +162,7 @@ def main(_: list[str]) -> None:
 def _profiled() -> list[str]:
     folder = Path(PROFILE.value)
     program = Program((folder / "program.hlo").read_text())
-    return profile.table(profile.operations(folder, program), shapes.PARTS, top=TOP)
+    return Trace.read(folder, program).table(shapes.PARTS, top=TOP)
 
 
 if __name__ == "__main__":

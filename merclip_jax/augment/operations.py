@@ -172,19 +172,29 @@ def read(table: Table, planes: Planes) -> Planes:
         table: of levels 0..255, one of each frame and channel.
         planes: whole levels.
     """
-    return jax.lax.platform_dependent(table, planes, tpu=look_up_dense, default=look_up)
+    return jax.lax.platform_dependent(
+        table,
+        planes,
+        tpu=look_up_dense,
+        cuda=functools.partial(look_up, at_once=True),
+        default=look_up,
+    )
 
 
-def look_up(table: Table, planes: Planes) -> Planes:
-    """Entries of a table, pixel by pixel."""
+def look_up(table: Table, planes: Planes, *, at_once: bool = False) -> Planes:
+    """Entries of a table, pixel by pixel; frame by frame, or all frames together."""
 
-    def frame(args):
-        entries, levels = args
-        index = levels.reshape(len(levels), -1).astype(jnp.int32)
-        return jnp.take_along_axis(entries, index, 1).reshape(levels.shape)
+    def entries(args):
+        table, levels = args
+        index = levels.reshape(*levels.shape[:-2], -1).astype(jnp.int32)
+        return jnp.take_along_axis(table, index, -1).reshape(levels.shape)
 
-    # A loop over frames, or XLA would work out the table anew for every pixel.
-    return jax.lax.map(frame, (table.astype(jnp.uint8), planes))
+    # Behind a barrier on a GPU, which would wait for every turn of a loop; else in a
+    # loop: XLA would work out the table anew for every pixel.
+    table = table.astype(jnp.uint8)
+    if at_once:
+        return entries((jax.lax.optimization_barrier(table), planes))
+    return jax.lax.map(entries, (table, planes))
 
 
 def look_up_dense(table: Table, planes: Planes) -> Planes:

@@ -3,6 +3,7 @@
 Clips are planes [t, c, h, w] of whole grey levels 0..255 in uint8.
 """
 
+import functools
 import math
 
 import jax
@@ -81,9 +82,15 @@ def warp(planes: Planes, amount: Scalar, *, name: str, most: float) -> Planes:
     def by_shifts(planes, rows, columns):
         return dense(planes, rows, columns, name, amount, most)
 
-    # TPUs gather slowly, and no pixel comes from far.
+    # TPUs gather slowly, and no pixel comes from far. A GPU would wait for every turn
+    # of a loop over frames.
     image = jax.lax.platform_dependent(
-        planes, rows, columns, tpu=by_shifts, default=by_gathers
+        planes,
+        rows,
+        columns,
+        tpu=by_shifts,
+        cuda=functools.partial(by_gathers, at_once=True),
+        default=by_gathers,
     )
     # `mask` is what the picture covers of each pixel. pytorchvideo fills the rest with
     # 0.5, meant for values 0..1: on 0..255 it is black.
@@ -108,12 +115,16 @@ def corners(rows: Taps, columns: Taps) -> list:
     return found
 
 
-def by_gathers(planes: Planes, rows: Taps, columns: Taps) -> Floats:
+def by_gathers(
+    planes: Planes, rows: Taps, columns: Taps, *, at_once: bool = False
+) -> Floats:
     """Returns the sum of corners times shares, read pixel by pixel.
 
     Args:
         planes: whole levels.
         rows, columns: of `sources`.
+        at_once: all frames together; else one by one, which computes places and shares
+            once for all of them.
     """
     t, c, h, w = planes.shape
     taps = [
@@ -121,16 +132,18 @@ def by_gathers(planes: Planes, rows: Taps, columns: Taps) -> Floats:
         for i, j, share in corners(rows, columns)
     ]
 
-    # A loop over frames, or each would compute places and shares anew.
-    def frame(pixels):
-        image = jnp.zeros((c, h * w))
+    def gathered(pixels):
+        image = jnp.zeros(pixels.shape)
         for index, high, low in taps:
             found = jnp.take(pixels, index.reshape(-1), axis=1, mode="clip")
             found = found.astype(jnp.float32)
             image += found * high.reshape(1, -1) + found * low.reshape(1, -1)
         return image
 
-    return jax.lax.map(frame, planes.reshape(t, c, h * w)).reshape(planes.shape)
+    if at_once:
+        return gathered(planes.reshape(t * c, h * w)).reshape(planes.shape)
+    frames = planes.reshape(t, c, h * w)
+    return jax.lax.map(gathered, frames).reshape(planes.shape)
 
 
 def dense(

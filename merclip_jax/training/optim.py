@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from merclip_jax.declared import Range, Regex, check
-from merclip_jax.typing import Array, Float, Int
+from merclip_jax.typing import Array, Float, Int, Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +218,7 @@ def global_norm(tree: dict) -> Float[Array, ""]:
 
     # One sum over what is put side by side. A sum for each array would be a thousand
     # small kernels in every step: most parameters are a norm's or a bias.
-    def squares(leaf: jax.Array) -> jax.Array:
+    def squares(leaf: Leaf) -> jax.Array:
         square = jnp.square(leaf)
         large = leaf.ndim > 1 and leaf.size > 2**15
         return (square.sum(-1) if large else square).reshape(-1)

@@ -7,7 +7,7 @@ begins, and for devices that are not there (`benchmarks/aot.py`).
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -235,12 +235,10 @@ class Programs:
         member: StepMember,
         batches: Batch,
     ) -> tuple[TrainState, dict[str, Array]]:
-        step = jax.vmap(
+        step = self._each_member(
             lambda context, state, member, batch: train_step(
                 self.system, self.optimiser, context, state, member, batch
-            ),
-            in_axes=(Context(run=None, fold=0), 0, 0, 0),
-            spmd_axis_name="member",
+            )
         )
 
         def body(state, batch):
@@ -253,15 +251,34 @@ class Programs:
     def _answers(
         self, held: Array, context: Context, state: TrainState, batch: Batch
     ) -> Outputs:
-        predict = jax.vmap(
+        predict = self._each_member(
             lambda context, state, batch: predict_step(
                 self.system, context, state, batch
-            ),
-            in_axes=(Context(run=None, fold=0), 0, 0),
-            spmd_axis_name="member",
+            )
         )
         frames = self._gather(held, batch["frames"])
         return predict(context, state, batch | {"frames": frames})
+
+    def _each_member(self, function: Callable[..., Leaf]) -> Callable[..., Leaf]:
+        """A function of a member's context and arrays, for all of the stack."""
+        if self.size > 1:
+
+            def all_of_them(context: Context, *arrays: Leaf) -> Leaf:
+                axes = Context(run=None, fold=0), *(0 for _ in arrays)
+                return jax.vmap(function, in_axes=axes, spmd_axis_name="member")(
+                    context, *arrays
+                )
+
+            return all_of_them
+
+        # A batch of one product makes XLA's GPU compiler transpose what comes out, and
+        # write a bias as large as that.
+        def alone(context: Context, *arrays: Leaf) -> Leaf:
+            fold, *arrays = jax.tree.map(lambda x: x[0], (context.fold, *arrays))
+            made = function(context.replace(fold=fold), *arrays)
+            return jax.tree.map(lambda x: x[None], made)
+
+        return alone
 
     def _gather(self, held: Array, sent: Array) -> Array:
         return gather(held, sent, self.system.view.shape[1:])

@@ -25,10 +25,13 @@ def test_shifts_are_what_gathers_are(name, size):
     def both(amount):
         rows, columns = warp.sources(name, amount, *size)
         gathered = warp.by_gathers(planes, rows, columns)
-        return gathered, warp.dense(planes, rows, columns, name, amount, most)
+        at_once = warp.by_gathers(planes, rows, columns, at_once=True)
+        dense = warp.dense(planes, rows, columns, name, amount, most)
+        return gathered, at_once, dense
 
     for share in (1, -1, 0.1, -0.1, 0.731, -0.377):
-        gathered, shifted = both(jnp.float32(share * most))
+        gathered, at_once, shifted = both(jnp.float32(share * most))
+        np.testing.assert_allclose(at_once, gathered, rtol=0, atol=1e-4)
         np.testing.assert_allclose(shifted, gathered, rtol=0, atol=1e-4)
 
 
@@ -50,6 +53,8 @@ def test_matrices_count_and_look_up(size, monkeypatch):
     table = jnp.asarray(rng.integers(0, 256, (2, 3, 256)))
     found = operations.look_up(table, planes)
     np.testing.assert_array_equal(operations.look_up_dense(table, planes), found)
+    at_once = operations.look_up(table, planes, at_once=True)
+    np.testing.assert_array_equal(at_once, found)
     t, c, h, w = (i.ravel() for i in np.indices(planes.shape))
     np.testing.assert_array_equal(
         np.ravel(found), np.asarray(table)[t, c, np.ravel(planes)]

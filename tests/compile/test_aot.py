@@ -8,7 +8,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
 
 from benchmarks import (
     absent,  # before jax
@@ -16,6 +17,7 @@ from benchmarks import (
 )
 from benchmarks.hlo import Program
 from merclip_jax.models.attention import attend
+from merclip_jax.models.depthwise import depthwise_conv
 from merclip_jax.models.mer_clip import MerClipOptions
 from merclip_jax.training import sharding
 from merclip_jax.training.options import TrainOptions
@@ -35,9 +37,11 @@ def promotion():
 @functools.cache
 def programs(target, members, **changes):
     options = TrainOptions(batch_size=BATCH, scan_steps=STEPS, **changes)
+    # As "auto" is where the card is.
+    attention = "cudnn" if target.startswith("h100") else "auto"
     mesh = sharding.make_mesh(members, BATCH, devices=absent.target(target).devices)
     return shapes.mer_clip(
-        MerClipOptions(size="tiny", dtype="bfloat16"),
+        MerClipOptions(size="tiny", dtype="bfloat16", attention=attention),
         options,
         members=members,
         mesh=mesh,
@@ -125,6 +129,30 @@ def attention(target, implementation, n, dtype):
         return out, pull(gradient)
 
     return jax.jit(step).lower(x, x, x, x).compile().as_text()
+
+
+def test_each_gpu_convolves_its_own_clips():
+    """Depthwise taps are kernels; of what is exchanged their gradient is all."""
+    devices = absent.target("h100:1x1x4").devices
+    mesh = sharding.make_mesh(1, BATCH, devices=devices)
+
+    def step(x, kernel, gradient):
+        out, pull = jax.vjp(depthwise_conv, x, kernel)
+        return out, pull(gradient)
+
+    def array(shape, spec):
+        kept = NamedSharding(mesh, spec)
+        return jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=kept)
+
+    x = array((BATCH, 4, 6, 6, 128), P("data"))
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        lowered = jax.jit(step).lower(x, array((3, 3, 3, 128), P()), x)
+    program = Program(lowered.compile().as_text())
+    found = [i.rest for body in program.computations.values() for i in body]
+    assert sum("xla.gpu.triton" in rest for rest in found) == 3
+    (reduced,) = program.collectives(dict(mesh.shape))
+    assert reduced.kind == "all-reduce" and reduced.axes == ("data",)
+    assert reduced.bytes <= 27 * 128 * 4
 
 
 @pytest.mark.parametrize("n", [197, 1569])
