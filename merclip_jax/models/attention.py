@@ -97,9 +97,12 @@ def _attend_jax(
     b, n, d = q.shape
     lengths = {}
     if implementation == "cudnn":
+        # Of each sequence, which JAX's rule for `vmap` wants to be of each member too:
+        # hence a choice of one of two equal numbers by what is a member's own.
+        own = q[:, 0, 0] > 0
         lengths = {
-            "query_seq_lengths": jnp.full((b,), n, jnp.int32),
-            "key_value_seq_lengths": jnp.full((b,), k.shape[1], jnp.int32),
+            "query_seq_lengths": jnp.where(own, n, n),
+            "key_value_seq_lengths": jnp.where(own, k.shape[1], k.shape[1]),
         }
         # cuDNN trains on even lengths alone. What is added is no key of any query.
         q, k, v = (jnp.pad(a, [(0, 0), (0, a.shape[1] % 2), (0, 0)]) for a in (q, k, v))
