@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from merclip_jax.models.card import AMPERE, compute_capability
 from merclip_jax.models.fused_attention import fused_attention
 from merclip_jax.models.layers import Initializer, along, at_least_float32
 from merclip_jax.models.per_device import per_device
@@ -71,13 +71,8 @@ def attend(
 
 def _cudnn_takes(dtype: Dtype, channels: int) -> bool:
     """Whether there is a card here whose cuDNN attends in a dtype, head by head."""
-    if dtype != jnp.bfloat16 or jax.default_backend() != "gpu":
-        return False
-    # Such as "9.0"; an AMD card's is a name.
-    capability = getattr(jax.local_devices()[0], "compute_capability", "")
-    found = re.fullmatch(r"(\d+)\.\d+", capability)
-    takes = channels % 8 == 0 and channels <= 128
-    return takes and found is not None and int(found[1]) >= 8
+    takes = dtype == jnp.bfloat16 and channels % 8 == 0 and channels <= 128
+    return takes and compute_capability() >= AMPERE
 
 
 def _check_heads(width: int, heads: int) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from merclip_jax.models.card import AMPERE, compute_capability
 from merclip_jax.models.depthwise_kernel import depthwise_kernel, takes
 from merclip_jax.models.layers import along
 from merclip_jax.models.per_device import per_device
@@ -26,7 +27,8 @@ def depthwise_conv(
     # products does (benchmarks/RESULTS.md). On NVIDIA's GPUs theirs is ten times as
     # slow as a kernel of our own. Elsewhere the sum wins: XLA fuses it, and under
     # `vmap` over members products stay products.
-    ways = {"cuda": _kernel} if takes(x, kernel) else {}
+    too_old = 0 < compute_capability() < AMPERE
+    ways = {"cuda": _kernel} if takes(x, kernel) and not too_old else {}
     return jax.lax.platform_dependent(
         x, kernel, tpu=_grouped_conv, **ways, default=_shifted_products
     )

@@ -36,9 +36,8 @@ def training_flops(programs: Programs) -> float:
 def products(jaxpr: Jaxpr) -> int:
     """FLOPs of the products in a traced function.
 
-    Of branches the costliest counts; where a platform has one of its own, the plainest
-    whose products can be read: a kernel may compute again what it did not keep, and
-    cuDNN's shows none.
+    Of branches the costliest counts; where a platform has one of its own, that of all
+    others: a kernel may compute again what it did not keep, and cuDNN's shows nothing.
     """
     total = 0
     by_platform = set()
@@ -58,9 +57,8 @@ def products(jaxpr: Jaxpr) -> int:
             total += 2 * out * math.prod(kernel) // kernel[features]
         elif name == "cond":
             costs = [products(_open(branch)) for branch in params["branches"]]
-            plainest = equation.invars[0] in by_platform
-            read = [cost for cost in costs if cost]
-            total += min(read, default=0) if plainest else max(costs)
+            # The default comes last.
+            total += costs[-1] if equation.invars[0] in by_platform else max(costs)
         else:
             inner = sum(
                 products(_open(value))
