@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from merclip_jax.printable import printable
 from merclip_jax.results import figures
+from merclip_jax.results.counted import counted
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring.predictions import Predictions
 from merclip_jax.systems.system import Exhibit, Scalar
@@ -101,6 +102,7 @@ def render_report(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["counted"] = counted
     source = resources.files("merclip_jax.results").joinpath("report.html.j2")
     template = environment.from_string(source.read_text("utf-8"))
     panels = figures.curve_panels(curves, scalars) if curves else []
@@ -126,11 +128,15 @@ def _paragraphs(card: Mapping) -> list[str]:
     """What was done, and what the number does not say, in sentences."""
     task, protocol = card["task"], card["protocol"]
     seeds = len(protocol["seeds"])
-    folds = "1 fold" if protocol["folds"] == 1 else f"{protocol['folds']} folds"
+    folds = counted(protocol["folds"], "fold")
+    clips, subjects = (
+        counted(task["clips"], "clip"),
+        counted(task["subjects"], "subject"),
+    )
     repeats = "once" if seeds == 1 else f"with {seeds} seeds, whose scores are averaged"
     done = [
-        f"The model was asked to tell {', '.join(task['classes'])} in {task['clips']} "
-        f"clips of {task['subjects']} subjects of {task['dataset']}.",
+        f"The model was asked to tell {', '.join(task['classes'])} in {clips} of "
+        f"{subjects} of {task['dataset']}.",
         _PROTOCOLS[protocol["name"]],
         f"The answers of {folds} were pooled before they were scored; the whole was "
         f"run {repeats}.",

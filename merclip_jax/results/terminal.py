@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Callable, Mapping
 
+from merclip_jax.results.counted import counted
+
 WIDTH = 80
 _INNER = WIDTH - 4
 
@@ -39,13 +41,14 @@ def _about(card: Mapping) -> list[str]:
     task, protocol = card["task"], card["protocol"]
     seeds = ", ".join(map(str, protocol["seeds"]))
     dropped = f" · {len(task['dropped'])} dropped" if task["dropped"] else ""
+    subjects = counted(task["subjects"], "subject")
     trained, frozen = (
         sum(row[column] for row in card["parameters"])
         for column in ("trained", "frozen")
     )
     return [
         *_field("task", f"{task['name']} ({task['dataset']})"),
-        *_field("clips", f"{task['clips']} of {task['subjects']} subjects{dropped}"),
+        *_field("clips", f"{task['clips']} of {subjects}{dropped}"),
         *_field("protocol", f"{protocol['name']} · folds {protocol['folds']}"),
         *_field("seeds", seeds),
         *_field("recipe", card["recipe"]),
@@ -86,7 +89,11 @@ def _headline(card: Mapping, block: Mapping) -> list[str]:
 
 
 def _split(part: Mapping) -> list[str]:
-    title = f"{part['name']}: {part['clips']} clips of {part['subjects']} subjects"
+    clips, subjects = (
+        counted(part["clips"], "clip"),
+        counted(part["subjects"], "subject"),
+    )
+    title = f"{part['name']}: {clips} of {subjects}"
     return [*_wrap(title, ""), *_scores(part["scores"])]
 
 
