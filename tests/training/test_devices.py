@@ -1,6 +1,7 @@
 """A stack on several devices learns what it learns on one."""
 
 import numpy as np
+import pytest
 
 from tests import mini
 from tests.training.test_loop import files_of
@@ -18,34 +19,38 @@ from merclip_jax.training.workdir import Workdir
 from tests import mini
 
 jax.config.update("jax_disable_most_optimizations", True)
-data, out = Path(sys.argv[1]), Path(sys.argv[2])
+data, out, count, shape = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]
+count = int(count)
 assert jax.device_count() == 4
-config = mini.config(data, {"train.epochs": 1})
+config = mini.config(data, {"train.epochs": 1, "protocol.seeds": (0, 1, 2)})
 clips = build.clips(config)
-members = mini.members(config, clips)[:2]
+members = mini.members(config, clips)[:count]
 plan = experiment.plan_of(build.job(config, clips))
 everything = jax.devices()
 for devices in (1, 4):
     jax.devices = lambda: everything[:devices]
-    stack = Stack(plan, members, 2)
+    stack = Stack(plan, members, count)
     mesh = stack.mesh
-    assert mesh.shape == {1: {"member": 1, "data": 1}, 4: {"member": 2, "data": 2}}[
+    assert f"{mesh.shape['member']}x{mesh.shape['data']}" == {1: "1x1", 4: shape}[
         devices
     ], mesh.shape
     loop.train_members(stack, members, Workdir(out / str(devices)))
 """
 
 
-def test_four_devices_agree_with_one(mini_data, tmp_path):
-    """Two members by two halves of a batch, against one device: rtol 2e-4.
+@pytest.mark.parametrize(
+    ("members", "shape"), [(1, "1x4"), (2, "2x2"), (4, "4x1"), (8, "4x1")]
+)
+def test_four_devices_agree_with_one(mini_data, tmp_path, members, shape):
+    """Such as two members by two halves of a batch, against one device: rtol 2e-4.
 
     The batch's statistics and gradients are summed in halves, so the last bits of
     float32 differ; one epoch of Adam keeps them small.
     """
-    mini.on_devices(4, SHARDED, mini_data, tmp_path)
+    mini.on_devices(4, SHARDED, mini_data, tmp_path, members, shape)
     one, four = files_of(tmp_path / "1"), files_of(tmp_path / "4")
     assert one.keys() == four.keys()
-    assert len(one) == 2
+    assert len(one) == members
     for name, arrays in one.items():
         for key, array in arrays.items():
             if key == "clip":

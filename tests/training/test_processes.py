@@ -42,6 +42,10 @@ SHAPES = {
         "--config.protocol.seeds=(0,1)",
         "--config.data.residency=host",
     ),
+    "8x1": (
+        "--config.train.stack=8",
+        "--config.protocol.seeds=(0,1,2,3,4,5,6,7)",
+    ),
     "4x2, fsdp": (
         "--config.train.stack=4",
         "--config.train.fsdp=True",
