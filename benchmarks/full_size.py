@@ -88,7 +88,7 @@ def torch_case(case: str):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from benchmarks.torch_encoder import MerClip
+    from benchmarks.torch_encoder import MerClip, training_step
 
     torch.manual_seed(0)
     model = MerClip()
@@ -104,21 +104,7 @@ def torch_case(case: str):
                 model(clip)
 
         return run, count
-    model.train()
-    tx = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05)
-
-    def run():
-        logits, video = model(clip)
-        loss = emotion_loss(logits) + video.square().mean()
-        tx.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 20.0)
-        tx.step()
-
-    def emotion_loss(logits):
-        return torch.nn.functional.cross_entropy(logits, torch.zeros(b, dtype=int))
-
-    return run, 3 * count
+    return training_step(model.train(), clip), 3 * count
 
 
 def time_case(case: str) -> dict:

@@ -155,3 +155,27 @@ class MerClip(nn.Module):
             tokens = block(tokens, queries)
             logits = logits + self.classify(tokens[:, 0]) / 2
         return logits, self.to_video(pooled)
+
+
+def training_step(model, clips, *, autocast=None, forward=None):
+    """A function that does a step on `clips`: loss, gradients, clipping, AdamW.
+
+    `autocast` is a dtype of products; `forward` the model as it is compiled.
+    """
+    device = clips.device.type
+    tx = torch.optim.AdamW(
+        model.parameters(), lr=5e-5, weight_decay=0.05, fused=device == "cuda"
+    )
+    labels = torch.zeros(len(clips), dtype=torch.long, device=device)
+    forward = forward or model
+
+    def step():
+        with torch.autocast(device, autocast, enabled=autocast is not None):
+            logits, video = forward(clips)
+        loss = F.cross_entropy(logits.float(), labels) + video.float().square().mean()
+        tx.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 20.0)
+        tx.step()
+
+    return step

@@ -3,7 +3,7 @@
   python -m benchmarks.torch_step --batch=16 --modes=eager,compiled
 
 The model of `benchmarks.torch_encoder` under autocast to bfloat16, parameters and
-AdamW (fused) in float32, gradients clipped; no augmentation. Needs torch alone.
+AdamW (fused) in float32, gradients clipped; no augmentation. Needs torch.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 import torch
 from absl import app, flags
 
-from benchmarks.torch_encoder import MerClip
+from benchmarks.torch_encoder import MerClip, training_step
 from merclip_jax import command
 
 BATCH = flags.DEFINE_integer("batch", 16, "Clips of a batch.")
@@ -24,23 +24,9 @@ def measure(mode: str, device: str) -> dict[str, object]:
     """One row: warmed up and timed."""
     torch.manual_seed(0)
     model = MerClip().to(device).train()
-    tx = torch.optim.AdamW(
-        model.parameters(), lr=5e-5, weight_decay=0.05, fused=device == "cuda"
-    )
     clips = torch.randn(BATCH.value, 3, 16, 224, 224, device=device)
-    labels = torch.randint(0, 7, (BATCH.value,), device=device)
     forward = torch.compile(model) if mode == "compiled" else model
-
-    def step():
-        with torch.autocast(device, torch.bfloat16):
-            logits, video = forward(clips)
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
-        loss = loss + video.float().square().mean()
-        tx.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 20.0)
-        tx.step()
-        return loss
+    step = training_step(model, clips, autocast=torch.bfloat16, forward=forward)
 
     def wait():
         if device == "cuda":

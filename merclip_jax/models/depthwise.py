@@ -24,9 +24,9 @@ def depthwise_conv(
         kernel: one tap for each channel, kt, kh and kw odd.
     """
     # A TPU has a convolution for it, which moves a sixth of what the sum of shifted
-    # products does (benchmarks/RESULTS.md). On NVIDIA's GPUs theirs is ten times as
-    # slow as a kernel of our own. Elsewhere the sum wins: XLA fuses it, and under
-    # `vmap` over members products stay products.
+    # products does (benchmarks/RESULTS.md). On NVIDIA's GPUs theirs takes five times
+    # what kernels of our own do. Elsewhere the sum wins: XLA fuses it, and under `vmap`
+    # over members products stay products.
     too_old = 0 < compute_capability() < AMPERE
     ways = {"cuda": _kernel} if takes(x, kernel) and not too_old else {}
     return jax.lax.platform_dependent(

@@ -46,8 +46,8 @@ def matmul_rate() -> float:
     dtype = jnp.float32 if backend == "cpu" else jnp.bfloat16
     # Random, as a card multiplies zeros and ones faster; the scale keeps the size of
     # the results.
-    with jax.default_device(jax.local_devices()[0]):
-        a = jax.random.normal(jax.random.key(0), (n, n), dtype) / n**0.5
+    a = jax.random.normal(jax.random.key(0), (n, n), dtype) / n**0.5
+    a = jax.device_put(a, jax.local_devices()[0])
 
     # One after another, each of the last one's result: none can be left out.
     @jax.jit

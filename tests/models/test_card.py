@@ -29,7 +29,7 @@ def test_no_gpu_here():
 @pytest.mark.parametrize(
     ("capability", "found"), [("9.0", 9.0), ("7.5", 7.5), ("gfx942", 0.0)]
 )
-def test_an_amd_card_has_none(gpu, capability, found):
+def test_an_amd_card_has_no_capability(gpu, capability, found):
     gpu(capability)
     assert card.compute_capability() == found
 
