@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import unittest.mock
@@ -148,6 +149,8 @@ def start(
 
 
 if __name__ == "__main__":
+    # A shell ignores it for what it runs behind itself, and a run would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if parted := os.environ.get("MINI_SMALLEST_PARTED"):  # its arrays are small ones
         sharding.SMALLEST_PARTED = int(parted)
     runpy.run_module("merclip_jax.main", run_name="__main__", alter_sys=True)
