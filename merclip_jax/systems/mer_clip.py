@@ -63,6 +63,7 @@ class MerClip:
     name = "mer_clip"
     title = "MER-CLIP"
     inputs = ()  # the frames alone: neither AUs nor text of a test clip
+    transductive = False
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/contrastive", "Contrastive loss"),
@@ -125,9 +126,11 @@ class MerClip:
             "overlap": jnp.asarray(made.overlap),
         }
 
-    def fold_context(self, train_clips: Clips) -> dict[str, jax.Array]:
+    def fold_context(
+        self, train_clips: Clips, columns: dict[str, np.ndarray]
+    ) -> dict[str, jax.Array]:
         """Nothing: no constant of MER-CLIP comes from a fold."""
-        del train_clips
+        del train_clips, columns
         return {}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:

@@ -84,6 +84,8 @@ class System(Protocol):
     "loss", and training stops where that is not finite. `execution` is no part of what
     the method is: weights trained under one are at home under any other. A microbatch
     must be a multiple of `together` clips; 0: the batch cannot be divided.
+    `transductive`: clips are answered under constants made of themselves, as some
+    published code does, in place of those of the training clips.
     """
 
     name: str
@@ -94,6 +96,7 @@ class System(Protocol):
     scalars: tuple[Scalar, ...]
     execution: Execution
     together: int
+    transductive: bool
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""
@@ -101,8 +104,13 @@ class System(Protocol):
     def run_context(self, clips: Clips) -> dict[str, Any]:
         """Constants of the run."""
 
-    def fold_context(self, train_clips: Clips) -> dict[str, Any]:
-        """Constants of a fold, alike in shape; is handed its training clips alone."""
+    def fold_context(
+        self, train_clips: Clips, columns: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Constants of a fold, alike in shape, made of its training clips alone.
+
+        Neither `train_clips` nor `columns`, which are theirs, holds any other clip.
+        """
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """A member's variables at step 0."""

@@ -27,6 +27,7 @@ def predict(
     Returns a dict of [n, ...] for each member. Batches are padded by repetition and
     the padding cut off again: every clip is predicted once.
     """
+    context = stack.answering(context, indices)
     size = stack.plan.options.batch_size
     # As many batches as the largest member needs, so that all share one program.
     length = -(-max(map(len, indices)) // size) * size

@@ -152,17 +152,33 @@ class Stack:
         A fold's constants are made from its training clips, and nothing else is in
         reach of the system that makes them.
         """
-        folds = [self._fold_context(m.fold) for m in stacked]
+        return self._context([self._fold_context(m.fold) for m in stacked])
+
+    def answering(self, context: Context, indices: Sequence[np.ndarray]) -> Context:
+        """The constants under which each member answers clips.
+
+        Args:
+            context: of the members' training.
+            indices: the clips [n] of each member.
+        """
+        if not self.plan.system.transductive:
+            return context
+        return self._context([self._made_of(index) for index in indices])
+
+    def _context(self, folds: Sequence[Mapping[str, Array]]) -> Context:
         fold = jax.tree.map(lambda *leaves: jnp.stack(leaves), *folds)
-        fold = put(fold, sharding.by_member(self.mesh))
-        return Context(run=self.run, fold=fold)
+        return Context(run=self.run, fold=put(fold, sharding.by_member(self.mesh)))
 
     def _fold_context(self, fold: Fold) -> Mapping[str, Array]:
         # Seeds of one fold share it, and so do the repeats that fill a group up.
         if fold.name not in self._folds:
-            clips = self.plan.store.clips.take(fold.train)
-            self._folds[fold.name] = self.plan.system.fold_context(clips)
+            self._folds[fold.name] = self._made_of(fold.train)
         return self._folds[fold.name]
+
+    def _made_of(self, index: np.ndarray) -> Mapping[str, Array]:
+        """Constants of some clips, of which no other is in reach."""
+        columns = self.plan.rows(index, list(self.plan.columns))
+        return self.plan.system.fold_context(self.plan.store.clips.take(index), columns)
 
     def members(self, stacked: Sequence[Member]) -> StepMember:
         """Keys and lengths, [m]."""

@@ -71,7 +71,8 @@ def test_every_member_answers_as_it_did(run):
             np.testing.assert_allclose(found[name], known[name], rtol=1e-5, atol=1e-5)
         # Folds have other training clips, and so other constants.
         others = [i for i in range(len(clips)) if i not in index]
-        wanted = system.fold_context(clips.take(np.asarray(others)))["positive"]
+        others = clips.take(np.asarray(others))
+        wanted = system.fold_context(others, system.columns(others))["positive"]
         np.testing.assert_allclose(context.fold["positive"], wanted, rtol=1e-6)
 
 

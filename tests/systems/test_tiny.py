@@ -123,7 +123,11 @@ def test_constants_of_a_fold_are_made_of_its_training_clips_alone(clips):
         poisoned = dataclasses.replace(poisoned, au_cell=garbled)
         stack = Stack(plan, members, 1)
         clean = stack.context([member]).fold
-        other = dataclasses.replace(plan, store=ClipStore(poisoned, residency="host"))
+        columns = {name: column.copy() for name, column in plan.columns.items()}
+        for column in columns.values():
+            column[clips.subject == test] = 1 - column[clips.subject == test]
+        store = ClipStore(poisoned, residency="host")
+        other = dataclasses.replace(plan, store=store, columns=columns)
         dirty = Stack(other, members, 1).context([member]).fold
         jax.tree.map(np.testing.assert_array_equal, clean, dirty)
         assert set(seen[-1].subject) == set(clips.subject) - {test}
