@@ -79,8 +79,9 @@ def base() -> ConfigDict:
     return ConfigDict(
         values(RunOptions)
         | {
-            # MER-CLIP sees colours: no `grey`.
-            "data": values(DataOptions) | values(View, without=("grey",)),
+            # MER-CLIP sees colours of faces that were aligned clip by clip.
+            "data": values(DataOptions)
+            | values(View, without=("grey", "align", "flow")),
             "init": values(InitOptions),
             "text": values(PromptOptions) | values(Wording),
             "model": values(MerClipOptions),

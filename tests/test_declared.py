@@ -30,7 +30,9 @@ WORDS = {
     "recipe": {"paper", "released"},
     "ablation": set(common.ABLATIONS),
     "data.residency": {"auto", "device", "host"},
-    "data.sampling": {"keyframes", "keyframes_integer", "uniform"},
+    "data.sampling": {
+        *("keyframes", "keyframes_integer", "uniform", "stride", "onset_apex")
+    },
     "protocol.name": {"loso", "kfold", "holdout"},
     "protocol.selection": {"last", "inner", "oracle"},
     "loss.contrastive": {"hard", "soft_au", "sigmoid"},

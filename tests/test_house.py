@@ -146,6 +146,7 @@ ONLY = {
     "cv2": {"data.decode", "faces.align", "faces.detectors"},
     "tensorflow_datasets": {"data.records", "data.encoded"},
     "dlib": {"faces.align", "faces.detectors"},
+    "skimage": {"data.flow"},
     "jaxtyping": {"typing"},
     "tensorboardX": {"training.scalars"},
     "huggingface_hub": {"weights.hub"},
