@@ -29,11 +29,11 @@ POOL = 3  # pixels of a side whose maximum the emotion head reads
 class FdpSize:
     """Widths and depths: of the stem, the stages, SegNet and the emotion head."""
 
-    stem: tuple[int, int, int]
-    stages: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
-    global_widths: tuple[int, int, int, int]
-    segnet: tuple[int, int, int, int]
+    stem: tuple[int, ...]
+    stages: tuple[int, ...]
+    depths: tuple[int, ...]
+    global_widths: tuple[int, ...]
+    segnet: tuple[int, ...]
     hidden: int
 
 

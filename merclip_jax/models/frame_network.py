@@ -25,7 +25,7 @@ NORMAL = nn.initializers.normal(0.02)
 Frozen = Bool[Array, ""] | None
 
 
-def divisible(value: float, divisor: int = 32) -> int:
+def divisible(value: float | int, divisor: int = 32) -> int:
     """Returns the nearest multiple of a divisor, never below 0.9 of the value."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest

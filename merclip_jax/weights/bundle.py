@@ -37,7 +37,8 @@ from merclip_jax.weights.whole import write_whole
 SCHEMA = "merclip_jax.bundle/2"
 SYSTEM = "system.json"
 CONTEXT_FOLDER = "context"
-SYSTEMS: dict[str, type] = {MerClip.name: MerClip, FdpSystem.name: FdpSystem}  # that a folder can be of
+# What a folder can be of.
+SYSTEMS: dict[str, type] = {kind.name: kind for kind in (MerClip, FdpSystem)}
 
 
 def write(

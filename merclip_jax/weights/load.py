@@ -22,7 +22,6 @@ from merclip_jax.weights.part import Part, Source
 from merclip_jax.weights.problems import misfit
 from merclip_jax.weights.sources import open_source
 
-
 WHOLE_LAST = ("params/classifier/.*", "the last layer starts anew (new_head)")
 
 
