@@ -14,6 +14,7 @@ CONTRACTS = {
     "keyframes": "oracle-keyframes",
     "keyframes_integer": "oracle-keyframes",
     "uniform": "onset-offset",
+    "onset_apex": "oracle-keyframes",
 }
 
 
@@ -34,8 +35,11 @@ class View:
 
     def __post_init__(self):
         check(self)
+        if self.sampling == "onset_apex":
+            if self.frames != 2:
+                raise ValueError(f"frames={self.frames}: sampling='onset_apex' gives 2")
         # Onset, apex and offset are kept, so there must be room for three.
-        if self.frames < 3 and not self.drawn:
+        elif self.frames < 3 and not self.drawn:
             raise ValueError(f"frames={self.frames}: expected 3 or more key frames")
         if self.resize and self.resize < self.image_size:
             raise ValueError(
@@ -74,6 +78,8 @@ class View:
             rng: draws those of a training step; None gives those of a test. Only
                 uniform sampling makes a difference between the two.
         """
+        if self.sampling == "onset_apex":
+            return np.asarray([onset, apex], np.int64)
         if self.drawn:
             length = offset - onset + 1
             return onset + sampling.uniform_frames(length, self.frames, rng=rng)
