@@ -39,6 +39,7 @@ PURE = (
     "scoring.au_metrics",
     "training.step",
     "training.optim",
+    "training.finetune",
 )
 STANDARD = {"collections", "dataclasses", "functools", "itertools", "math", "numbers"}
 STANDARD |= {"random", "re", "typing"}
@@ -331,6 +332,8 @@ def test_model_and_training_import_with_four_libraries_alone():
         "merclip_jax.training.rates",
         "merclip_jax.augment.clips",
         "merclip_jax.systems.mer_clip",
+        "merclip_jax.systems.micro_au_clip",
+        "merclip_jax.training.finetune",
     ]
     hard = set(BLOCKED) - {"absl"}
     code = LEAN.format(blocked=BLOCKED, names=names, hard=hard)
