@@ -16,6 +16,7 @@ GROUPS = (
     (r".*/encoder/temporal_\d.*", "temporal blocks"),
     (r".*/encoder/(norm|ln_post)/.*", "pooled norm"),
     (r".*/encoder/.*", "stem"),
+    (r"params/image_projection", "image projection"),
     (r"params/(video_projection|video_norm/.*)", "projector"),
     (r"params/head_.*", "head projector"),
     (r"params/head/.*", "emotion head"),
