@@ -131,6 +131,15 @@ class MicroAuClip:
             train=False,
         )
 
+    def shapes(self) -> Variables:
+        """Shapes of a member's variables; nothing is computed."""
+        frames = jax.ShapeDtypeStruct((1, *self.view.shape), jnp.float32)
+
+        def init(frames: Array) -> Variables:
+            return self.init(jax.random.key(0), {"frames": frames})
+
+        return jax.eval_shape(init, frames)
+
     def loss(
         self,
         variables: Variables,

@@ -4,7 +4,6 @@ import functools
 import json
 import unittest.mock
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -120,10 +119,7 @@ def detector(size=TINY, *, image_size=SIDE):
             view=View(frames=2, image_size=image_size, sampling="onset_apex"),
             model=options,
         )
-        batch = {"frames": jnp.zeros((1, *system.view.shape))}
-        return numbers.by_path(
-            jax.eval_shape(lambda: system.init(jax.random.key(0), batch))
-        )
+        return numbers.by_path(system.shapes())
 
 
 @pytest.mark.parametrize("name", ["clip", "hugging_face"])
