@@ -338,7 +338,7 @@ def test_a_config_becomes_a_job(clips, tmp_path):
 
 @pytest.mark.parametrize(("size", "tower"), [("b16", 86_192_640), ("l14", 303_966_208)])
 def test_a_step_of_full_size_in_bfloat16(size, tower):
-    """Traced alone: types go together, and the tower has CLIP's number of parameters."""
+    """Traced alone: types go together; the tower has CLIP's number of parameters."""
     model = MicroAUOptions(size=size, dtype="bfloat16", pta_self=True, gda_cls=True)
     system = MicroAuClip(model=model)
     a, b, embed = len(model.aus), 4, clip_vit.SIZES[size].embed
