@@ -39,9 +39,9 @@ class Range:
 class OneOf:
     """A vocabulary, or the keys of a table."""
 
-    words: Collection[str]
+    words: Collection[str | int]
 
-    def problem(self, value: str) -> str:
+    def problem(self, value: str | int) -> str:
         """Returns what was expected, "" for a word of the vocabulary."""
         known = list(self.words)
         return "" if value in known else f"expected one of {known}"

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, micro_au_clip
+from configs.fdp import base as fdp
+from data_builders.tasks import tasks_of
 from merclip_jax import build
 from merclip_jax.models import mer_clip
 
@@ -23,7 +25,20 @@ NAMES = sorted(
     for path in FOLDER.glob("*.py")
     if path.stem not in ("__init__", "common", "synthetic")
 )
+# The sisters' configs lie in folders of their own.
+AU_NAMES = sorted(
+    f"micro_au_clip.{path.stem}"
+    for path in (FOLDER / "micro_au_clip").glob("*.py")
+    if path.stem != "__init__"
+)
+FDP_NAMES = sorted(
+    f"fdp.{path.stem}"
+    for path in (FOLDER / "fdp").glob("*.py")
+    if path.stem not in ("__init__", "base")
+)
+ALL = NAMES + AU_NAMES + FDP_NAMES
 ARGS = (None, "recipe=released", "ablation=no_alignment")
+AU_ARGS = (None, "ablation=detection_only", "ablation=pta_self,seeds=2")
 
 
 def get_config(name, arg=None):
@@ -32,7 +47,9 @@ def get_config(name, arg=None):
 
 def resolved(name):
     """The config's values, and what each argument changes in them."""
-    made = {arg: build.flatten(get_config(name, arg)) for arg in ARGS}
+    args = AU_ARGS if name in AU_NAMES else ARGS
+    args = (None, "recipe=released") if name in FDP_NAMES else args
+    made = {arg: build.flatten(get_config(name, arg)) for arg in args}
     plain = made[None]
     changed = {
         arg: {key: value for key, value in values.items() if value != plain[key]}
@@ -43,9 +60,7 @@ def resolved(name):
 
 
 def write_snapshot():
-    text = json.dumps(
-        {name: resolved(name) for name in NAMES}, indent=1, sort_keys=True
-    )
+    text = json.dumps({name: resolved(name) for name in ALL}, indent=1, sort_keys=True)
     SNAPSHOT.parent.mkdir(exist_ok=True)
     SNAPSHOT.write_text(text + "\n")
 
@@ -56,10 +71,10 @@ def snapshot():
 
 
 def test_the_snapshot_has_these_configs(snapshot):
-    assert sorted(snapshot) == NAMES, "python -m tests.test_configs takes it over"
+    assert sorted(snapshot) == sorted(ALL), "python -m tests.test_configs takes it over"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_resolved_config_is_the_snapshots(snapshot, name):
     ours, theirs = resolved(name), snapshot.get(name, {})
     lines = []
@@ -103,6 +118,67 @@ def test_every_ablation_applies_to_every_config(name, ablation):
     flat = build.flatten(config)
     for key, value in common.ABLATIONS[ablation].items():
         assert flat[key] == value
+
+
+@pytest.mark.parametrize("name", AU_NAMES)
+@pytest.mark.parametrize("ablation", sorted(micro_au_clip.ABLATIONS))
+def test_a_detectors_config_is_whole(name, ablation):
+    config = get_config(name, f"ablation={ablation}")
+    build.check(config)
+    dataset = name.rpartition(".")[2]
+    assert config.name == name.replace(".", "_")
+    assert (config.system, config.recipe) == ("micro_au_clip", "ours")
+    assert config.model.aus == micro_au_clip.AUS[dataset]
+    (only,) = config.data.classes
+    tasks = tasks_of(dataset).values()
+    assert set(only[1]) == {e for t in tasks for e in (*t.emotions, *t.dropped)}
+    flat = build.flatten(config)
+    for key, value in micro_au_clip.ABLATIONS[ablation].items():
+        assert flat[key] == value
+    header = importlib.import_module(f"configs.{name}").__doc__
+    path = f"configs/{name.replace('.', '/')}.py"
+    assert f"python -m merclip_jax.main --config={path}" in header
+    assert "equations of our own" in header and "Expected cost:" in header
+
+
+@pytest.mark.parametrize(
+    ("arg", "match"),
+    [
+        ("ablation=all", r"ablation='all': expected one of \['none', 'detection_only"),
+        ("recipe=paper", r"'recipe=paper': expected one of \['ablation', 'seeds'\]"),
+        ("seeds=0", "seeds='0': expected a number"),
+        ("seeds=1,seeds=2", "'seeds' is given twice"),
+    ],
+)
+def test_unknown_arguments_of_a_detector_are_errors(arg, match):
+    with pytest.raises(ValueError, match=match):
+        get_config("micro_au_clip.samm", arg)
+
+
+@pytest.mark.parametrize("name", FDP_NAMES)
+@pytest.mark.parametrize("recipe", sorted(fdp.RECIPES))
+def test_a_config_of_fdp_is_whole(name, recipe):
+    config = get_config(name, f"recipe={recipe}")
+    build.check(config)
+    cell = name.partition(".")[2]
+    assert (config.system, config.name) == ("fdp", f"fdp_{cell}")
+    theirs = get_config(cell).data
+    # The same clips and classes as MER-CLIP's, in the order of the released code.
+    assert dict(config.data.classes) == dict(theirs.classes)
+    assert config.data.excluded == theirs.excluded
+    if order := fdp.RELEASED_CLASSES.get(cell):
+        assert tuple(dict(config.data.classes)) == order
+    header = importlib.import_module(f"configs.{name}").__doc__
+    path = f"configs/{name.replace('.', '/')}.py"
+    assert f"python -m merclip_jax.main --config={path}" in header
+    assert "aper" in header and "Expected cost:" in header
+
+
+def test_the_released_fdp_is_what_its_options_say_unasked():
+    plain = build.flatten(get_config("fdp.samm_5class"))
+    released = build.flatten(get_config("fdp.samm_5class", "recipe=released"))
+    changed = {k for k in plain if plain[k] != released[k]}
+    assert changed == {"recipe", *fdp.RECIPES["paper"]}
 
 
 def test_arguments_combine():
@@ -154,6 +230,8 @@ def test_the_readme_lists_every_config():
     for stem, numbers in re.findall(r"(\w+_)\{([\d,]+)\}class", text):
         listed |= {f"{stem}{k}class" for k in numbers.split(",")}
     assert listed == set(NAMES)
+    assert all(f"`{name.replace('.', '/')}`" in text for name in AU_NAMES)
+    assert "`fdp/NAME`" in text
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, micro_au_clip
+from configs.fdp import base as fdp
 from merclip_jax import build, naming
 from merclip_jax.declared import Matches, OneOf, Range, Regex, check, problems
 from merclip_jax.errors import UserError
@@ -40,6 +41,17 @@ WORDS = {
     "model.dtype": {"auto", "float32", "bfloat16"},
     "train.remat": {"none", "products", "blocks"},
 }
+BASES = {
+    "mer_clip": common.base,
+    "micro_au_clip": micro_au_clip.base,
+    "fdp": fdp.base,
+}
+DATACLASSES = dict.fromkeys(
+    kind
+    for method in build.SYSTEMS.values()
+    for kinds in method.groups.values()
+    for kind in kinds
+)
 LEAST_ONE = "epochs batch_size checkpoint_every image_size temporal_layers"
 
 
@@ -177,25 +189,55 @@ def test_keys_that_nothing_reads_are_told():
         build.check(ConfigDict())
 
 
-def test_every_group_is_declared():
+@pytest.mark.parametrize("system", build.SYSTEMS)
+def test_every_group_is_declared(system):
     """No key of a config is outside of what `check` reads."""
     declared = {
         f"{group}.{field.name}" if group else field.name
-        for group, kinds in build.GROUPS.items()
+        for group, kinds in build.SYSTEMS[system].groups.items()
         for kind in kinds
         for field in dataclasses.fields(kind)
     }
-    assert set(KEYS) <= declared
+    assert set(build.flatten(BASES[system]())) <= declared
 
 
 def test_names_of_runs_are_those_that_there_are():
     assert tuple(common.RECIPES) == naming.RECIPES
     assert tuple(common.ABLATIONS) == naming.ABLATIONS
-    assert tuple(build.SYSTEMS) == naming.SYSTEMS
+    assert tuple(micro_au_clip.ABLATIONS) == naming.AU_ABLATIONS
+    assert tuple(build.SYSTEMS) == naming.SYSTEMS == tuple(BASES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"data.image_size": 100}, r"data\.image_size=100: expected a multiple of 16"),
+        ({"data.frames": 1}, r"data\.frames=1: sampling='onset_apex' gives 2"),
+        ({"data.sampling": "uniform"}, "model.input='diff' is made of 'onset_apex'"),
+        (
+            {"model.input": "flow"},
+            "data.frames=2: config.model.input='flow' is",
+        ),
+        ({"train.microbatch": 8}, "microbatch=8: the contrastive loss compares all"),
+        ({"model.aus": (1, 3)}, r"model\.aus=.*of 3: expected one of \[1, 2, 4"),
+        ({"model.aus": ()}, r"aus=\(\): expected one or more, each once"),
+        ({"model.heads": 5}, "heads=5: do not divide the width 768 of size='b16'"),
+        ({"model.attention": "fused"}, "there is no TPU here"),
+        ({"init.weights": "ema"}, "weights=ema goes with vision"),
+        ({"recipe": "paper"}, r"recipe='paper': expected one of \['ours'\]"),
+        ({"system": "mer_clip"}, "config.text: expected the group"),
+    ],
+)
+def test_what_a_detector_of_aus_refuses(changes, match):
+    config = micro_au_clip.base()
+    build.check(config)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=match):
+        build.check(config)
 
 
 @pytest.mark.parametrize("end", ["low", "high"])
-@pytest.mark.parametrize("kind", [k for kinds in build.GROUPS.values() for k in kinds])
+@pytest.mark.parametrize("kind", DATACLASSES)
 def test_ends_of_ranges_can_be_had(kind, end):
     """Each declared end by itself makes a dataclass, and is refused one step beyond."""
     for name, hint in _ranges(kind):

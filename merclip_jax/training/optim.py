@@ -178,8 +178,8 @@ def decay_mask(params: dict, *, decay_embeddings: bool) -> dict:
     decays kernels and projections only.
     """
     vectors = re.compile(
-        r".*(class_embedding|positional_embedding|temporal_embedding"
-        r"|temporal_cls_token|balance|logit_scale|logit_bias|in_proj_bias)"
+        r".*(_embedding|temporal_cls_token|balance|logit_scale|logit_bias|log_tau"
+        r"|in_proj_bias)"
     )
 
     def decayed(key_path, _) -> bool:
@@ -221,25 +221,37 @@ def adamw_directions(
     zero updates and do not count in the norm.
     """
 
-    def freeze(updates, params):
-        zero = frozen_mask(params, frozen)
-        return jax.tree.map(lambda z, u: jnp.zeros_like(u) if z else u, zero, updates)
-
-    def clip(updates, params):
-        del params
-        scale = clip_norm / jnp.maximum(global_norm(updates), clip_norm)
-        return jax.tree.map(lambda u: u * scale, updates)
-
     def decay(params):
         return decay_mask(params, decay_embeddings=decay_embeddings)
 
     return optax.chain(
-        optax.stateless(freeze),
-        optax.stateless(clip) if clip_norm else optax.identity(),
+        without(frozen),
+        clipped(clip_norm),
         adam(),
         optax.add_decayed_weights(weight_decay, mask=decay),
-        optax.stateless(freeze),
+        without(frozen),
     )
+
+
+def without(patterns: Sequence[str]) -> optax.GradientTransformation:
+    """Zeros in place of what comes for parameters of some paths."""
+
+    def freeze(updates, params):
+        zero = frozen_mask(params, patterns)
+        return jax.tree.map(lambda z, u: jnp.zeros_like(u) if z else u, zero, updates)
+
+    return optax.stateless(freeze)
+
+
+def clipped(norm: float) -> optax.GradientTransformation:
+    """Gradients of at most a global norm; 0: of any."""
+
+    def clip(updates, params):
+        del params
+        scale = norm / jnp.maximum(global_norm(updates), norm)
+        return jax.tree.map(lambda u: u * scale, updates)
+
+    return optax.stateless(clip) if norm else optax.identity()
 
 
 def global_norm(tree: dict) -> Float[Array, ""]:
@@ -255,9 +267,9 @@ def global_norm(tree: dict) -> Float[Array, ""]:
     return jnp.sqrt(jnp.concatenate([squares(x) for x in jax.tree.leaves(tree)]).sum())
 
 
-def adam() -> optax.GradientTransformation:
+def adam(*, b1: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
     """Adam's directions. Optax raises a float to an int32 power: not so strictly."""
-    adam = optax.scale_by_adam()
+    adam = optax.scale_by_adam(b1=b1, b2=b2)
 
     def update(updates, state, params=None):
         with jax.numpy_dtype_promotion("standard"):

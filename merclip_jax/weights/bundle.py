@@ -23,6 +23,7 @@ from merclip_jax.errors import UserError
 from merclip_jax.systems import describe
 from merclip_jax.systems.fdp import FdpSystem
 from merclip_jax.systems.mer_clip import MerClip
+from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.systems.system import Context, System
 from merclip_jax.text.tokenizer import FILES, ClipTokenizer
 from merclip_jax.text.vocabulary import CONTEXT
@@ -37,8 +38,10 @@ from merclip_jax.weights.whole import write_whole
 SCHEMA = "merclip_jax.bundle/2"
 SYSTEM = "system.json"
 CONTEXT_FOLDER = "context"
-# What a folder can be of.
-SYSTEMS: dict[str, type] = {kind.name: kind for kind in (MerClip, FdpSystem)}
+# That a folder can be of.
+SYSTEMS: dict[str, type] = {
+    kind.name: kind for kind in (MerClip, MicroAuClip, FdpSystem)
+}
 
 
 def write(

@@ -8,6 +8,7 @@ from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.models import mer_clip
 from merclip_jax.weights.families import clip_text, numbers, uniformer_v2
+from merclip_jax.weights.families.clip import PROJECTION
 from merclip_jax.weights.families.detect import FAMILIES
 from merclip_jax.weights.families.rules import Why
 from merclip_jax.weights.match import Shapes, fit
@@ -16,6 +17,11 @@ from merclip_jax.weights.part import Part
 HEAD = ("params/head/.*", "the emotion head starts anew")
 LAST = ("params/head/classifier/.*", "the last layer starts anew (new_head)")
 TEMPERATURE = ("params/logit_(scale|bias)", "the temperature starts anew")
+AU_LACKS = (
+    ("params/(pta|gda|norm|text_adapter)/.*", "CLIP has no AUs"),
+    ("params/log_tau", "the temperature starts anew"),
+    (PROJECTION, "the file has no image projection of CLIP"),
+)
 FIXED = (
     ("params/logit_scale", "this recipe's temperature is fixed"),
     ("params/logit_bias", "this loss has no bias"),
@@ -47,6 +53,19 @@ def fit_vision(
         fresh.append(uniformer_v2.NORM)
         unused.append(uniformer_v2.NORM)
     return fit(part, shapes, fresh=fresh, unused=unused)
+
+
+def fit_clip(part: Part, shapes: Shapes) -> Part:
+    """CLIP's image tower and, where it is there, projection, for a detector of AUs.
+
+    Args:
+        part: the video part of a CLIP.
+        shapes: of the detector.
+
+    Returns:
+        The part, its problems listed.
+    """
+    return fit(part, shapes, fresh=AU_LACKS)
 
 
 def fit_merclip(part: Part, shapes: Shapes, *, new_head: bool = False) -> Part:

@@ -15,7 +15,13 @@ from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.mer_clip import MerClip, Size, clip_text
 from merclip_jax.weights.families.detect import FAMILIES
 from merclip_jax.weights.families.numbers import shapes_of
-from merclip_jax.weights.fitting import LAST, fit_merclip, fit_text, fit_vision
+from merclip_jax.weights.fitting import (
+    LAST,
+    fit_clip,
+    fit_merclip,
+    fit_text,
+    fit_vision,
+)
 from merclip_jax.weights.match import Shapes, fit
 from merclip_jax.weights.options import InitOptions, WholeOptions
 from merclip_jax.weights.part import Part, Source
@@ -127,6 +133,38 @@ def load_vision(
     part = _video(source, weights)
     fitted = fit_vision(part, shapes, norm_from_classifier=norm_from_classifier)
     return _fitting(fitted, shapes)
+
+
+def load_clip(source: str, shapes: Shapes, *, weights: str = "") -> Part:
+    """CLIP's image tower, and its image projection, for a detector of AUs.
+
+    Args:
+        source: of a CLIP; position embeddings of another resolution are resized.
+        shapes: of the detector, path -> shape.
+        weights: which set of weights of the file (`sources.open_source`).
+
+    Returns:
+        The video part; what CLIP has not starts at random.
+
+    Raises:
+        UserError: it is no CLIP, or lists what does not fit.
+    """
+    part = _video(source, weights)
+    family, into = part.module["family"], part.module.get("into")
+    if family != "clip" or into:
+        held = FAMILIES[family].title + (f" in {into}" if into else "")
+        raise UserError(
+            f"{source}: holds {held}; expected CLIP's image tower as it was published"
+        )
+    fitted = fit_clip(part, shapes)
+    if fitted.problems:
+        error, size = misfit(part.name, fitted.problems), part.module["size"]
+        ours = shapes["params/encoder/patch_embed/kernel"]
+        theirs = part.module["patch_size"], part.module["width"]
+        hint = f"\nThe file is of the size {size}: set config.model.size={size}"
+        differs = size and theirs != (ours[1], ours[4])
+        raise UserError(f"{error}{hint if differs else ''}")
+    return fitted
 
 
 def load_merclip(

@@ -46,3 +46,21 @@ class InitOptions:
 
     def __post_init__(self):
         check(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipInitOptions:
+    """CLIP's published towers to start from, each as in InitOptions.
+
+    vision: the image tower's, "" for random ones; text: the text tower's and its
+    tokenizer; weights: which of the sets of weights in the file of vision.
+    """
+
+    vision: str = ""
+    text: str = ""
+    weights: str = ""
+
+    def __post_init__(self):
+        check(self)
+        if self.weights and not self.vision:
+            raise ValueError(f"weights={self.weights} goes with vision")

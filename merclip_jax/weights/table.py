@@ -21,6 +21,7 @@ GROUPS = (
     (r"params/(scorer/.*|ranker)", "rank scorer"),
     (r"params/hidden/.*", "emotion head"),
     (r".*/decoder/.*", "image decoder"),
+    (r"params/image_projection", "image projection"),
     (r"params/(video_projection|video_norm/.*)", "projector"),
     (r"params/head_.*", "head projector"),
     (r"params/head/.*", "emotion head"),

@@ -291,7 +291,7 @@ def test_what_cannot_be_loaded_as_a_system_is_told(parts, tmp_path):
     with pytest.raises(UserError, match="converted weights, which say nothing of task"):
         bundle.load(tmp_path / "clip")
     written(tmp_path / "m", parts)  # its system is none that exists
-    with pytest.raises(UserError, match=r"describes none of \['mer_clip'\]"):
+    with pytest.raises(UserError, match=r"describes none of \['mer_clip'"):
         bundle.load(tmp_path / "m")
     with pytest.raises(UserError, match="holds no system.json"):
         bundle.load(tmp_path)

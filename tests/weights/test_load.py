@@ -2,15 +2,19 @@
 
 import functools
 import json
+import unittest.mock
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from merclip_jax import experiment
+from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
-from merclip_jax.models import mer_clip
+from merclip_jax.models import clip_vit, mer_clip
+from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.results.card import read_card
+from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.training import step
 from merclip_jax.training.merge import merge_start
 from merclip_jax.weights import adapt, convert, export, fitting, load, provenance, table
@@ -93,6 +97,7 @@ def test_clip_is_inflated_into_uniformer(file):
     assert "CLIP has no local MHRA" in whys(found)
     assert "params/encoder/ln_post/scale" not in found.arrays
     assert found.dropped["visual.ln_post.bias"] == clip.LN_POST[1]
+    assert found.dropped["visual.proj"] == clip.OWN_PROJECTION[1]
 
 
 def test_clip_fills_the_factorised_encoder(file):
@@ -103,6 +108,60 @@ def test_clip_fills_the_factorised_encoder(file):
     assert "params/encoder/ln_post/scale" in found.arrays
     fresh = {p for p in found.initialised if "/encoder/" in p}
     assert fresh and all("/temporal_" in p or "/norm/" in p for p in fresh)
+
+
+@functools.cache
+def detector(size=TINY, *, image_size=SIDE):
+    """Shapes of a detector of AUs, of a size that has no name."""
+    with unittest.mock.patch.dict(clip_vit.SIZES, {"unnamed": size}):
+        options = MicroAUOptions(size="unnamed", trained_blocks=1)
+        system = MicroAuClip(
+            view=View(frames=2, image_size=image_size, sampling="onset_apex"),
+            model=options,
+        )
+        return numbers.by_path(system.shapes())
+
+
+@pytest.mark.parametrize("name", ["clip", "hugging_face"])
+def test_clip_fills_the_detectors_tower_and_projection(file, name):
+    found = load.load_clip(file(name), detector())
+    np.testing.assert_array_equal(
+        found.arrays["params/image_projection"], STATES["clip"]["visual.proj"]
+    )
+    fresh = set(detector()) - set(found.arrays)
+    assert fresh == set(found.initialised)
+    assert not any("/encoder/" in path for path in fresh)
+    assert {path.split("/")[1] for path in fresh} == {
+        *("pta", "gda", "norm", "text_adapter", "log_tau")
+    }
+
+
+def test_a_detector_starts_from_a_folder_too(file, tmp_path):
+    """Converted, at another resolution; and where the projection was left behind."""
+    convert.write_folder(convert.convert([file("clip")]), tmp_path / "out")
+    found = load.load_clip(str(tmp_path / "out"), detector(image_size=80))
+    assert found.changed["params/encoder/positional_embedding"] == (
+        "bicubic, 3x3 to 5x5"
+    )
+    theirs = load.load_clip(file("clip"), detector())
+    for path, array in theirs.arrays.items():
+        if path != "params/encoder/positional_embedding":
+            np.testing.assert_array_equal(found.arrays[path], array)
+    cut = {k: v for k, v in STATES["clip"].items() if k != "visual.proj"}
+    source = made.save(tmp_path / "cut.safetensors", cut)
+    found = load.load_clip(source, detector())
+    assert found.initialised["params/image_projection"] == (
+        "the file has no image projection of CLIP"
+    )
+
+
+def test_what_is_no_clip_starts_no_detector(file, monkeypatch):
+    for name in ("ssv2", "mer_clip"):
+        with pytest.raises(UserError, match="expected CLIP's image tower as it was"):
+            load.load_clip(file(name), detector())
+    monkeypatch.setitem(mer_clip.SIZES, "made", TINY)
+    with pytest.raises(UserError, match="set config.model.size=made"):
+        load.load_clip(file("clip"), detector(mini.NANO))
 
 
 def test_an_encoder_out_of_mer_clip_brings_its_projectors(file):

@@ -16,6 +16,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.factorized_vit import FactorizedViT
 from merclip_jax.models.uniformer_v2 import UniFormerV2Classifier
+from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.weights import convert, fitting, load
 from merclip_jax.weights.families import numbers
 from merclip_jax.weights.options import InitOptions
@@ -119,6 +120,29 @@ def test_image_tower_in_uniformer(theirs, folder):
     run = jax.jit(functools.partial(encoder.apply, train=False))
     features = run(variables(zeros | given), jnp.asarray(clip))
     close(features.patches.reshape(2, 196, 768), out.last_hidden_state[:, 1:].numpy())
+
+
+def test_all_tokens_of_the_detectors_tower(theirs, folder):
+    """After the last norm, and the class token's through CLIP's image projection."""
+    pictures = np.random.default_rng(3).normal(size=(2, 224, 224, 3))
+    pictures = pictures.astype(np.float32)
+    given = torch.tensor(pictures.transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        out = theirs.vision_model(given)
+        tokens = theirs.vision_model.post_layernorm(out.last_hidden_state).numpy()
+        features = theirs.get_image_features(given)
+        features = getattr(features, "pooler_output", features).numpy()
+    system = MicroAuClip()
+    found = load.load_clip(str(folder), numbers.by_path(system.shapes()))
+    assert not [path for path in found.initialised if "/encoder/" in path]
+    params = variables(found.arrays)["params"]
+    tower = dataclasses.replace(system.module.encoder, dtype=jnp.float32)
+    run = jax.jit(functools.partial(tower.apply, train=False))
+    ours = run({"params": params["encoder"]}, jnp.asarray(pictures))
+    assert ours.shape == (2, 197, 768)
+    close(ours, tokens)
+    np.testing.assert_allclose(ours, tokens, atol=1e-3)
+    close(ours[:, 0] @ params["image_projection"], features)
 
 
 def test_kinetics(tmp_path):

@@ -20,25 +20,31 @@ from merclip_jax.weights.families.rules import (
     prefixed,
 )
 
-CLIP_VISUAL: list[Rule] = prefixed(
-    [
-        ("class_embedding", "params/class_embedding", SAME),
-        ("positional_embedding", "params/positional_embedding", SAME),
-        (r"conv1\.weight", "params/patch_embed/kernel", PATCH),
-        *norm("ln_pre", "ln_pre"),
-        *norm("ln_post", "ln_post"),
-        *block(BLOCK, "block_{0}"),
-    ],
-    key="visual.",
-    path="encoder/",
-)
+PROJECTION = "params/image_projection"  # beside the encoder, as in the AU detector
+
+CLIP_VISUAL: list[Rule] = [
+    (r"visual\.proj", PROJECTION, SAME),
+    *prefixed(
+        [
+            ("class_embedding", "params/class_embedding", SAME),
+            ("positional_embedding", "params/positional_embedding", SAME),
+            (r"conv1\.weight", "params/patch_embed/kernel", PATCH),
+            *norm("ln_pre", "ln_pre"),
+            *norm("ln_post", "ln_post"),
+            *block(BLOCK, "block_{0}"),
+        ],
+        key="visual.",
+        path="encoder/",
+    ),
+]
 DROPPED = (
-    (r"visual\.proj", "CLIP's image projection: MER-CLIP learns its own"),
-    ("logit_scale", "CLIP's temperature: MER-CLIP has its own"),
-    ("logit_bias", "CLIP's bias: MER-CLIP has its own"),
+    ("logit_scale", "CLIP's temperature: every model here has its own"),
+    ("logit_bias", "CLIP's bias: every model here has its own"),
     (r"(input_resolution|context_length|vocab_size)", "a number, seen in the shapes"),
     (r"(.*\.)?(attn_mask|position_ids)", "a constant that is computed here"),
 )
+# What a MER-CLIP that starts from CLIP has no place for.
+OWN_PROJECTION = (PROJECTION, "CLIP's image projection: MER-CLIP learns its own")
 LN_POST = ("params/encoder/ln_post/.*", "CLIP's last norm: UniFormerV2 has none")
 LACKS = (
     (r"(params|batch_stats)/encoder/block_\d+/lmhra\d/.*", "CLIP has no local MHRA"),
@@ -63,7 +69,11 @@ def _detect(keys: Collection[str]) -> bool:
 
 def _numbers(arrays: Arrays) -> dict:
     # A tower of pictures: no encoder of clips until `--into` or a training fits it.
-    return {"encoder": "clip_vit", "classes": None} | numbers.vit(arrays)
+    found = {"encoder": "clip_vit", "classes": None} | numbers.vit(arrays)
+    # A tower that was cut out may have left it behind.
+    if PROJECTION in arrays:
+        found["embed"] = numbers.shape_at(arrays, PROJECTION, 2)[1]
+    return found
 
 
 def _shapes(module: Mapping) -> Shapes:
@@ -78,11 +88,15 @@ def _shapes(module: Mapping) -> Shapes:
         temporal_layers=0,
     )
     ours = ("params/temporal_", "params/norm/")
-    return {
+    shapes = {
         path.replace("/", "/encoder/", 1): shape
         for path, shape in numbers.shapes_of(vit, module["image_size"]).items()
         if not path.startswith(ours)
     }
+    # Folders of earlier versions were made without it.
+    if "embed" in module:
+        shapes[PROJECTION] = (width, module["embed"])
+    return shapes
 
 
 FAMILY = Family(
@@ -94,5 +108,5 @@ FAMILY = Family(
     shapes=_shapes,
     dropped=DROPPED,
     lacks=(PROJECTORS, *LACKS),
-    beyond=(LN_POST,),
+    beyond=(LN_POST, OWN_PROJECTION),
 )

@@ -46,6 +46,8 @@ def check(kind: str, module: Mapping) -> None:
         wanted, flags = (*_VIDEO, *_ENCODERS[encoder]), _FLAGS.get(encoder, ())
         if family == "mer_clip":
             wanted, flags = (*wanted, *_MER_CLIP), (*flags, *_MER_CLIP_FLAGS)
+        if family == "clip" and "embed" in module:
+            wanted = (*wanted, "embed")
         _check_names(module, encoder)
         if module["classes"] is not None:
             wanted += ("classes",)

@@ -1,0 +1,125 @@
+"""What all configs of the detector of AUs after Micro-AU CLIP share.
+
+`get_config(arg)` of each takes "ablation=no_dependency,seeds=3". All clips of a dataset
+count, whatever their emotion; only their AUs are learned.
+"""
+
+import dataclasses
+import re
+
+from ml_collections import ConfigDict
+
+from configs.common import MOST_SEEDS, values
+from data_builders.tasks import ACCESS, tasks_of
+from merclip_jax.augment.points import PointAugmentation
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.folds import ProtocolOptions
+from merclip_jax.data.view import View
+from merclip_jax.losses.au import AULossOptions
+from merclip_jax.models.micro_au_clip import MicroAUOptions
+from merclip_jax.naming import AURunOptions
+from merclip_jax.training.finetune import FinetuneOptions
+from merclip_jax.training.options import TrainOptions
+from merclip_jax.weights.options import ClipInitOptions
+
+# The AUs that are scored of each dataset: those of Oulu's micro-expression benchmark.
+AUS: dict[str, tuple[int, ...]] = {
+    "casme2": (1, 2, 4, 7, 12, 14, 15, 17),
+    "samm": (2, 4, 7, 12),
+    "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
+    "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
+    "synthetic": (1, 2, 4, 6, 7, 12),
+}
+
+ABLATIONS = {
+    "none": {},
+    "detection_only": {"loss.contrastive_weight": 0.0, "loss.dependency_weight": 0.0},
+    "no_contrastive": {"loss.contrastive_weight": 0.0},
+    "no_dependency": {"loss.dependency_weight": 0.0},
+    "focal": {"loss.detection": "focal"},
+    "correlation": {"loss.dependency": "correlation"},
+    "pta_self": {"model.pta_self": True},
+    "gda_cls": {"model.gda_cls": True},
+    "no_augmentation": {
+        f"augment.{field.name}": 0.0 for field in dataclasses.fields(PointAugmentation)
+    },
+}
+
+
+def base() -> ConfigDict:
+    """Our recipe on no dataset in particular.
+
+    Every value is the default of the dataclass that takes it, but for what an image
+    detector needs: two frames, and a shorter training of larger batches.
+    """
+    config = ConfigDict(
+        values(AURunOptions)
+        | {
+            # CLIP sees colours: no `grey`.
+            "data": values(DataOptions) | values(View, without=("grey",)),
+            "init": values(ClipInitOptions),
+            "model": values(MicroAUOptions),
+            "loss": values(AULossOptions),
+            "optim": values(FinetuneOptions),
+            "augment": values(PointAugmentation),
+            "train": values(TrainOptions),
+            "protocol": values(ProtocolOptions),
+        }
+    )
+    config.data.frames = 2
+    config.data.sampling = "onset_apex"
+    config.train.epochs = 30
+    config.train.batch_size = 32
+    return config
+
+
+def on(dataset: str) -> ConfigDict:
+    """The recipe on all clips of a dataset, and its AUs.
+
+    Args:
+        dataset: its name, perhaps with its config: "casme2/cropped".
+    """
+    config = base()
+    name = dataset.partition("/")[0]
+    config.name = f"micro_au_clip_{name}"
+    config.model.aus = AUS[name]
+    config.data.dataset = dataset
+    config.data.access = ACCESS.get(name, "")
+    # One class of all emotions: they decide about no clip, and nothing is told of them.
+    emotions = {
+        emotion
+        for task in tasks_of(name).values()
+        for emotion in (*task.emotions, *task.dropped)
+    }
+    config.data.classes = (("all", tuple(sorted(emotions))),)
+    return config
+
+
+def finish(config: ConfigDict, arg: str | None) -> ConfigDict:
+    """Apply an argument such as "ablation=no_dependency,seeds=3" to a config.
+
+    Raises ValueError for an unknown word, listing the known ones.
+    """
+    given: set[str] = set()
+    words = {"ablation": "none", "seeds": ""}
+    for part in (arg or "").split(","):
+        key, _, value = part.partition("=")
+        if part and key not in words:
+            raise ValueError(f"config argument {part!r}: expected one of {list(words)}")
+        if part and key in given:
+            raise ValueError(f"config argument {key!r} is given twice")
+        given.add(key)
+        if part:
+            words[key] = value
+    if words["ablation"] not in ABLATIONS:
+        raise ValueError(
+            f"ablation={words['ablation']!r}: expected one of {list(ABLATIONS)}"
+        )
+    config.ablation = words["ablation"]
+    config.update_from_flattened_dict(ABLATIONS[words["ablation"]])
+    seeds = words["seeds"] or "1"
+    if not re.fullmatch("[0-9]{1,5}", seeds) or not 1 <= int(seeds) <= MOST_SEEDS:
+        raise ValueError(f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}")
+    if words["seeds"]:
+        config.protocol.seeds = tuple(range(int(seeds)))
+    return config

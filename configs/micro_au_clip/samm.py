@@ -1,0 +1,16 @@
+"""SAMM, 4 AUs, 159 clips, leave-one-subject-out.
+
+    python -m merclip_jax.main --config=configs/micro_au_clip/samm.py --workdir=runs/au_samm
+
+After Micro-AU CLIP, with equations of our own: no paper's number goes with it. CLIP's
+weights: --config.init.vision=hf://openai/clip-vit-base-patch16/model.safetensors and
+the same for --config.init.text. The dataset must be built with landmarks.
+Expected cost: not measured yet.
+"""
+
+from configs import micro_au_clip
+
+
+def get_config(arg: str | None = None):
+    """The config; `arg` as in `micro_au_clip.finish`."""
+    return micro_au_clip.finish(micro_au_clip.on("samm"), arg)

@@ -1,0 +1,369 @@
+"""The detector of AUs as a system: what it reads, what a fold gives it, a whole run."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import micro_au_clip
+from merclip_jax import build, experiment
+from merclip_jax.augment import points
+from merclip_jax.augment.points import PointAugmentation
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.records import load_clips
+from merclip_jax.data.view import View
+from merclip_jax.errors import UserError
+from merclip_jax.losses.au import AULossOptions
+from merclip_jax.models import clip_vit
+from merclip_jax.models.au_regions import REGIONS
+from merclip_jax.models.micro_au_clip import MicroAUOptions
+from merclip_jax.results.card import find_row, read_card
+from merclip_jax.systems.micro_au_clip import MicroAuClip
+from merclip_jax.systems.system import Context, System
+from merclip_jax.text import au_prompts
+from merclip_jax.training.options import TrainOptions
+from merclip_jax.training.parameters import parameter_table
+from merclip_jax.training.stack import Stack
+from merclip_jax.training.workdir import Workdir
+from merclip_jax.weights import bundle
+from tests import mini
+from tests.systems import marked
+from tests.weights import made
+
+pytestmark = pytest.mark.usefixtures("cache")
+STILL = PointAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def clips(mini_data):
+    classes = mini.config(mini_data).data.classes
+    options = DataOptions(
+        dataset=mini.DATASET, data_dir=str(mini_data), classes=classes
+    )
+    return marked.marked(load_clips(options, marked.VIEW))
+
+
+@pytest.fixture(scope="module")
+def run(clips, tmp_path_factory):
+    path = tmp_path_factory.mktemp("micro_au") / "run"
+    options = TrainOptions(batch_size=8, scan_steps=6, stack=3, keep_weights=True)
+    job = marked.job(clips, epochs=12, options=options)
+    return path, experiment.train_and_score(job, Workdir(path), command="tests")
+
+
+@pytest.fixture(scope="module")
+def asked(clips):
+    """A system, random variables, its context and a batch."""
+    system = marked.system(augmentation=STILL)
+    columns = system.columns(clips)
+    batch = {name: jnp.asarray(column[:6]) for name, column in columns.items()}
+    batch["frames"] = jnp.asarray(np.stack([clips.decode(i) for i in range(6)]))
+    context = Context(
+        run=system.run_context(clips), fold=system.fold_context(clips, columns)
+    )
+    variables = jax.jit(system.init)(jax.random.key(0), batch)
+    return system, variables, context, batch
+
+
+def test_it_is_a_system():
+    assert isinstance(MicroAuClip(), System)
+    assert hash(MicroAuClip()) == hash(MicroAuClip())
+    assert MicroAuClip().view.contract == "oracle-keyframes"
+    assert MicroAuClip().task.names[:3] == ("AU1", "AU2", "AU4")
+
+
+def test_onset_and_apex_are_what_it_sees(clips):
+    view = marked.VIEW
+    np.testing.assert_array_equal(view.positions(3, 8, 20), [3, 8])
+    assert clips.positions.shape == (len(clips), 2)
+    np.testing.assert_array_equal(clips.positions[:, 0], clips.spans[:, 0])
+    np.testing.assert_array_equal(clips.apex, 1)
+    with pytest.raises(ValueError, match="frames=3: sampling='onset_apex' gives 2"):
+        View(frames=3, sampling="onset_apex")
+
+
+def test_its_columns(clips):
+    """Sides do not count; alternatives all do; other kinds of movement do not."""
+    cells = ["L1+R12", "4 or 7", "", "AD2+M6", "ref(2)"]
+    some = clips.take(np.arange(5))
+    some = dataclasses.replace(some, au_cell=np.asarray(cells))
+    columns = marked.system().columns(some)
+    wanted = [
+        [1, 0, 0, 0, 0, 1],
+        [0, 0, 1, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+    ]
+    np.testing.assert_array_equal(columns["aus"], wanted)
+    np.testing.assert_array_equal(columns["landmarks"], clips.landmarks[:5])
+    told = marked.system().remarks(some)
+    assert told[1] == "2 clips show none of these AUs."
+    assert "whose equations are not at hand" in told[0]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_clips_without_68_points_are_refused_by_name(clips, count):
+    few = dataclasses.replace(clips, landmarks=clips.landmarks[:, :count])
+    with pytest.raises(ValueError, match=rf"{clips.clip[0]}.* needs the 68 points of"):
+        marked.system().columns(few)
+    with pytest.raises(UserError, match="micro_au: clip .* needs the 68 points"):
+        experiment.columns_of(marked.job(few))
+
+
+def test_points_that_are_no_numbers_are_refused_by_name(clips):
+    marks = clips.landmarks.copy()
+    marks[3, 7] = np.nan
+    with pytest.raises(ValueError, match=rf"{clips.clip[3]}: .*no numbers \(1 clips"):
+        marked.system().columns(dataclasses.replace(clips, landmarks=marks))
+
+
+def test_constants_of_a_fold_change_with_its_training_clips_alone(clips):
+    """When a training clip's AUs change and never when a test clip's do."""
+    plan = experiment.plan_of(marked.job(clips))
+    system, columns = plan.system, plan.columns
+    for member in mini.members_of(marked.job(clips)):
+        train, test = member.fold.train, member.fold.test
+
+        def constants(columns, train=train):
+            own = {name: column[train] for name, column in columns.items()}
+            return jax.device_get(system.fold_context(clips.take(train), own))
+
+        before = constants(columns)
+        other = {name: column.copy() for name, column in columns.items()}
+        other["aus"][test] = 1 - other["aus"][test]
+        jax.tree.map(np.testing.assert_array_equal, constants(other), before)
+        other = {name: column.copy() for name, column in columns.items()}
+        other["aus"][train[0]] = 1 - other["aus"][train[0]]
+        after = constants(other)
+        for name in ("weights", "prior", "phi"):
+            assert not np.array_equal(after[name], before[name]), name
+
+
+def test_sentences_are_encoded_once_and_differ(clips):
+    features = np.asarray(marked.system().run_context(clips)["features"])
+    assert features.shape == (len(marked.AUS), 2, 64)
+    flat = features.reshape(-1, 64)
+    flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    assert (flat @ flat.T - np.eye(len(flat))).max() < 0.99
+
+
+def test_every_au_of_a_region_has_words():
+    assert au_prompts.WORDS.keys() == REGIONS.keys()
+    assert au_prompts.sentences((4,)) == [
+        "a close-up of a face at rest, no brow lowerer: eyebrows stays still.",
+        "a close-up of a face with a subtle brow lowerer: the eyebrows are drawn down "
+        "and together.",
+    ]
+    with pytest.raises(ValueError, match=r"no words for \[3\]; expected some of"):
+        au_prompts.sentences((3, 4))
+
+
+def test_its_answers_read_no_target(asked):
+    system, variables, context, batch = asked
+    given = {"frames": batch["frames"], "landmarks": batch["landmarks"]}
+    out = jax.jit(system.predict)(variables, context, given)
+    assert set(given) == {"frames", *system.inputs}
+    assert out["aus"].shape == (6, 6) and out["attention"].shape == (6, 6, 12)
+    moved = given | {"landmarks": given["landmarks"] + 6}
+    other = jax.jit(system.predict)(variables, context, moved)
+    assert not np.allclose(other["aus"], out["aus"], atol=1e-4)
+
+
+def test_still_faces_look_alike_by_their_difference(asked):
+    """Whose face it is cancels: two frames alike are grey."""
+    system, variables, context, batch = asked
+    frames = batch["frames"]
+    still = jnp.broadcast_to(frames[:, :1], frames.shape)
+    marks = jnp.broadcast_to(batch["landmarks"][:1], batch["landmarks"].shape)
+    out = system.predict(variables, context, {"frames": still, "landmarks": marks})
+    np.testing.assert_allclose(out["aus"], out["aus"][:1].repeat(6, 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("input", ["apex", "flow"])
+def test_other_inputs(asked, input):
+    _, variables, context, batch = asked
+    frames = batch["frames"][:, :1] if input == "flow" else batch["frames"]
+    model = dataclasses.replace(marked.MODEL, input=input)
+    system = marked.system(model=model)
+    batch = batch | {"frames": frames}
+    loss, (changed, scalars) = system.loss(
+        variables, context, batch, key=jax.random.key(0), epoch=jnp.asarray(0)
+    )
+    assert np.isfinite(loss) and changed == {}
+    assert set(scalars) == {scalar.name for scalar in system.scalars}
+    if input == "apex":  # the onset is not looked at
+        other = batch | {"frames": frames.at[:, 0].set(0)}
+        plain = marked.system(model=model, augmentation=STILL)
+        answers = [plain.predict(variables, context, b)["aus"] for b in (batch, other)]
+        np.testing.assert_array_equal(*answers)
+
+
+def test_what_it_trains_on_can_be_looked_at(asked):
+    _, _, _, batch = asked
+    system = marked.system()
+    key = jax.random.key(5)
+    seen = system.augmented(batch, key=key)
+    wanted, _ = points.augment(
+        key, batch["frames"], batch["landmarks"], PointAugmentation()
+    )
+    np.testing.assert_array_equal(seen, wanted)
+    assert not np.allclose(seen, batch["frames"], atol=1)
+
+
+def test_it_goes_through_loso_to_a_card(run, clips):
+    path, card = run
+    assert read_card(path / "card.json") == card
+    assert card["title"] == "Micro-AU CLIP (our equations) on synthetic/mini, 6 classes"
+    assert card["input_contract"] == "oracle-keyframes"
+    assert card["protocol"] == {"name": "loso", "folds": 3, "seeds": [0]}
+    assert any("whose equations are not at hand" in note for note in card["notes"])
+    headline, per_au = card["scores"]
+    assert [row["key"] for row in headline["rows"]] == ["f1"]
+    shown = marked.system().columns(clips)["aus"].sum(0)
+    assert [row["support"] for row in per_au["rows"]] == shown.tolist()
+    page = (path / "report.html").read_text()
+    for text in ("AU by AU", "Detection loss", "AU4 brow lowerer", "Dependency loss"):
+        assert text in page, text
+
+
+def test_it_learns_what_is_there(run):
+    path, card = run
+    for name in ("s00", "s01", "s02"):
+        with np.load(path / "members" / f"{name}-seed0.npz") as member:
+            loss = member["history/loss"]
+            assert np.isfinite(loss).all() and loss[-1] < 0.9 * loss[0]
+            assert {"aus", "attention"} <= set(member.files)
+    guess = find_row(card, "prior", part="chance")
+    assert find_row(card, "f1")["mean"] > guess["value"]
+
+
+def test_its_kept_weights_answer_as_they_did(run, clips):
+    path, _ = run
+    names = clips.clip.tolist()
+    columns = marked.system().columns(clips)
+    folder = sorted((path / "weights").iterdir())[0]
+    told = json.loads((folder / "system.json").read_text())
+    assert told["modules"]["video"]["family"] == "micro_au_clip"
+    system, variables, context = bundle.load(folder)
+    assert system == marked.system()
+    with np.load(path / "members" / f"{folder.name}.npz") as member:
+        known = {name: member[name] for name in member.files}
+    index = [names.index(clip) for clip in known["clip"].tolist()]
+    batch = {
+        "frames": jnp.asarray(np.stack([clips.decode(i) for i in index])),
+        "landmarks": jnp.asarray(columns["landmarks"][index]),
+    }
+    found = jax.jit(system.predict)(variables, context, batch)
+    for name in ("aus", "attention"):
+        np.testing.assert_allclose(found[name], known[name], rtol=1e-4, atol=1e-4)
+
+
+def test_options_that_no_run_above_has(clips):
+    """The other variants train too: one step of each has finite, moving numbers."""
+    model = MicroAUOptions(
+        aus=marked.AUS, size="tiny", pta_self=True, gda_cls=True, trained_blocks=1
+    )
+    system = marked.system(
+        model=model,
+        loss_options=AULossOptions(detection="focal", dependency="correlation"),
+    )
+    columns = system.columns(clips)
+    batch = {name: jnp.asarray(column[:4]) for name, column in columns.items()}
+    batch["frames"] = jnp.asarray(np.stack([clips.decode(i) for i in range(4)]))
+    context = Context(system.run_context(clips), system.fold_context(clips, columns))
+    variables = jax.jit(system.init)(jax.random.key(0), batch)
+
+    def loss(variables):
+        return system.loss(
+            variables, context, batch, key=jax.random.key(1), epoch=jnp.asarray(0)
+        )[0]
+
+    value, grads = jax.jit(jax.value_and_grad(loss))(variables)
+    assert np.isfinite(value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+def test_a_config_becomes_a_job(clips, tmp_path):
+    """Options reach their use, CLIP's arrays the start; the frozen are counted so."""
+    size = clip_vit.SIZES["tiny"]
+    state = made.fill(made.clip_shapes(size, side=8))
+    config = micro_au_clip.on("synthetic/tiny")
+    config.update_from_flattened_dict(
+        {
+            "data.dataset": mini.DATASET,
+            "data.image_size": 32,
+            "model.size": "tiny",
+            "model.trained_blocks": 1,
+            "model.gda_cls": True,
+            "loss.detection": "focal",
+            "augment.rotation": 3.0,
+            "optim.clip_lr": 5e-5,
+            "train.remat": "blocks",
+            "init.vision": made.save(tmp_path / "clip.safetensors", state),
+        }
+    )
+    job = build.job(config, clips)
+    system = job.system
+    assert system.model.gda_cls and system.model.aus == marked.AUS
+    assert system.loss_options.detection == "focal"
+    assert system.augmentation.rotation == 3.0
+    assert system.execution.remat == "blocks" and system.view == marked.VIEW
+    assert job.optimiser.frozen == system.model.frozen
+    assert job.optimiser.length.count == 30
+    np.testing.assert_array_equal(
+        job.start["params/image_projection"], state["visual.proj"]
+    )
+    rows = parameter_table(system, job.optimiser, experiment.columns_of(job))
+    of = {row["part"]: row for row in rows}
+    assert of["encoder/block_*"]["frozen"] == of["encoder/block_*"]["trained"] > 0
+    assert of["encoder/patch_embed"]["trained"] == of["pta/attn"]["frozen"] == 0
+    plan = experiment.plan_of(job)
+    members = mini.members_of(job)[:2]
+    stack = Stack(plan, members, 2)
+    keys = stack.members(members).key
+    params = jax.device_get(stack.init(keys)).variables["params"]
+    theirs = state["visual.conv1.weight"].transpose(2, 3, 1, 0)
+    for i in range(2):
+        kernel = params["encoder"]["patch_embed"]["kernel"][i]
+        np.testing.assert_array_equal(kernel[0], theirs)
+    config.init.vision = ""
+    (remark,) = build.job(config, clips).remarks
+    assert remark.startswith("The frozen blocks of the image tower have random weights")
+
+
+@pytest.mark.parametrize(("size", "tower"), [("b16", 86_192_640), ("l14", 303_966_208)])
+def test_a_step_of_full_size_in_bfloat16(size, tower):
+    """Traced alone: types go together; the tower has CLIP's number of parameters."""
+    model = MicroAUOptions(size=size, dtype="bfloat16", pta_self=True, gda_cls=True)
+    system = MicroAuClip(model=model)
+    a, b, embed = len(model.aus), 4, clip_vit.SIZES[size].embed
+    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+    context = Context(
+        run={"features": shape((a, 2, embed))},
+        fold={"weights": shape((a,)), "prior": shape((a, a)), "phi": shape((a, a))},
+    )
+    batch = {
+        "frames": jax.ShapeDtypeStruct((b, *system.view.shape), jnp.uint8),
+        "landmarks": shape((b, 68, 2)),
+        "aus": jax.ShapeDtypeStruct((b, a), jnp.int32),
+    }
+    variables = system.shapes()
+
+    def loss(variables, context, batch):
+        return system.loss(
+            variables, context, batch, key=jax.random.key(0), epoch=jnp.asarray(0)
+        )[0]
+
+    value, grads = jax.eval_shape(jax.value_and_grad(loss), variables, context, batch)
+    assert (value.shape, value.dtype) == ((), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
+    params = variables["params"]
+    clips_own = [params["encoder"], params["image_projection"]]
+    assert sum(leaf.size for leaf in jax.tree.leaves(clips_own)) == tower
+    out = jax.eval_shape(system.predict, variables, context, batch)
+    assert out["aus"].shape == (b, a)
