@@ -293,11 +293,15 @@ def test_a_build_without_them_is_refused_with_the_command(manual, tmp_path):
         "4 of 4 clips lack, the first casme2/sub01/EP02_01f; build it with them:\n"
         "  python -m data_builders.build --dataset=casme2/cropped "
         "--manual_dir=FOLDER_OF_ITS_FILES --faces=csv --landmarks=PATH "
-        f"--keep_pictures --every_frame --overwrite --data_dir={data}"
+        f"--size=224 --margin=2.5 --every_frame --overwrite --data_dir={data}"
     )
-    load(data, View(frames=8, image_size=224))  # MER-CLIP's needs none
-    assert run(manual, data, KEEP, EVERY, "--overwrite") == 0
+    before = load(data, View(frames=8, image_size=224))  # MER-CLIP's needs none
+    more = str(caught.value).splitlines()[1].split("=PATH ")[1].split()[:-1]
+    assert run(manual, data, *more) == 0
     assert load(data, view).decode(0).shape == (8, 64, 64, 1)
+    # It adds them, and leaves what another system is trained on.
+    after = load(data, View(frames=8, image_size=224))
+    np.testing.assert_array_equal(after.decode(2), before.decode(2))
 
 
 def test_dlib_in_every_frame(tmp_path):
