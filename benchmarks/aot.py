@@ -87,9 +87,10 @@ def describe(target: absent.Target, programs: Programs, name: str) -> list[str]:
     except Exception as error:  # a TPU's compiler refuses what does not fit
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        used = str(error).partition("Used ")[2].partition(". ")[0]
+        # Its own words: they say how much, and of what memory.
+        why = " ".join(str(error).split())[:300]
         took = time.perf_counter() - started
-        return [*lines, f"  does not fit: used {used}", f"  compiled in {took:.0f} s"]
+        return [*lines, f"  does not fit: {why}", f"  compiled in {took:.0f} s"]
     took = time.perf_counter() - started
     lines += _memory(target, programs)
     text = programs.train.as_text()

@@ -63,7 +63,7 @@ def study(setting: Setting, rng: np.random.Generator, subjects: int) -> np.ndarr
 def scores(matrices: np.ndarray) -> np.ndarray:
     """UF1, UAR and ACC [..., 3] of matrices [..., k, k]."""
     stacked = np.reshape(matrices, (-1, *matrices.shape[-2:]))
-    found = np.stack(metrics.uf1_uar_acc(stacked), -1)
+    found = np.stack(metrics.pooled_scores(stacked)[:3], -1)
     return found.reshape(*matrices.shape[:-2], 3)
 
 

@@ -79,8 +79,9 @@ def base() -> ConfigDict:
     return ConfigDict(
         values(RunOptions)
         | {
-            # MER-CLIP sees colours: no `grey`.
-            "data": values(DataOptions) | values(View, without=("grey",)),
+            # MER-CLIP sees colours of faces that were aligned clip by clip.
+            "data": values(DataOptions)
+            | values(View, without=("grey", "align", "flow")),
             "init": values(InitOptions),
             "text": values(PromptOptions) | values(Wording),
             "model": values(MerClipOptions),
@@ -100,11 +101,16 @@ def values(kind: type, *, without: tuple[str, ...] = ()) -> dict[str, object]:
 
 
 def finish(
-    config: ConfigDict, arg: str | None, **released: float | str | bool
+    config: ConfigDict,
+    arg: str | None,
+    *,
+    tables: tuple[dict, dict] = (RECIPES, ABLATIONS),
+    **released: float | str | bool,
 ) -> ConfigDict:
     """Apply an argument such as "recipe=released,seeds=3" to a config.
 
-    `released` are the config's own values under that recipe, "__" for the dots.
+    `tables` are the recipes and the ablations of the config's system; `released` are
+    the config's own values under that recipe, "__" for the dots.
     Raises ValueError for an unknown word, listing the known ones.
     """
     given: set[str] = set()
@@ -120,7 +126,8 @@ def finish(
         given.add(key)
         if part:
             words[key] = value
-    for word, table in (("recipe", RECIPES), ("ablation", ABLATIONS)):
+    recipes, ablations = tables
+    for word, table in (("recipe", recipes), ("ablation", ablations)):
         if words[word] not in table:
             raise ValueError(f"{word}={words[word]!r}: expected one of {list(table)}")
         config[word] = words[word]
@@ -131,10 +138,10 @@ def finish(
         raise ValueError(f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}")
     if int(words["seeds"]) > 1 or "seeds=" in (arg or ""):
         config.protocol.seeds = tuple(range(int(words["seeds"])))
-    changes = dict(RECIPES[words["recipe"]])
+    changes = dict(recipes[words["recipe"]])
     if words["recipe"] == "released":
         changes |= {key.replace("__", "."): value for key, value in released.items()}
-    config.update_from_flattened_dict(changes | ABLATIONS[words["ablation"]])
+    config.update_from_flattened_dict(changes | ablations[words["ablation"]])
     return config
 
 

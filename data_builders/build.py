@@ -30,7 +30,8 @@ from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Release
 from data_builders.records import shards
 from data_builders.records.contents import Contents, check, finish
-from data_builders.records.encode import Crop, make, matched
+from data_builders.records.crop import Crop
+from data_builders.records.encode import make, matched
 from data_builders.records.features import full_name
 from data_builders.records.jobs import Job
 from data_builders.records.listening import listening

@@ -20,7 +20,8 @@ from data_builders.flags import WORKERS, crop_of, folder_or_file, parser
 from data_builders.readers.findings import DatasetError
 from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.release import Release
-from data_builders.records.encode import Crop, inspect, matched
+from data_builders.records.crop import Crop
+from data_builders.records.encode import inspect, matched
 from data_builders.records.features import full_name
 from data_builders.records.jobs import Job, in_order, progress
 from data_builders.records.listening import listening

@@ -8,7 +8,7 @@ from data_builders.base import ClipBuilder
 from data_builders.datasets import known
 from data_builders.readers import frame_numbers
 from data_builders.readers.findings import DatasetError
-from data_builders.records.encode import Crop, Landmarks
+from data_builders.records.crop import Crop, Landmarks
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
 from merclip_jax.faces import numbering
@@ -105,13 +105,23 @@ def _add_face_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--margin",
         type=float,
-        default=2.5,
+        default=Crop.margin,
         help="side of a crop over the extent of eyes, nose and mouth (default 2.5)",
     )
     group.add_argument(
         "--centre_crop",
         action="store_true",
         help="keep a clip without a face, cut to its centred square",
+    )
+    group.add_argument(
+        "--keep_pictures",
+        action="store_true",
+        help="store landmarks beside the pictures as they came: nothing is cut",
+    )
+    group.add_argument(
+        "--every_frame",
+        action="store_true",
+        help="store landmarks of every frame, for systems that align each by its own",
     )
 
 
@@ -161,10 +171,32 @@ def crop_of(
             file is missing.
     """
     landmarks = _landmarks(flags, cls, config)
+    asked = [f for f in ("keep_pictures", "every_frame") if getattr(flags, f)]
     if landmarks is None:
+        if asked:
+            raise DatasetError(
+                f"--{asked[0]} stores landmarks, and --faces={flags.faces} has none "
+                f"for {cls.name}/{config}: give --faces=dlib, csv or yunet"
+            )
         return None
+    if asked and flags.centre_crop:
+        raise DatasetError(
+            f"--{asked[0]} stores landmarks, and --centre_crop keeps clips without any"
+        )
+    if flags.keep_pictures and (flags.size is not None or flags.margin != Crop.margin):
+        raise DatasetError(
+            "--size and --margin say how faces are cut out, and --keep_pictures cuts "
+            "nothing"
+        )
     # Below 16 pixels nothing is left of a face; above 2048 a typing error is likelier.
     size = cls.SIZE if flags.size is None else flags.size
     if not (16 <= size <= 2048 and 0 < flags.margin <= 100):  # false of NaN too
         raise DatasetError("--size must be 16..2048, --margin above 0, up to 100")
-    return Crop(landmarks, size, flags.margin, flags.centre_crop)
+    return Crop(
+        landmarks,
+        size,
+        flags.margin,
+        flags.centre_crop,
+        keep=flags.keep_pictures,
+        every_frame=flags.every_frame,
+    )

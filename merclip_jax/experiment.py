@@ -131,7 +131,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             timing={"seconds_this_command": round(time.monotonic() - started, 1)},
             notes=[
                 *job.clips.metadata.get("notes", []),
-                *job.system.remarks(job.clips),
+                *job.system.remarks(job.clips, dict(plan.columns)),
                 *job.remarks,
             ],
         ),

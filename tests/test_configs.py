@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from configs import common, micro_au_clip
 from data_builders.tasks import tasks_of
 from merclip_jax import build
+from merclip_jax.job import flatten
 from merclip_jax.models import mer_clip
 
 FOLDER = Path(common.__file__).parent
@@ -42,7 +43,7 @@ def get_config(name, arg=None):
 def resolved(name):
     """The config's values, and what each argument changes in them."""
     args = AU_ARGS if name in AU_NAMES else ARGS
-    made = {arg: build.flatten(get_config(name, arg)) for arg in args}
+    made = {arg: flatten(get_config(name, arg)) for arg in args}
     plain = made[None]
     changed = {
         arg: {key: value for key, value in values.items() if value != plain[key]}
@@ -108,7 +109,7 @@ def test_config_is_whole(name):
 def test_every_ablation_applies_to_every_config(name, ablation):
     config = get_config(name, f"ablation={ablation}")
     assert config.ablation == ablation
-    flat = build.flatten(config)
+    flat = flatten(config)
     for key, value in common.ABLATIONS[ablation].items():
         assert flat[key] == value
 
@@ -125,7 +126,7 @@ def test_a_detectors_config_is_whole(name, ablation):
     (only,) = config.data.classes
     tasks = tasks_of(dataset).values()
     assert set(only[1]) == {e for t in tasks for e in (*t.emotions, *t.dropped)}
-    flat = build.flatten(config)
+    flat = flatten(config)
     for key, value in micro_au_clip.ABLATIONS[ablation].items():
         assert flat[key] == value
     header = importlib.import_module(f"configs.{name}").__doc__
@@ -178,7 +179,7 @@ def test_unknown_arguments_are_errors(arg, match):
 
 
 def test_recipes_and_ablations_name_values_that_exist():
-    known = build.flatten(common.base())
+    known = flatten(common.base())
     for table in (*common.RECIPES.values(), *common.ABLATIONS.values()):
         assert table.keys() <= known.keys()
 

@@ -55,14 +55,14 @@ def base() -> ConfigDict:
     config = ConfigDict(
         values(AURunOptions)
         | {
-            # CLIP sees colours: no `grey`.
-            "data": values(DataOptions) | values(View, without=("grey",)),
+            # CLIP sees colours of faces that were aligned clip by clip.
+            "data": values(DataOptions) | values(View, without=("grey", "align")),
             "init": values(ClipInitOptions),
             "model": values(MicroAUOptions),
             "loss": values(AULossOptions),
             "optim": values(FinetuneOptions),
             "augment": values(PointAugmentation),
-            "train": values(TrainOptions),
+            "train": values(TrainOptions, without=("microbatch",)),
             "protocol": values(ProtocolOptions),
         }
     )

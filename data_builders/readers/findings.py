@@ -20,6 +20,7 @@ STOP: dict[str, str] = {
     "outside": "link{s} out of the dataset's folder",
     "image": "unreadable picture{s}",
     "face": "clip{s} in whose onset frame no face was found",
+    "lost": "clip{s} with frames whose landmarks were asked for and cannot be had",
     "landmarks": "clip{s} whose landmarks cannot be found, read or used",
     "counts": "table{s} with other rows than the published ones",
 }

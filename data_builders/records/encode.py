@@ -5,69 +5,22 @@ One similarity transform per clip, from its onset frame, is applied to all its f
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 
 from data_builders.readers.findings import DatasetError, Finding
 from data_builders.readers.release import Clip, Release
+from data_builders.records.crop import (
+    ClipError,
+    ClipFace,
+    Crop,
+    finding_of,
+    onset_of,
+)
 from data_builders.records.features import clip_example, full_name, source_hash
 from data_builders.records.pictures import MOST_BYTES, PictureError, Seen, read_picture
 from merclip_jax.faces import align as faces
-from merclip_jax.faces.onset import FacesError, NoRowError, Onset
-
-# Nearly lossless, colour at half resolution; PNG takes longer to write than to warp.
-JPEG = (
-    *(cv2.IMWRITE_JPEG_QUALITY, 98),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
-)
-
-
-class Landmarks(Protocol):
-    """Where the onset frame's face points come from: see `merclip_jax.faces`."""
-
-    name: str
-
-    def find(self, image: np.ndarray, onset: Onset) -> np.ndarray | None:
-        """Finds the face in a picture.
-
-        Args:
-            image: RGB uint8 [h, w, 3].
-            onset: Which picture it is.
-
-        Returns:
-            Points [p, 2], None where there is no face.
-        """
-
-
-@dataclass(frozen=True)
-class Crop:
-    """How faces are cut out: by whose landmarks, to what size, with what margin.
-
-    `centred`: a clip without a face is cut to the centred square instead.
-    """
-
-    landmarks: Landmarks
-    size: int = 224
-    margin: float = 2.5
-    centred: bool = False
-
-    @property
-    def name(self) -> str:
-        """All that the stored pictures depend on beside the files."""
-        kept = ", centre where no face" if self.centred else ""
-        return f"{self.landmarks.name}, {self.size} px, margin {self.margin}{kept}"
-
-
-class ClipError(Exception):
-    """A clip that cannot be built, with the finding that says why."""
-
-    def __init__(self, finding: Finding):
-        super().__init__(str(finding))
-        self.finding = finding
+from merclip_jax.faces.onset import FacesError
 
 
 def matched(release: Release, crop: Crop | None) -> Release:
@@ -86,7 +39,12 @@ def matched(release: Release, crop: Crop | None) -> Release:
     if crop is None or not isinstance(crop.landmarks, faces.CsvLandmarks):
         return release
     try:
-        remarks = crop.landmarks.match([onset_of(clip) for clip in release.clips])
+        remarks = crop.landmarks.match(
+            [onset_of(clip) for clip in release.clips],
+            frames={c.row.clip: tuple(c.files) for c in release.clips}
+            if crop.every_frame
+            else {},
+        )
     except FacesError as error:
         raise DatasetError(str(error)) from error
     return release.without(Finding(r.kind, r.where, r.text, r.clip) for r in remarks)
@@ -106,28 +64,24 @@ def make(
         The features of the clip, and what is odd in its pictures.
 
     Raises:
-        ClipError: If a picture cannot be read, or no face is found and it is not to
-            be centred.
+        ClipError: If a picture cannot be read, no face is found and it is not to be
+            centred, or a frame lacks landmarks that are asked for.
     """
     frames, hashes, seen = [], [], Seen(clip)
-    onset = None
+    face = ClipFace(clip, crop) if crop else None
     # All are decoded, though a picture that is not cut is stored as it came: an
     # unreadable one must not be found in training.
     for number in clip.files:  # one at a time: a clip's files may be large
         data, image = _picture(clip, number, seen)
         hashes.append(hashlib.sha256(data).digest())
-        if crop:
-            # Of the first frame alone: aligning each one by itself would add jitter as
-            # large as a micro-expression.
-            onset = onset or _align(clip, image, crop)
-            cut = faces.warp(image, onset.matrix, crop.size)
-            data = cv2.imencode(".jpg", cut, JPEG)[1].tobytes()
-        frames.append(data)
-    landmarks, findings = (onset.landmarks, onset.findings) if onset else (None, [])
+        frames.append(face.cut(number, image, data) if face else data)
     made = clip_example(
-        frames=frames, landmarks=landmarks, files=hashes, **_facts(dataset, clip)
+        frames=frames,
+        files=hashes,
+        **(face.stored() if face else {}),
+        **_facts(dataset, clip),
     )
-    return made, findings + seen.findings()
+    return made, (face.findings if face else []) + seen.findings()
 
 
 def inspect(
@@ -145,13 +99,22 @@ def inspect(
         raise is among it.
     """
     findings, hashes, seen = [], [], Seen(clip)
-    for index, number in enumerate(clip.files):
+    face = ClipFace(clip, crop) if crop else None
+    first = next(iter(clip.files))
+    for number in clip.files:
         try:
             data, image = _picture(clip, number, seen)
             hashes.append(hashlib.sha256(data).digest())
-            # The first frame decides; see `make`.
-            if index == 0 and crop:
-                findings += _align(clip, image, crop).findings
+            if face:
+                face.look(number, image)
+        except ClipError as error:
+            findings.append(error.finding)
+            if number == first:  # the others say nothing without the onset
+                face = None
+    if face:
+        findings += face.findings
+        try:
+            face.stored()
         except ClipError as error:
             findings.append(error.finding)
     source = source_hash(hashes, _facts(dataset, clip))
@@ -200,57 +163,6 @@ def _facts(dataset: str, clip: Clip) -> dict[str, object]:
     }
 
 
-class _Onset(NamedTuple):
-    """What the onset frame decides for all frames of a clip."""
-
-    matrix: np.ndarray
-    landmarks: np.ndarray | None
-    findings: list[Finding]
-
-
-def _align(clip: Clip, image: np.ndarray, crop: Crop) -> _Onset:
-    onset = onset_of(clip)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    kind = "face"
-    text = f"no face in the onset frame {onset.path} ({crop.landmarks.name})"
-    try:
-        landmarks = crop.landmarks.find(rgb, onset)
-        if landmarks is not None:
-            matrix = _matrix(onset, image, landmarks, crop)
-            return _Onset(matrix, faces.transform_points(matrix, landmarks), [])
-    except NoRowError as error:
-        kind, text = "landmarks", str(error)
-    except FacesError as error:
-        raise ClipError(_finding(clip, "landmarks", str(error))) from error
-    if not crop.centred:
-        raise ClipError(_finding(clip, kind, text))
-    matrix = faces.centre_matrix(*image.shape[:2], size=crop.size)
-    return _Onset(matrix, None, [_finding(clip, "centred", text)])
-
-
-def _matrix(
-    onset: Onset, image: np.ndarray, landmarks: np.ndarray, crop: Crop
-) -> np.ndarray:
-    try:
-        x, y = faces.five_points(landmarks).mean(0)
-        # A table of landmarks may have been made at another resolution.
-        if not (0 <= x < image.shape[1] and 0 <= y < image.shape[0]):
-            raise ValueError(
-                f"landmarks around {x:.0f}, {y:.0f} lie outside the picture"
-            )
-        return faces.align_matrix(landmarks, size=crop.size, margin=crop.margin)
-    except ValueError as error:
-        raise FacesError(
-            f"onset frame {onset.path} ({crop.landmarks.name}): {error}"
-        ) from error
-
-
-def onset_of(clip: Clip) -> Onset:
-    """Returns the picture of a clip in which its face is looked for."""
-    number, path = next(iter(clip.files.items()))
-    return Onset(clip.row.clip, number, path, clip.numbers)
-
-
 def _picture(clip: Clip, number: int, seen: Seen) -> tuple[bytes, np.ndarray]:
     """A file, and its picture BGR uint8 [h, w, 3]; a grey one has equal channels."""
     path = clip.files[number]
@@ -261,17 +173,8 @@ def _picture(clip: Clip, number: int, seen: Seen) -> tuple[bytes, np.ndarray]:
         image, told = read_picture(data)
     except OSError as error:
         text = f"expected a readable file ({error.strerror})"
-        raise ClipError(_finding(clip, "image", text, path)) from error
+        raise ClipError(finding_of(clip, "image", text, path)) from error
     except PictureError as error:
-        raise ClipError(_finding(clip, "image", str(error), path)) from error
+        raise ClipError(finding_of(clip, "image", str(error), path)) from error
     seen.add(number, image, told)
     return data, image
-
-
-def _finding(clip: Clip, kind: str, text: str, path: Path | None = None) -> Finding:
-    where = f"{_where(clip)}, {path}" if path else _where(clip)
-    return Finding(kind, where, text, clip.row.clip)
-
-
-def _where(clip: Clip) -> str:
-    return f"{clip.row.where}, clip {clip.row.clip}"

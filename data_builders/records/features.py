@@ -23,7 +23,9 @@ def clip_features(
     frames: encoded pictures from onset to offset; frame_numbers: as in the source;
     onset, apex, offset: indices into frames; apex: the midpoint where not apex_valid;
     landmarks: [p, 2] x, y of the onset frame in pixels of the stored picture, none
-    where the pictures are stored as they came; source_hash: of annotation and files.
+    where no face was looked for; frame_landmarks: [t p, 2], those of all frames one
+    after another, none where they were not asked for; source_hash: of annotation and
+    files.
 
     Raises:
         ValueError: If `extra` would replace one.
@@ -51,6 +53,7 @@ def clip_features(
             }
         ),
         "landmarks": tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
+        "frame_landmarks": tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
         "source_hash": text,
     }
     clash = sorted(set(features) & set(extra or {}))
@@ -73,6 +76,7 @@ def clip_example(
     emotion: str,
     au_cell: str,
     landmarks: np.ndarray | None = None,
+    frame_landmarks: np.ndarray | None = None,
     files: Sequence[bytes] | None = None,
 ) -> dict[str, object]:
     """Makes one row for `clip_features()`: parses the AU cell and hashes the source.
@@ -90,6 +94,7 @@ def clip_example(
         emotion: In lower case, "" without a label.
         au_cell: As the source writes it.
         landmarks: [p, 2] x, y of the onset frame, None for none.
+        frame_landmarks: [t, p, 2] of every frame, None for none.
         files: SHA-256 of each source file, where `frames` are not the files themselves.
 
     Raises:
@@ -119,11 +124,18 @@ def clip_example(
         files = [hashlib.sha256(frame).digest() for frame in frames]
     if landmarks is None:
         landmarks = np.zeros((0, 2))
+    if frame_landmarks is None:
+        frame_landmarks = np.zeros((len(frames), 0, 2))
+    if len(frame_landmarks) != len(frames):
+        raise DatasetError(
+            f"clip {clip}: {len(frames)} frames, landmarks of {len(frame_landmarks)}"
+        )
     return {
         "frames": list(frames),
         **facts,
         "aus": au_rows(parse_cell(au_cell)),
         "landmarks": np.asarray(landmarks, np.float32),
+        "frame_landmarks": np.asarray(frame_landmarks, np.float32).reshape(-1, 2),
         "source_hash": source_hash(files, facts),
     }
 

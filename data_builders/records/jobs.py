@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm import tqdm
 
 from data_builders.readers.findings import Finding
-from data_builders.records.encode import ClipError
+from data_builders.records.crop import ClipError
 
 Made = tuple[object, list[Finding]]  # what a job makes, and what is odd in it
 

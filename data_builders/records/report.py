@@ -9,7 +9,7 @@ from data_builders.readers.findings import KINDS, Finding, words
 from data_builders.readers.release import Release
 from data_builders.records import counts
 from data_builders.records.contents import Contents
-from data_builders.records.encode import Crop
+from data_builders.records.crop import Crop
 from data_builders.terminal import say
 
 _SHOWN = 3  # findings of a kind that are printed; JSON files hold all

@@ -1,4 +1,4 @@
-"""TFDS builder of the procedural dataset: synthetic/tiny, synthetic/full, /mini."""
+"""TFDS builder of the procedural dataset: synthetic/tiny, /full, /mini, /apart."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from data_builders.records.features import clip_example, clip_features
 from data_builders.synthetic.ceiling import Ceiling, ceilings, chance
 from data_builders.synthetic.clip import clip_truth, make_clip
-from data_builders.synthetic.config import FULL, MINI, TINY, ClipConfig
+from data_builders.synthetic.config import APART, FULL, MINI, TINY, ClipConfig
 from data_builders.synthetic.emotions import AU_COMBINATIONS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
 
@@ -28,11 +28,17 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     Scores on this set say nothing about people.
     """
 
-    VERSION = tfds.core.Version("1.2.0")  # 1.2: notes and ceiling in the metadata
+    VERSION = tfds.core.Version("1.3.0")  # 1.3: landmarks, of every frame too
     BUILDER_CONFIGS = [
-        SyntheticConfig(name="tiny", description="48 px, for two cores", clips=TINY),
+        SyntheticConfig(name="tiny", description="32 px, for two cores", clips=TINY),
         SyntheticConfig(name="full", description="224 px, 1-3 px motion", clips=FULL),
         SyntheticConfig(name="mini", description="32 px, for tests", clips=MINI),
+        SyntheticConfig(
+            name="apart",
+            description="64 px, for AU detection: without decoys, so that nothing "
+            "moves but the AUs that are annotated, and the apex picture shows them",
+            clips=APART,
+        ),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -79,6 +85,8 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             fps=clip.fps,
             emotion=clip.emotion,
             au_cell=clip.au_cell,
+            landmarks=clip.points[clip.onset],
+            frame_landmarks=clip.points,
         )
         return made | {
             "au_intensity": clip.au_intensity,
@@ -108,6 +116,12 @@ def describe(config: ClipConfig) -> dict[str, object]:
         }
         for classes, task in TASKS.items()
     }
+    shown = (
+        ""
+        if config.decoys
+        else " A clip moves the AUs that it is annotated with and no others: a single "
+        "picture of its apex shows them."
+    )
     facts = {
         "notes": [
             f"The clips are procedural, every pixel of them computed: {config.clips} "
@@ -115,6 +129,7 @@ def describe(config: ClipConfig) -> dict[str, object]:
             f"pixels, with {low:g}-{high:g} pixels of motion at the apex; faces differ "
             f"{config.variety:g} times as much as they can. Such scores show that the "
             "program learns what is there to learn; they say nothing about people."
+            f"{shown}"
         ],
         "ceiling": {
             f"synthetic_{classes}class": {

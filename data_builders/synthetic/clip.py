@@ -58,10 +58,13 @@ class ClipTruth:
 class SyntheticClip(ClipTruth):
     """A drawn clip: frames uint8 [n, h, w, 3] RGB, onset to offset.
 
-    encoded: the bytes of each frame's file; a JPEG loses a little of `frames`.
+    points: float32 [n, 68, 2], the landmarks of each frame as iBUG numbers them, x, y
+    in pixels; encoded: the bytes of each frame's file; a JPEG loses a little of
+    `frames`.
     """
 
     frames: np.ndarray
+    points: np.ndarray
     encoded: tuple[bytes, ...]
 
 
@@ -215,9 +218,11 @@ def make_clip(
     keys = key_frames(truth.onset, truth.apex, truth.offset, config.key_frames)
     nuisance = draw_nuisance(config, rng, keys)
     curves = truth.au_intensity * np.float32(truth.amplitude_px)
-    frames = render(config, assignments(config)[index][0], curves, nuisance, rng)
+    subject = assignments(config)[index][0]
+    frames, points = render(config, subject, curves, nuisance, rng)
     facts = {f.name: getattr(truth, f.name) for f in dataclasses.fields(truth)}
-    return SyntheticClip(**facts, frames=frames, encoded=encode(config, rng, frames))
+    encoded = encode(config, rng, frames)
+    return SyntheticClip(**facts, frames=frames, points=points, encoded=encoded)
 
 
 def make_all(config: ClipConfig) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from data_builders.synthetic.face_points import face_points
 from data_builders.synthetic.fields import SPAN, pixel_grid
 from data_builders.synthetic.looks import EYE_X, EYE_Y, draw_looks, landmarks
 
@@ -19,10 +20,12 @@ class Face:
 
     texture: float32 [s, s, 3] RGB 0..255 at the supersampled size.
     landmarks: name -> (distance from the midline, v) of the image's right half.
+    points: the 68 of iBUG, float64 [68, 2] u, v in face coordinates.
     """
 
     texture: np.ndarray
     landmarks: dict[str, tuple[float, float]]
+    points: np.ndarray
 
 
 def _inside(f: np.ndarray) -> np.ndarray:
@@ -222,4 +225,5 @@ def draw_face(
     _draw_eyes(image, look, u, v)
     _draw_brows(image, look, strands, u, v)
     _draw_extras(image, look, rng, u, v, face)
-    return Face(np.clip(image, 0, 255).astype(np.float32), landmarks(look))
+    texture = np.clip(image, 0, 255).astype(np.float32)
+    return Face(texture, landmarks(look), face_points(look))

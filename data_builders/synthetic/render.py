@@ -11,6 +11,7 @@ import numpy as np
 
 from data_builders.synthetic.config import ClipConfig
 from data_builders.synthetic.face import Face, draw_face
+from data_builders.synthetic.face_points import moved, to_pixels
 from data_builders.synthetic.fields import CELLS, AUFields, au_fields
 
 
@@ -35,7 +36,7 @@ def subject_face(config: ClipConfig, subject: int) -> tuple[Face, AUFields]:
     box = (config.supersample, config.supersample)
     texture = cv2.blur(face.texture, box, borderType=cv2.BORDER_REPLICATE)
     fields = au_fields(face.landmarks, config.size)
-    return Face(texture, face.landmarks), fields
+    return Face(texture, face.landmarks, face.points), fields
 
 
 def draw_nuisance(
@@ -71,7 +72,7 @@ def render(
     curves: np.ndarray,
     nuisance: tuple[np.ndarray, np.ndarray, np.ndarray],
     rng: np.random.Generator,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws a clip: warp, shade, expose, add noise.
 
     Args:
@@ -82,7 +83,8 @@ def render(
         rng: The clip's own; gives the noise.
 
     Returns:
-        Frames, uint8 [n, h, w, 3] RGB.
+        Frames, uint8 [n, h, w, 3] RGB; and where the face's 68 points lie in each,
+        float32 [n, 68, 2] x, y in pixels.
     """
     face, fields = subject_face(config, subject)
     pose, blink, exposure = nuisance
@@ -120,7 +122,7 @@ def render(
         noise = rng.standard_normal(image.shape, np.float32)
         image += np.float32(config.noise) * noise
         frames[t] = np.clip(np.rint(image), 0, 255)
-    return frames
+    return frames, moved(to_pixels(face.points, size), moves, pose)
 
 
 def encode(

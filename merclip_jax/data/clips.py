@@ -1,7 +1,9 @@
 """The clips of a task: labels and facts in memory, frames on demand."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -53,7 +55,8 @@ class Clips:
     clip, subject, split, emotion, au_cell: [n] str; label: [n] int32; positions:
     [n, t] the frames of each record that a test sees; apex: [n] where among these;
     spans: [n, 2] first and last frame of the expression; records: [n] where each lies
-    in `source`; fingerprint and metadata: the builder's.
+    in `source`; fingerprint and metadata: the builder's; flows: folder in which the
+    flows of a view with flow are kept, None for nowhere.
     """
 
     dataset: str
@@ -72,6 +75,7 @@ class Clips:
     records: np.ndarray
     source: Sequence
     view: View
+    flows: Path | None = None
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -86,19 +90,87 @@ class Clips:
 
     def decode(self, index: int, positions: np.ndarray | None = None) -> np.ndarray:
         """Frames uint8 [t, h, w, c] of clip `index`, by default those of a test."""
+        positions = self.positions[index] if positions is None else positions
+        record = self._record(index)
+        if self.view.flow:
+            return self._flow(record, index, int(positions[0]))[None]
+        # A short clip repeats frames; each is decoded once.
+        kept = {
+            p: self._frame(record, index, p, self.view) for p in set(positions.tolist())
+        }
+        return np.stack([kept[int(p)] for p in positions])
+
+    def _frame(
+        self, record: Mapping, index: int, position: int, view: View
+    ) -> np.ndarray:
         # OpenCV is needed here alone: a training step imports without it.
         from merclip_jax.data.decode import decode_frame
 
-        positions = self.positions[index] if positions is None else positions
-        record = read_record(self.source, int(self.records[index]), self.dataset)
-        frames = record["frames"]
-        clip = str(self.clip[index])
-        # A short clip repeats frames; each is decoded once.
-        kept = {
-            p: decode_frame(frames[p], self.view, clip=clip, position=p)
-            for p in set(positions.tolist())
-        }
-        return np.stack([kept[int(p)] for p in positions])
+        points = points_of_frames(record)[position] if view.align else None
+        return decode_frame(
+            record["frames"][position],
+            view,
+            clip=str(self.clip[index]),
+            position=position,
+            points=points,
+        )
+
+    def _flow(self, record: Mapping, index: int, apex: int) -> np.ndarray:
+        """Flow uint8 [h, w, 3] from a clip's onset, kept where it was computed once."""
+        from merclip_jax.data import flow
+
+        onset = int(self.spans[index, 0])
+        path = flow.kept(self.flows, record, onset, apex) if self.flows else None
+        picture = flow.read(path, self.view.image_size) if path else None
+        if picture is None:
+            grey = dataclasses.replace(self.view, grey=True, flow=False)
+            pair = [self._frame(record, index, p, grey)[..., 0] for p in (onset, apex)]
+            picture = flow.flow_picture(*pair)
+            if path:
+                flow.keep(path, picture)
+        return picture
+
+    @functools.cached_property
+    def landmarks(self) -> np.ndarray:
+        """Landmarks float32 [n, p, 2] of the onset frames, in pixels of the view.
+
+        x before y, whole numbers at the centres of pixels of what `decode` returns;
+        points outside of the picture stay outside. p = 0 where no record has any.
+        Reads all records when it is first asked for: most systems never do.
+
+        Raises:
+            UserError: only some records have landmarks, or not all of one layout.
+        """
+        from merclip_jax.data.decode import decode_points
+
+        found = []
+        for i in range(len(self)):
+            record, onset = self._record(i), int(self.spans[i, 0])
+            points = np.asarray(record["landmarks"], np.float32)
+            if self.view.align:  # those that the frame is aligned by
+                points = points_of_frames(record)[onset]
+            if len(points):
+                frame, clip = record["frames"][onset], str(self.clip[i])
+                points = decode_points(
+                    frame, points, self.view, clip=clip, position=onset
+                )
+            found.append(points)
+            if len(points) != len(found[0]):
+                raise UserError(self._unequal(found))
+        return np.stack(found) if found else np.zeros((0, 0, 2), np.float32)
+
+    def _record(self, index: int) -> dict:
+        return read_record(self.source, int(self.records[index]), self.dataset)
+
+    def _unequal(self, found: Sequence[np.ndarray]) -> str:
+        """What to tell of the last clip, whose landmarks are not as many as others'."""
+        more, fewer = sorted((0, len(found) - 1), key=lambda i: -len(found[i]))
+        return (
+            f"{self.dataset}: clip {self.clip[fewer]} has {len(found[fewer])} "
+            f"landmarks, clip {self.clip[more]} has {len(found[more])}; build it again "
+            "with one source of landmarks and without --centre_crop: "
+            f"{build_command(self.dataset, self.metadata)}"
+        )
 
     def draw(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Positions int64 [b, t] that a training step sees of clips `index` [b]."""
@@ -149,6 +221,36 @@ def damaged(where: object, dataset: str, error: Exception) -> str:
         f"{dataset}: {where} cannot be read ({type(error).__name__}: {error}); "
         f"{rebuild(dataset)}"
     )
+
+
+def points_of_frames(record: Mapping) -> np.ndarray:
+    """Landmarks float32 [t, p, 2] of every frame of a record, in its own pixels.
+
+    p = 0 of a record without: an older one, or one that was built without.
+    """
+    t = len(record["frames"])
+    points = np.asarray(record.get("frame_landmarks", ()), np.float32).reshape(-1, 2)
+    if len(points) % t:
+        raise ValueError(f"{len(points)} landmarks of {t} frames")
+    return points.reshape(t, -1, 2)
+
+
+def build_command(dataset: str, metadata: Mapping) -> str:
+    """What to type for a dataset with the landmarks of every frame.
+
+    Args:
+        dataset: its name.
+        metadata: of the build that lacks them; says whose landmarks it has.
+    """
+    command = f"python -m data_builders.build --dataset={dataset}"
+    # A procedural dataset knows its landmarks, and has no owners' pictures to look at.
+    if "crop" in metadata:
+        source = str(metadata["crop"]).partition(" ")[0]
+        more = {"csv": " --landmarks=PATH", "yunet": " --yunet_model=FILE"}
+        source = source if source in more else "dlib"
+        command += f" --manual_dir=FOLDER_OF_ITS_FILES --faces={source}"
+        command += f"{more.get(source, '')} --keep_pictures --every_frame"
+    return f"{command} --overwrite"
 
 
 def rebuild(dataset: str) -> str:

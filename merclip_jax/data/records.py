@@ -1,20 +1,33 @@
 """Built TFDS datasets: where they are, and the clips in them that a task keeps."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
-from merclip_jax.data.clips import Clips, DataOptions, damaged, read_record, rebuild
+from merclip_jax import processes
+from merclip_jax.data.clips import (
+    Clips,
+    DataOptions,
+    build_command,
+    damaged,
+    points_of_frames,
+    read_record,
+    rebuild,
+)
 from merclip_jax.data.encoded import (
     Encoded,
     fingerprint,
     metadata_digest,
     record_digest,
 )
+from merclip_jax.data.flow import folder_of
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.files import expanded, expect_regular
@@ -30,8 +43,9 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         view: which frames of each clip are seen.
 
     Raises:
-        UserError: the dataset is not built, damaged or not what was built, or it has an
-            emotion that the task neither maps to a class nor drops.
+        UserError: the dataset is not built, damaged or not what was built, it has an
+            emotion that the task neither maps to a class nor drops, or it lacks the
+            landmarks that the view needs.
     """
     dataset = options.dataset
     folder = find(dataset, options.data_dir, options.access)
@@ -48,12 +62,14 @@ def load_clips(options: DataOptions, view: View) -> Clips:
 
     label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
     rows, unknown, digests, hashes, left_out = [], {}, [], [], set()
+    short, unaligned = [], []
     for i in range(len(source)):
         record = read_record(source, i, dataset)
         digests.append(record_digest(record))
         try:
             row = _row(record, i, view) | {"split": split[i]}
             hashes.append((row["clip"], record["source_hash"].decode()))
+            pointed = not view.align or points_of_frames(record).size > 0
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise UserError(damaged(f"record {i}", dataset, error)) from error
         emotion = row["emotion"]
@@ -61,6 +77,11 @@ def load_clips(options: DataOptions, view: View) -> Clips:
             left_out.add(row["clip"])
             continue
         if emotion in label_of:
+            if "positions" not in row:
+                short.append(row["clip"])
+                continue
+            if not pointed:
+                unaligned.append(row["clip"])
             rows.append(row | {"label": np.int32(label_of[emotion])})
         # A typing error in the class map would leave clips out in silence.
         elif emotion not in options.dropped:
@@ -73,20 +94,57 @@ def load_clips(options: DataOptions, view: View) -> Clips:
             f"{dataset}: emotions that the task neither maps to a class nor drops: "
             f"{listing}; see config.data.classes and config.data.dropped"
         )
+    if unaligned:
+        raise UserError(
+            f"{dataset}: data.align={view.align!r} needs the landmarks of every frame, "
+            f"which {len(unaligned)} of {len(rows)} clips lack, the first "
+            f"{unaligned[0]}; build it with them:\n"
+            f"  {build_command(dataset, metadata)} --data_dir={options.data_dir}"
+        )
+    if not rows and short:
+        raise UserError(
+            f"{dataset}: no clip of the task has the {view.least} frames that "
+            f"data.sampling={view.sampling!r} needs"
+        )
     if not rows:
         raise UserError(f"{dataset}: no clip has an emotion of the task")
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
     notes = _idle_words(options, {row["emotion"] for row in rows}, left_out)
+    if short:
+        notes.append(
+            f"{len(short)} of {len(short) + len(rows)} clips of the task have fewer "
+            f"than {view.least} frames and are left out, the first {short[0]}"
+        )
     metadata["notes"] = [*metadata.get("notes", []), *notes]
-    return Clips(
+    clips = Clips(
         dataset=dataset,
         fingerprint=str(metadata.get("fingerprint", "")),
         metadata=metadata,
         classes=tuple(name for name, _ in options.classes),
         source=_Checked(source, digests),
         view=view,
+        flows=folder_of(folder, view) if view.flow else None,
         **columns,
     )
+    if view.flow:
+        _compute_flows(clips)
+    return clips
+
+
+def _compute_flows(clips: Clips) -> None:
+    """Keeps the flows of all clips; those of an earlier try are there already."""
+    pool = ThreadPoolExecutor(os.cpu_count(), "flow")
+    try:
+        for _ in tqdm(
+            pool.map(clips.decode, range(len(clips))),
+            total=len(clips),
+            desc="flow from onset to apex",
+            leave=False,
+            disable=not processes.first(),
+        ):
+            pass
+    finally:  # who stops it must not wait for the others
+        pool.shutdown(cancel_futures=True)
 
 
 def find(dataset: str, data_dir: str, access: str = "") -> Path:
@@ -206,13 +264,18 @@ class _Chained(Sequence):
 
 
 def _row(record, index, view: View) -> dict:
+    """A clip's columns; of one that is too short for the view, its facts alone."""
     onset, apex, offset = (int(record[k]) for k in ("onset", "apex", "offset"))
-    positions = view.positions(onset, apex, offset)
-    return {
+    facts = {
         "clip": record["clip"].decode(),
         "subject": record["subject"].decode(),
         "emotion": record["emotion"].decode(),
         "au_cell": record["au_cell"].decode(),
+    }
+    if offset - onset + 1 < view.least:
+        return facts
+    positions = view.positions(onset, apex, offset)
+    return facts | {
         "positions": positions,
         "apex": int(np.abs(positions - apex).argmin()),
         "spans": (onset, offset),

@@ -2,7 +2,7 @@
 
 `key_frames` follows ME-PLAN's sampling, to which MER-CLIP's paper refers: the rule is
 inferred from the frame counts in the released lists. `uniform_frames` is the one of the
-released code for CAS(ME)^3.
+released code for CAS(ME)^3, `strided_frames` that of FDP's official code.
 """
 
 import numpy as np
@@ -101,6 +101,42 @@ def uniform_frames(
     draw = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
     pairs = zip(edges[:-1], edges[1:], strict=True)
     return np.asarray([draw(low, high + 1) for low, high in pairs], np.int64)
+
+
+def strided_frames(length: Integer, count: int) -> np.ndarray:
+    """Positions of every s-th frame from the first on, s = length // count.
+
+    Up to s - 1 + length % count frames at the clip's end are thus never seen.
+
+    Args:
+        length: frames of the clip, `count` or more.
+        count: frames to choose.
+
+    Returns:
+        int64 [count]: 0, s, .., (count - 1) s.
+
+    Raises:
+        ValueError: when the clip is shorter, or count is below 1.
+    """
+    if count < 1 or length < count:
+        raise ValueError(f"{length} frames: cannot stride over them {count} times")
+    return np.arange(count, dtype=np.int64) * (int(length) // count)
+
+
+def onset_apex(onset: Integer, apex: Integer, offset: Integer) -> np.ndarray:
+    """Positions of the first and of the strongest frame, int64 [2].
+
+    Args:
+        onset, apex, offset: positions in the clip's frames.
+
+    Raises:
+        ValueError: unless onset <= apex <= offset.
+    """
+    if not onset <= apex <= offset:
+        raise ValueError(
+            f"expected onset <= apex <= offset, got {onset}, {apex}, {offset}"
+        )
+    return np.asarray([onset, apex], np.int64)
 
 
 def _between(start: int, stop: int, slots: int) -> list[int]:

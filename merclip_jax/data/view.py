@@ -14,8 +14,10 @@ CONTRACTS = {
     "keyframes": "oracle-keyframes",
     "keyframes_integer": "oracle-keyframes",
     "uniform": "onset-offset",
+    "stride": "onset-offset",
     "onset_apex": "oracle-keyframes",
 }
+ALIGNMENTS = ("", "frame")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,10 @@ class View:
 
     frames: how many of a clip; image_size: height and width in pixels; resize: short
     side in pixels before the centre crop, 0 for the image size; grey: one channel, not
-    three; sampling: a key of CONTRACTS. Raises ValueError for values that cannot be.
+    three; sampling: a key of CONTRACTS; align: "frame" cuts the face out of each frame
+    by that frame's own landmarks, "" takes the picture as it is; flow: of onset and
+    apex one picture of the motion between them. Raises ValueError for values that
+    cannot be.
     """
 
     frames: Annotated[int, Range(1, 256)] = sampling.FRAMES
@@ -32,18 +37,29 @@ class View:
     resize: Annotated[int, Range(0, 4096)] = 0
     grey: bool = False
     sampling: Annotated[str, OneOf(CONTRACTS)] = "keyframes"
+    align: Annotated[str, OneOf(ALIGNMENTS)] = ""
+    flow: bool = False
 
     def __post_init__(self):
         check(self)
-        if self.sampling == "onset_apex":
-            if self.frames != 2:
-                raise ValueError(f"frames={self.frames}: sampling='onset_apex' gives 2")
         # Onset, apex and offset are kept, so there must be room for three.
-        elif self.frames < 3 and not self.drawn:
+        if self.frames < 3 and self.sampling.startswith("keyframes"):
             raise ValueError(f"frames={self.frames}: expected 3 or more key frames")
+        if self.frames != 2 and self.sampling == "onset_apex":
+            raise ValueError(f"frames={self.frames}: onset and apex are 2 frames")
         if self.resize and self.resize < self.image_size:
             raise ValueError(
                 f"resize={self.resize}: cannot crop {self.image_size} pixels from it"
+            )
+        if self.resize and self.align:
+            raise ValueError(
+                f"resize={self.resize}: with align={self.align!r} the face fills "
+                f"{self.image_size} pixels, and nothing is left to crop"
+            )
+        if self.flow and (self.grey or self.sampling != "onset_apex"):
+            raise ValueError(
+                f"flow=True: expected sampling='onset_apex' and grey=False, found "
+                f"{self.sampling!r} and {self.grey}"
             )
 
     @property
@@ -53,8 +69,14 @@ class View:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(t, h, w, c) of a decoded clip."""
-        return self.frames, self.image_size, self.image_size, 1 if self.grey else 3
+        """(t, h, w, c) of a decoded clip; a flow is one picture."""
+        frames = 1 if self.flow else self.frames
+        return frames, self.image_size, self.image_size, 1 if self.grey else 3
+
+    @property
+    def least(self) -> int:
+        """How many frames a clip must have, from onset to offset."""
+        return self.frames if self.sampling == "stride" else 1
 
     @property
     def drawn(self) -> bool:
@@ -71,15 +93,23 @@ class View:
     ) -> np.ndarray:
         """Positions int64 [t] of the frames that are seen, in onset..offset.
 
+        Of a flow it is the apex alone, to which the flow leads from the onset.
+
         Args:
             onset: position of the first frame of the expression.
             apex: of the strongest.
             offset: of the last.
             rng: draws those of a training step; None gives those of a test. Only
                 uniform sampling makes a difference between the two.
+
+        Raises:
+            ValueError: the clip is shorter than `least`.
         """
         if self.sampling == "onset_apex":
-            return np.asarray([onset, apex], np.int64)
+            both = sampling.onset_apex(onset, apex, offset)
+            return both[1:] if self.flow else both
+        if self.sampling == "stride":
+            return onset + sampling.strided_frames(offset - onset + 1, self.frames)
         if self.drawn:
             length = offset - onset + 1
             return onset + sampling.uniform_frames(length, self.frames, rng=rng)

@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +66,17 @@ class CsvLandmarks:
         asked = "" if numbers == AUTO else f", rows by {numbers}"
         self.name = f"csv {checksum(root, files)[:12]}{asked}"
 
-    def match(self, onsets: Sequence[Onset]) -> list[Remark]:
+    def match(
+        self,
+        onsets: Sequence[Onset],
+        frames: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> list[Remark]:
         """Sees what the tables say of all clips of a dataset; comes before `find`.
 
         Args:
             onsets: Of all clips.
+            frames: Numbers of all pictures of a clip that will be looked up; None for
+                the onsets alone.
 
         Returns:
             What is odd: a reading of `frame` that not all tables force, tables and
@@ -87,7 +93,7 @@ class CsvLandmarks:
             except FacesError:  # `find` says it, of this clip
                 unclear = True
         tables = [
-            Numbered(rows[0].file, numbers, onset)
+            Numbered(rows[0].file, numbers, onset, (frames or {}).get(onset.clip, ()))
             for onset, (rows, how) in found.items()
             if how == "own" and not pictured(rows, onset.path)
             if (numbers := numbers_of(rows))
@@ -163,7 +169,9 @@ class CsvLandmarks:
         if found := pictured(rows, onset.path):
             return found
         if not numbers_of(rows):
-            return () if any(row.picture for row in rows) else rows
+            # A row that names neither frame nor picture is the clip's onset.
+            told = not onset.first or any(row.picture for row in rows)
+            return () if told else rows
         if bad := next((r for r in rows if r.frame is None), None):
             raise FacesError(f"{bad} {bad.problem}")  # it may be the onset's
         wanted = self._numbering.row_of(onset)

@@ -17,11 +17,15 @@ FLAG = "--landmark_numbers"
 
 @dataclasses.dataclass(frozen=True)
 class Numbered:
-    """A clip's table: where it is, the numbers of its rows, and the clip's onset."""
+    """A clip's table: where it is, the numbers of its rows, and the clip's onset.
+
+    `frames`: the numbers of other pictures that will be looked up in it.
+    """
 
     where: Path
     rows: frozenset[int]
     onset: Onset
+    frames: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         numbers = self.onset.numbers
@@ -102,9 +106,10 @@ def numbering_of(
 def _vote(table: Numbered, by_position: Numbering) -> str:
     """The only reading that fits a table; "" if it does not matter."""
     onset, rows = table.onset, table.rows
-    if by_position.row_of(onset) == onset.number:
-        return ""
     first = by_position.first
+    looked_up = {onset.number, *table.frames}
+    if all(first + onset.numbers.index(n) == n for n in looked_up):
+        return ""
     positions = first <= min(rows) and max(rows) < first + len(onset.numbers)
     frames = rows.issubset(onset.numbers)
     if not positions or rows == {onset.number}:  # a table of the onset alone

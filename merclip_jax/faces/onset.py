@@ -14,19 +14,26 @@ class NoRowError(FacesError):
 
 @dataclasses.dataclass(frozen=True)
 class Onset:
-    """The picture in which a clip's face is looked for.
+    """The picture in which a clip's face is looked for: the onset, or another frame.
 
     Attributes:
         clip: The clip's name in the dataset.
         number: The frame's.
         path: Its file.
         numbers: Of all pictures in its folder, ascending.
+        first: Whether it is the onset.
     """
 
     clip: str
     number: int
     path: Path
     numbers: tuple[int, ...]
+    first: bool = True
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return "onset frame" if self.first else "frame"
 
     @property
     def index(self) -> int:

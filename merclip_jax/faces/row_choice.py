@@ -108,13 +108,13 @@ def no_row(rows: Sequence[Row], onset: Onset, source: Path, wanted: int | None) 
         wanted: The frame that was looked for in them, None for none.
     """
     if not rows:
-        return f"no table or row in {source} is of the onset frame {onset.path}"
+        return f"no table or row in {source} is of the {onset.called} {onset.path}"
     frames = numbers_of(rows)
     if wanted is None or not frames:
-        return f"no row of {rows[0].file} is of the onset frame {onset.path}"
+        return f"no row of {rows[0].file} is of the {onset.called} {onset.path}"
     return (
         f"{rows[0].file} has rows of frames {min(frames)}..{max(frames)} but none of "
-        f"{wanted}, the onset frame {onset.path}"
+        f"{wanted}, the {onset.called} {onset.path}"
     )
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from merclip_jax.models.layers import along, at_least_float32
-from merclip_jax.typing import Array, Dtype, Float
+from merclip_jax.typing import Array, Bool, Dtype, Float
 
 
 def scaled(
@@ -78,6 +79,8 @@ class BatchNorm(nn.Module):
         momentum: weight of the new value, as in torch (flax: of the old one).
         group_size: clips (leading axis) that share one set of statistics, as when each
             of several devices normalises its own; None: all clips.
+        in_turn: groups come one after another, so that running averages move once for
+            each; otherwise all at once, and they move once by the groups' mean.
         skip: tokens at the front (of the last axis but one) that are normalised and
             have no part in the statistics.
     """
@@ -85,11 +88,19 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.1
     group_size: int | None = None
+    in_turn: bool = False
     skip: int = 0
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b ... d"], *, train: bool) -> jax.Array:
+    def __call__(
+        self,
+        x: Float[Array, "b ... d"],
+        *,
+        train: bool,
+        frozen: Bool[Array, ""] | None = None,
+    ) -> jax.Array:
+        """`frozen`: whether a training step uses running averages and keeps them."""
         width = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (width,))
         bias = self.param("bias", nn.initializers.zeros, (width,))
@@ -106,19 +117,41 @@ class BatchNorm(nn.Module):
             y = y.reshape(len(x) // group, group, *y.shape[1:])
             average, count = self._average(y.shape)
             mean, var = moments(y, average)
+            unbiased = var * (count / max(count - 1, 1))
+            updates = (running_mean, mean), (running_var, unbiased)
+            kept = [running.value for running, _ in updates]
             # A fresh model's buffers stay 0 and 1, as torch's do.
             if not self.is_initializing():
-                unbiased = var * (count / max(count - 1, 1))
-                # Mean over groups: the released code averages the devices' buffers.
-                for running, new in ((running_mean, mean), (running_var, unbiased)):
-                    new = new.reshape(-1, width).mean(0).astype(running.value.dtype)
-                    running.value += self.momentum * (new - running.value)
+                for running, new in updates:
+                    running.value = self._moved(running.value, new.reshape(-1, width))
+            if frozen is not None:
+                # Which of the two is a matter of values: one program for both.
+                mean, var = (
+                    jnp.where(frozen, along(old.astype(new.dtype), y), new)
+                    for old, new in zip(kept, (mean, var), strict=True)
+                )
+                for (running, _), old in zip(updates, kept, strict=True):
+                    running.value = jnp.where(frozen, old, running.value)
         else:
             wide = at_least_float32(self.dtype)
             mean, var = running_mean.value.astype(wide), running_var.value.astype(wide)
             mean, var = along(mean, y), along(var, y)
         y = scaled(y, mean, var, scale, bias, epsilon=self.epsilon)
         return y.reshape(x.shape)
+
+    def _moved(
+        self, running: Float[Array, "d"], new: Float[Array, "g d"]
+    ) -> Float[Array, "d"]:
+        """A running average after the statistics of all groups."""
+        new = new.astype(running.dtype)
+        if not self.in_turn:
+            # Mean over groups: the released code averages the devices' buffers.
+            return running + self.momentum * (new.mean(0) - running)
+        # r <- r + momentum (new - r), group after group.
+        keep = 1 - self.momentum
+        weights = self.momentum * keep ** np.arange(len(new) - 1, -1, -1)
+        weights = jnp.asarray(weights, running.dtype)
+        return keep ** len(new) * running + weights @ new
 
     def _average(self, shape: tuple[int, ...]) -> tuple[Callable, int]:
         """What averages an array [g, b, ..., d] over a group, and over how many values.

@@ -76,15 +76,16 @@ def build_card(predictions: Predictions, facts: Facts) -> dict:
         predictions: of all members.
         facts: what else the card says.
 
-    Raises ValueError when ceiling or oracle lack a score of the task, CardError for
-    what JSON cannot hold.
+    Raises ValueError when the ceiling lacks the task's first score or the oracle any,
+    CardError for what JSON cannot hold.
     """
     task = predictions.task
     # Checked before anything is scored: a ceiling of other scores would be divided by.
     blocks = task.score(predictions)
-    keys = {row["key"] for row in blocks[0].rows}
-    for name, column in (("ceiling", facts.ceiling), ("oracle", facts.oracle)):
-        if lacking := keys - set(column or keys):
+    keys = [row["key"] for row in blocks[0].rows]
+    needed = ("ceiling", facts.ceiling, keys[:1]), ("oracle", facts.oracle, keys)
+    for name, column, own in needed:
+        if lacking := set(own) - set(column or own):
             raise ValueError(f"{name}: lacks {sorted(lacking)}")
     remarks = [remark for block in blocks for remark in block.remarks]
     config = _plain(dict(facts.config), "config")

@@ -157,7 +157,9 @@ def _example(plan: Plan, index: int, outputs: dict, p: np.ndarray) -> Example:
         answered=tuple(task.marks(task.answer(batched))[0].tolist()),
         frames=clips.decode(index),
         apex=int(clips.apex[index]),
-        exhibits=plan.system.exhibits(clips, plan.context, index, outputs),
+        exhibits=plan.system.exhibits(
+            clips, dict(plan.columns), plan.context, index, outputs
+        ),
     )
 
 

@@ -245,6 +245,10 @@ def _example(example: Example) -> dict:
                     {"value": value, "text": text, "annotated": annotated}
                     for value, text, annotated in exhibit.rows
                 ],
+                "pictures": [
+                    {"name": caption, "src": figures.png(picture)}
+                    for caption, picture in exhibit.pictures
+                ],
             }
             for exhibit in example.exhibits
         ],

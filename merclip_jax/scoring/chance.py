@@ -12,8 +12,8 @@ from merclip_jax.scoring.metrics import (
     Scores,
     class_indices,
     confusion_matrix,
+    pooled_scores,
     scores,
-    uf1_uar_acc,
 )
 
 
@@ -39,7 +39,7 @@ def guess_by_prior(
     """
     support = np.bincount(class_indices("labels", labels, classes), minlength=classes)
     rng = np.random.default_rng(seed)
-    uf1 = uf1_uar_acc(_guesses(rng, support, support / support.sum(), (draws,)))[0]
+    uf1 = pooled_scores(_guesses(rng, support, support / support.sum(), (draws,)))[0]
     low, high = np.percentile(uf1, (2.5, 97.5))
     return Chance(uf1=float(uf1.mean()), low=float(low), high=float(high))
 
@@ -101,9 +101,9 @@ def selection_ceiling(
         guesses = _guesses(rng, support, total / total.sum(), (draws, epochs))
         # By the fold's own UF1, as a selection of this program would choose; of equal
         # epochs the first.
-        best = uf1_uar_acc(guesses)[0].argmax(1)
+        best = pooled_scores(guesses)[0].argmax(1)
         pooled += guesses[np.arange(draws), best]
-    return float(uf1_uar_acc(pooled)[0].mean())
+    return float(pooled_scores(pooled)[0].mean())
 
 
 def _guesses(

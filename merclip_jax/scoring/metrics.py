@@ -1,4 +1,4 @@
-"""UF1, UAR and ACC from one pooled confusion matrix, and their intervals.
+"""UF1, UAR, ACC and WF1 from one pooled confusion matrix, and their intervals.
 
 The number of classes K is a property of the task, never of the predictions at hand: a
 class that nobody has, or nobody predicts, counts as 0 and stays in the mean.
@@ -18,6 +18,7 @@ class Scores:
     uf1: float
     uar: float
     acc: float
+    wf1: float
     f1: np.ndarray
     recall: np.ndarray
     precision: np.ndarray
@@ -31,6 +32,7 @@ class Intervals:
     uf1: tuple[float, float]
     uar: tuple[float, float]
     acc: tuple[float, float]
+    wf1: tuple[float, float]
 
 
 def confusion_matrix(
@@ -64,9 +66,10 @@ def confusion_matrix(
 def scores(matrix: np.ndarray) -> Scores:
     """Returns the scores of a confusion matrix [K, K] (rows: truth), x/0 being 0.
 
-    UF1 is the mean of MER-CLIP's eq. 16 over all K classes, UAR its eq. 19.
-    Equals scikit-learn's macro f1_score and recall_score with
-    `labels=range(K), zero_division=0`. Raises ValueError for an empty matrix.
+    UF1 is the mean of MER-CLIP's eq. 16 over all K classes, UAR its eq. 19; WF1 weighs
+    each class by its clips. They equal scikit-learn's macro f1_score and recall_score
+    and its weighted f1_score with `labels=range(K), zero_division=0`. Raises
+    ValueError for an empty matrix.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -82,6 +85,7 @@ def scores(matrix: np.ndarray) -> Scores:
         uf1=float(f1.mean()),
         uar=float(recall.mean()),
         acc=float(hits.sum() / matrix.sum()),
+        wf1=float((f1 * support).sum() / matrix.sum()),
         f1=f1,
         recall=recall,
         precision=ratio(hits, predicted),
@@ -97,7 +101,7 @@ def subject_intervals(
     classes: int,
     seeds: np.ndarray | None = None,
 ) -> Intervals:
-    """Intervals of UF1, UAR and ACC over subjects (`intervals.jackknife`).
+    """Intervals of UF1, UAR, ACC and WF1 over subjects (`intervals.jackknife`).
 
     Args:
         labels, predictions: [n] integers in 0..classes-1.
@@ -135,19 +139,19 @@ def subject_intervals(
     found = [
         jackknife(all_.mean(), each.mean(1))
         for all_, each in zip(
-            uf1_uar_acc(whole), uf1_uar_acc(whole - matrices), strict=True
+            pooled_scores(whole), pooled_scores(whole - matrices), strict=True
         )
     ]
     return Intervals(*found)
 
 
-def uf1_uar_acc(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """UF1, UAR and ACC, each [...], of confusion matrices [..., K, K]."""
+def pooled_scores(matrices: np.ndarray) -> tuple[np.ndarray, ...]:
+    """UF1, UAR, ACC and WF1, each [...], of confusion matrices [..., K, K]."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     support, predicted = matrices.sum(-1), matrices.sum(-2)
-    uf1 = ratio(2 * hits, support + predicted).mean(-1)
-    acc = ratio(hits.sum(-1), support.sum(-1))
-    return uf1, ratio(hits, support).mean(-1), acc
+    f1, clips = ratio(2 * hits, support + predicted), support.sum(-1)
+    acc, wf1 = ratio(hits.sum(-1), clips), ratio((f1 * support).sum(-1), clips)
+    return f1.mean(-1), ratio(hits, support).mean(-1), acc, wf1
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

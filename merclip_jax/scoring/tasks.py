@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmotionTask:
-    """One emotion of several a clip: UF1, UAR and ACC of one pooled matrix."""
+    """One emotion of several a clip, scored by one pooled matrix.
+
+    headline: of UF1, UAR, ACC and WF1, those that head a result; the first one selects.
+    """
 
     names: tuple[str, ...]
+    headline: tuple[str, ...] = ("UF1", "UAR", "ACC")
 
     target = "label"
     reads = ("logits",)
@@ -44,8 +48,9 @@ class EmotionTask:
         return (target < 0) | (target >= len(self.names))
 
     def select(self, answer: np.ndarray, target: np.ndarray) -> float:
-        """UF1, the score of the headline; accuracy would favour frequent classes."""
-        return metrics.scores(self._matrix(target, answer)).uf1
+        """The first score of the headline, UF1: accuracy favours frequent classes."""
+        found = metrics.scores(self._matrix(target, answer))
+        return getattr(found, self.headline[0].lower())
 
     def score(self, table: "Predictions") -> tuple[Block, ...]:
         """UF1, UAR, ACC; each class; the confusion matrix, all from pooled counts."""
@@ -67,7 +72,7 @@ class EmotionTask:
         headline = headline_of(
             {
                 name: [getattr(run, name.lower()) for run in runs.values()]
-                for name in ("UF1", "UAR", "ACC")
+                for name in self.headline
             },
             seeds=list(runs),
             intervals=vars(intervals) if intervals else {},

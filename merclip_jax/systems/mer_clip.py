@@ -185,19 +185,25 @@ class MerClip:
         augment_key, _, _ = jax.random.split(key, 3)
         return denormalise(self._augment(augment_key, batch)[0])
 
-    def remarks(self, clips: Clips) -> list[str]:
+    def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """How many clips have no sentence."""
-        silent = int((self.columns(clips)["au_combination"] < 0).sum())
+        del clips
+        silent = int((columns["au_combination"] < 0).sum())
         if not silent:
             return []
         return [f"{silent} clips have no describable AU: not aligned with text."]
 
     def exhibits(
-        self, clips: Clips, context: Context, index: int, outputs: dict
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        index: int,
+        outputs: dict,
     ) -> tuple[Exhibit, ...]:
         """The three sentences nearest to a clip's embedding, and the annotated one."""
         made = self.prompts(clips)
-        mine = int(self.columns(clips)["au_combination"][index])
+        mine = int(columns["au_combination"][index])
         similarity = table.similarities(context.run["features"], outputs["video"])
         best = np.argsort(-similarity, kind="stable")[:3]
         rows = [

@@ -87,7 +87,8 @@ class MicroAuClip:
         if marks.shape[1:] != (POINTS, 2):
             raise ValueError(
                 f"clip {clips.clip[0]}: {self.title} needs the {POINTS} points of "
-                f"every face, found {marks.shape[1]}; build the dataset with landmarks"
+                f"every face, found {marks.shape[1]}; build the dataset with them: "
+                "docs/datasets.md, landmarks"
             )
         lost = ~np.isfinite(marks).all((1, 2))
         if lost.any():
@@ -175,9 +176,10 @@ class MicroAuClip:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
         return self._augment(key, batch)[0]
 
-    def remarks(self, clips: Clips) -> list[str]:
+    def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """What the method is, and how many clips show none of its AUs."""
-        none = sum(not any(self._shown(cell)) for cell in clips.au_cell.tolist())
+        del clips
+        none = int((~columns["aus"].any(1)).sum())
         said = [
             "After Micro-AU CLIP, whose equations are not at hand: ours. Its published "
             "scores are of another method."
@@ -187,11 +189,16 @@ class MicroAuClip:
         return said
 
     def exhibits(
-        self, clips: Clips, context: Context, index: int, outputs: dict
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        index: int,
+        outputs: dict,
     ) -> tuple[Exhibit, ...]:
         """Every AU with its name and probability, and whether it was annotated."""
-        del context
-        shown = self._shown(str(clips.au_cell[index]))
+        del clips, context
+        shown = columns["aus"][index]
         rows = tuple(
             (float(expit(logit)), f"AU{au} {au_prompts.WORDS[au].name}", bool(there))
             for au, logit, there in zip(

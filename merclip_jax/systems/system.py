@@ -68,10 +68,15 @@ class Scalar:
 
 @dataclasses.dataclass(frozen=True)
 class Exhibit:
-    """A list to show beside a clip in the report: (value, text, whether annotated)."""
+    """What to show beside a clip in the report.
+
+    rows: a list of (value, text, whether annotated); pictures: (caption, uint8 [h, w, 1
+    or 3]).
+    """
 
     title: str
-    rows: tuple[tuple[float | None, str, bool], ...]
+    rows: tuple[tuple[float | None, str, bool], ...] = ()
+    pictures: tuple[tuple[str, np.ndarray], ...] = ()
 
 
 @runtime_checkable
@@ -132,10 +137,15 @@ class System(Protocol):
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames as `loss` trains on them with this key, in 0..255, to look at."""
 
-    def remarks(self, clips: Clips) -> list[str]:
+    def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """What a reader of the card should know of these clips under this method."""
 
     def exhibits(
-        self, clips: Clips, context: Context, index: int, outputs: dict
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        index: int,
+        outputs: dict,
     ) -> tuple[Exhibit, ...]:
         """What to show beside clip `index`, of its `outputs` without the batch axis."""

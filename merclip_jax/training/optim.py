@@ -111,6 +111,35 @@ def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class AdamOptions:
+    """Adam at a constant rate, as FDP's released code trains.
+
+    lr: learning rate; l2: weight decay that is added to the gradients and so scaled
+    like them, of all parameters; steps: of a training.
+    """
+
+    lr: Annotated[float, Range(0, 1e9, above=True)] = 1e-4
+    l2: Annotated[float, Range(0, 1000)] = 1e-3
+    steps: Annotated[int, Range(1, 10_000_000)] = 501
+
+    def __post_init__(self):
+        check(self)
+
+
+def coupled_adam(options: AdamOptions) -> Optimiser:
+    """Adam whose weight decay goes through its moments, for so many steps.
+
+    Args:
+        options: its numbers.
+    """
+    return Optimiser(
+        tx=optax.chain(optax.add_decayed_weights(options.l2), adam()),
+        rate=lambda step, steps_per_epoch: jnp.asarray(options.lr, jnp.float32),
+        length=Steps(options.steps),
+    )
+
+
 def learning_rate(
     step: Int[Array, ""],
     steps_per_epoch: Int[Array, ""],

@@ -21,6 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from merclip_jax.atomic import write_atomically
 from merclip_jax.errors import UserError
 from merclip_jax.systems import describe
+from merclip_jax.systems.fdp import FdpSystem
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.systems.system import Context, System
@@ -28,6 +29,7 @@ from merclip_jax.text.tokenizer import FILES, ClipTokenizer
 from merclip_jax.text.vocabulary import CONTEXT
 from merclip_jax.weights import description
 from merclip_jax.weights.arrays import holds_weights, load_weights, save_weights
+from merclip_jax.weights.families.fdp import module_of
 from merclip_jax.weights.families.mer_clip import modules_of
 from merclip_jax.weights.part import Source
 from merclip_jax.weights.provenance import digest, of_training
@@ -36,8 +38,10 @@ from merclip_jax.weights.whole import write_whole
 SCHEMA = "merclip_jax.bundle/2"
 SYSTEM = "system.json"
 CONTEXT_FOLDER = "context"
-# That a folder can be of.
-SYSTEMS: dict[str, type] = {kind.name: kind for kind in (MerClip, MicroAuClip)}
+# What a folder can be of.
+SYSTEMS: dict[str, type] = {
+    kind.name: kind for kind in (MerClip, FdpSystem, MicroAuClip)
+}
 
 
 def write(
@@ -221,6 +225,8 @@ def _numbers(system: System) -> dict:
     if isinstance(system, MerClip):
         size = system.view.image_size
         return modules_of(system.module, image_size=size)["video"]
+    if isinstance(system, FdpSystem):
+        return module_of(system.module, image_size=system.view.image_size)
     return {"family": system.name}
 
 

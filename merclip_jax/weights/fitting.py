@@ -177,7 +177,10 @@ def fit_into(part: Part, encoder: str) -> Part:
 
 def describe(module: Mapping) -> str:
     """One line on a module: family, encoder, size, structure, classes."""
-    title = FAMILIES[module["family"]].title
+    family = FAMILIES[module["family"]]
+    title = family.title
+    if family.describe:
+        return family.describe(module)
     if "vocabulary" in module:
         return (
             f"{title} text tower, {module['layers']} layers of {module['width']}, "

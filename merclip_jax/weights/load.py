@@ -22,11 +22,13 @@ from merclip_jax.weights.fitting import (
     fit_text,
     fit_vision,
 )
-from merclip_jax.weights.match import Shapes
-from merclip_jax.weights.options import InitOptions
+from merclip_jax.weights.match import Shapes, fit
+from merclip_jax.weights.options import InitOptions, WholeOptions
 from merclip_jax.weights.part import Part, Source
 from merclip_jax.weights.problems import misfit
 from merclip_jax.weights.sources import open_source
+
+WHOLE_LAST = ("params/classifier/.*", "the last layer starts anew (new_head)")
 
 
 def load_start(
@@ -71,6 +73,39 @@ def load_start(
         norm_from_classifier=init.norm_from_classifier,
         weights=init.weights,
     )
+
+
+def load_whole(family: str, shapes: Shapes, init: WholeOptions) -> Part | None:
+    """What a model starts from that is of one family and no MER-CLIP.
+
+    Args:
+        family: of `FAMILIES`, whose files fit.
+        shapes: of the model's variables.
+        init: the source.
+
+    Returns:
+        The part, None when no source is named.
+
+    Raises:
+        UserError: it is of another family, or lists what does not fit.
+    """
+    if not init.model:
+        return None
+    part, known = _video(init.model, init.weights), FAMILIES[family]
+    if part.module["family"] != family:
+        title = FAMILIES[part.module["family"]].title
+        raise UserError(f"{init.model}: holds {title}, expected {known.title}")
+    last = [WHOLE_LAST] if init.new_head else []
+    fitted = fit(
+        part,
+        shapes,
+        fresh=[*last, *known.lacks],
+        unused=last,
+        switch="config.init.new_head=True",
+    )
+    if fitted.problems:
+        raise misfit(part.name, fitted.problems)
+    return fitted
 
 
 def load_vision(

@@ -6,6 +6,26 @@ from merclip_jax.declared import check
 
 
 @dataclasses.dataclass(frozen=True)
+class WholeOptions:
+    """Weights of a whole model to start from: a path, a folder of ours, or hf://.
+
+    model: the source, "" for random weights; new_head: start the last layer anew;
+    weights: which of the sets of weights in the file (a name that convert --check
+    shows), "" for the training's own.
+    """
+
+    model: str = ""
+    new_head: bool = False
+    weights: str = ""
+
+    def __post_init__(self):
+        check(self)
+        for name in ("new_head", "weights"):
+            if getattr(self, name) and not self.model:
+                raise ValueError(f"{name}={getattr(self, name)}: goes with model")
+
+
+@dataclasses.dataclass(frozen=True)
 class InitOptions:
     """Published weights to start from: a path, a folder of ours, hf://owner/name/file.
 

@@ -15,7 +15,7 @@ from merclip_jax.data import sampling
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame
 from merclip_jax.data.records import find, load_clips
-from merclip_jax.data.view import View
+from merclip_jax.data.view import CONTRACTS, View
 from merclip_jax.errors import UserError
 from tests import mini
 
@@ -83,13 +83,15 @@ def test_samplings(mini_data):
 def test_the_input_contract_follows_from_the_sampling():
     """What a model is given is derived, so that no config can say otherwise."""
     contracts = {
-        name: View(sampling=name).contract
-        for name in ("keyframes", "keyframes_integer", "uniform")
+        name: View(sampling=name, frames=2 if name == "onset_apex" else 16).contract
+        for name in CONTRACTS
     }
     assert contracts == {
         "keyframes": "oracle-keyframes",
         "keyframes_integer": "oracle-keyframes",
         "uniform": "onset-offset",
+        "stride": "onset-offset",
+        "onset_apex": "oracle-keyframes",
     }
     with pytest.raises(ValueError, match="sampling='random': expected one of"):
         View(sampling="random")

@@ -94,10 +94,10 @@ class Tiny:
     def augmented(self, batch, *, key):
         return batch["frames"].astype(jnp.float32)
 
-    def remarks(self, clips):
+    def remarks(self, clips, columns):
         return ["Tiny says nothing about people."]
 
-    def exhibits(self, clips, context, index, outputs):
+    def exhibits(self, clips, columns, context, index, outputs):
         return (Exhibit("Energy", ((float(outputs["energy"]), "mean grey", False),)),)
 
 

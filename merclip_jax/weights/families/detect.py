@@ -15,6 +15,7 @@ import numpy as np
 from merclip_jax.errors import UserError
 from merclip_jax.weights.families import (
     clip,
+    fdp,
     hugging_face,
     mer_clip,
     uniformer_v2,
@@ -28,12 +29,14 @@ FAMILIES = {
     "mer_clip": mer_clip.FAMILY,
     "clip": clip.FAMILY,
     "viclip": viclip.FAMILY,
+    "fdp": fdp.FAMILY,
 }
 # Keys by which families are told, in the order in which they are looked for: MER-CLIP
 # holds a UniFormerV2 and ViCLIP's text tower.
 _ANCHORS: tuple[tuple[str, str], ...] = (
     (r"vision_encoder\.transformer\.temporal_cls_token", "mer_clip"),
     (r"(?<!vision_encoder\.)to_cls_decoder\.weight", "mer_clip"),
+    (r"frame_rep\.stem\.0\.conv\.weight", "fdp"),
     (r"transformer\.temporal_cls_token", "uniformer_v2"),
     (r"text_encoder\.token_embedding\.weight", "viclip"),
     (r"visual\.conv1\.weight", "clip"),

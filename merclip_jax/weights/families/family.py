@@ -28,6 +28,8 @@ class Family:
         lacks: what a MER-CLIP has beyond it and starts anew, and why.
         beyond: what it has beyond a MER-CLIP, which a training leaves aside, and why.
         context: text positions that the prompts need; a shorter table is padded.
+        describe: numbers of a video module -> a line for people, where its words are
+            not those of a video encoder.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Family:
     lacks: Sequence[Why] = ()
     beyond: Sequence[Why] = ()
     context: int = 0
+    describe: Callable[[Mapping], str] | None = None
 
 
 def any_begin(keys: Collection[str], *starts: str) -> bool:

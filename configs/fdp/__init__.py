@@ -1,0 +1,1 @@
+"""FDP's configs, one for each dataset and set of classes."""
