@@ -5,22 +5,20 @@ import difflib
 
 from ml_collections import ConfigDict
 
-from merclip_jax import declared
-from merclip_jax.builders import fdp, mer_clip, micro_au_clip
-from merclip_jax.builders.job import Groups, Job, Method, flatten, options, values_of
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.job import Job, Making, options, problems
+from merclip_jax.making.fdp import FDP
+from merclip_jax.making.mer_clip import MER_CLIP
+from merclip_jax.making.micro_au_clip import MICRO_AU_CLIP
 
-__all__ = ["SYSTEMS", "Job", "check", "clips", "flatten", "job", "options"]
-
-SYSTEMS: dict[str, Method] = {
-    "mer_clip": Method(mer_clip.GROUPS, mer_clip.misfits, mer_clip.job),
-    "micro_au_clip": Method(
-        micro_au_clip.GROUPS, micro_au_clip.misfits, micro_au_clip.job
-    ),
-    "fdp": Method(fdp.GROUPS, fdp.misfits, fdp.job),
+# Each system's way from a config to a job.
+SYSTEMS: dict[str, Making] = {
+    "mer_clip": MER_CLIP,
+    "fdp": FDP,
+    "micro_au_clip": MICRO_AU_CLIP,
 }
 
 
@@ -44,29 +42,22 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"the config: expected {expected}, found {config.data!r}")
         except (OSError, AttributeError, TypeError) as error:
             raise UserError(f"the config: expected {expected} ({error})") from error
-    method = _method(config)
-    if found := _unknown_keys(config, method.groups):
+    if found := _unknown_keys(config):
         raise UserError("\n".join(found))
+    making = _making(config)
     found = [
         problem
-        for group, kinds in method.groups.items()
+        for group, kinds in making.groups.items()
         for kind in kinds
-        for problem in _problems(kind, config, group)
+        for problem in problems(kind, config, group)
     ]
-    if found := found or method.misfits(config):
+    if found := found or making.misfits(config):
         raise UserError("\n".join(found))
 
 
-def _method(config: ConfigDict) -> Method:
-    """That of the config's system, of another word MER-CLIP's."""
-    system = config.get("system")
-    # What is wrong with the word is told with all else, by its declaration.
-    return SYSTEMS.get(system if isinstance(system, str) else "", SYSTEMS["mer_clip"])
-
-
-def _unknown_keys(config: ConfigDict, groups: Groups) -> list[str]:
+def _unknown_keys(config: ConfigDict) -> list[str]:
     """Groups that lack or are none, and keys that nothing would read."""
-    found = []
+    found, groups = [], _making(config).groups
     for group in filter(None, groups):
         if not isinstance(config.get(group), ConfigDict):
             found.append(f"config.{group}: expected the group of configs/common.py")
@@ -84,19 +75,6 @@ def _unknown_keys(config: ConfigDict, groups: Groups) -> list[str]:
     return found
 
 
-def _problems(kind: type, config: ConfigDict, group: str) -> list[str]:
-    """All that is wrong with a dataclass's values; those that go together come last."""
-    prefix = f"config.{group}." if group else "config."
-    values = values_of(kind, config, group)
-    if found := declared.problems(kind, values):
-        return [f"{prefix}{name}={text}" for name, text in found.items()]
-    try:
-        declared.make(kind, values)
-    except ValueError as error:
-        return [f"{prefix}{error}"]
-    return []
-
-
 def job(config: ConfigDict, clips: Clips) -> Job:
     """Everything that a run of the config needs.
 
@@ -105,4 +83,10 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         clips: of `clips(config)`, or changed ones.
     """
     check(config)
-    return SYSTEMS[config.system].job(config, clips)
+    return _making(config).job(config, clips)
+
+
+def _making(config: ConfigDict) -> Making:
+    # An unknown name is told with all else that is wrong, by `RunOptions`.
+    name = config.get("system")
+    return SYSTEMS[name if name in list(SYSTEMS) else "mer_clip"]

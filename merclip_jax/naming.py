@@ -5,7 +5,7 @@ from typing import Annotated
 
 from merclip_jax.declared import Matches, OneOf, check
 
-SYSTEMS = ("mer_clip", "micro_au_clip", "fdp")
+SYSTEMS = ("mer_clip", "fdp", "micro_au_clip")
 # The sets of values that go by these names stand in `configs.common`.
 RECIPES = ("paper", "released")
 ABLATIONS = (

@@ -22,13 +22,14 @@ from merclip_jax.training.finetune import FinetuneOptions
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.options import ClipInitOptions
 
-# The AUs that are scored of each dataset: those of Oulu's micro-expression benchmark.
+# The AUs that are scored of each dataset: those of Oulu's micro-expression benchmark,
+# and of the synthetic set those that its clips have often.
 AUS: dict[str, tuple[int, ...]] = {
     "casme2": (1, 2, 4, 7, 12, 14, 15, 17),
     "samm": (2, 4, 7, 12),
     "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
     "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
-    "synthetic": (1, 2, 4, 6, 7, 12),
+    "synthetic": (1, 2, 4, 5, 6, 7, 9, 12, 14, 25),
 }
 
 ABLATIONS = {
@@ -55,14 +56,14 @@ def base() -> ConfigDict:
     config = ConfigDict(
         values(AURunOptions)
         | {
-            # CLIP sees colours: no `grey`.
-            "data": values(DataOptions) | values(View, without=("grey",)),
+            # CLIP sees colours of faces that were aligned clip by clip.
+            "data": values(DataOptions) | values(View, without=("grey", "align")),
             "init": values(ClipInitOptions),
             "model": values(MicroAUOptions),
             "loss": values(AULossOptions),
             "optim": values(FinetuneOptions),
             "augment": values(PointAugmentation),
-            "train": values(TrainOptions),
+            "train": values(TrainOptions, without=("microbatch",)),
             "protocol": values(ProtocolOptions),
         }
     )
@@ -85,13 +86,17 @@ def on(dataset: str) -> ConfigDict:
     config.model.aus = AUS[name]
     config.data.dataset = dataset
     config.data.access = ACCESS.get(name, "")
-    # One class of all emotions: they decide about no clip, and nothing is told of them.
+    # Every clip counts, whatever its emotion: each is a class of its own, and nothing is
+    # told of them. 4DME has clips of several.
     emotions = {
         emotion
         for task in tasks_of(name).values()
         for emotion in (*task.emotions, *task.dropped)
     }
-    config.data.classes = (("all", tuple(sorted(emotions))),)
+    several = tuple(sorted(emotion for emotion in emotions if "+" in emotion))
+    single = sorted(emotions - set(several))
+    classes = [(emotion, (emotion,)) for emotion in single]
+    config.data.classes = (*classes, *([("several", several)] if several else ()))
     return config
 
 

@@ -1,7 +1,8 @@
 """Where an AU is seen: places on a face by its 68 landmarks, and patches under them.
 
 Landmarks are numbered from 0 as iBUG's (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes,
-48-67 mouth), as (x, y) in pixels of the picture. The table is ours.
+48-67 mouth), as (x, y) in pixels of the picture, whole numbers at the pixels' centres.
+The table is ours.
 """
 
 from typing import NamedTuple
@@ -135,7 +136,9 @@ def regions(
         ValueError: lists AUs that have no region.
     """
     mask = slots(aus)
-    steps = jnp.floor(places(landmarks, aus) / patch_size).astype(jnp.int32)
+    # The first patch begins half a pixel before its first pixel's centre.
+    steps = (places(landmarks, aus) + 0.5) / patch_size
+    steps = jnp.floor(steps).astype(jnp.int32)
     rows, columns = grid
     x, y = jnp.clip(steps[..., 0], 0, columns - 1), jnp.clip(steps[..., 1], 0, rows - 1)
     return jnp.where(jnp.asarray(mask)[None], y * columns + x, 0), mask

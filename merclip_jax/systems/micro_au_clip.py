@@ -87,7 +87,8 @@ class MicroAuClip:
         if marks.shape[1:] != (POINTS, 2):
             raise ValueError(
                 f"clip {clips.clip[0]}: {self.title} needs the {POINTS} points of "
-                f"every face, found {marks.shape[1]}; build the dataset with landmarks"
+                f"every face, found {marks.shape[1]}; build the dataset with them: "
+                "docs/datasets.md, landmarks"
             )
         lost = ~np.isfinite(marks).all((1, 2))
         if lost.any():

@@ -38,9 +38,9 @@ from merclip_jax.weights.whole import write_whole
 SCHEMA = "merclip_jax.bundle/2"
 SYSTEM = "system.json"
 CONTEXT_FOLDER = "context"
-# That a folder can be of.
+# What a folder can be of.
 SYSTEMS: dict[str, type] = {
-    kind.name: kind for kind in (MerClip, MicroAuClip, FdpSystem)
+    kind.name: kind for kind in (MerClip, FdpSystem, MicroAuClip)
 }
 
 

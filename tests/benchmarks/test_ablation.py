@@ -5,6 +5,7 @@ import pytest
 from benchmarks import ablation
 from configs import common
 from merclip_jax import build, experiment
+from merclip_jax.job import flatten
 from merclip_jax.results.card import find_row
 from tests import mini
 
@@ -15,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("row", ablation.ROWS)
 def test_rows_change_what_they_name(mini_data, row):
     config = mini.config(mini_data)
-    full = build.flatten(ablation.ablated(config, "none", subjects=["a"], seeds=5))
-    made = build.flatten(ablation.ablated(config, row, subjects=["a"], seeds=5))
+    full = flatten(ablation.ablated(config, "none", subjects=["a"], seeds=5))
+    made = flatten(ablation.ablated(config, row, subjects=["a"], seeds=5))
     changed = {k for k in full if made[k] != full[k]} - {"name", "ablation"}
     # A row may also name a value that the config has already.
     assert changed <= set(common.ABLATIONS[row])

@@ -75,7 +75,7 @@ def test_regions_by_hand():
         jnp.asarray(points[None]), (1, 4, 14), patch_size=4, grid=(8, 8)
     )
     assert patches.shape == (1, 3, 8) and mask.sum(1).tolist() == [8, 8, 6]
-    wanted = np.clip(np.floor(found / 4), 0, 7).astype(int)
+    wanted = np.clip(np.floor((found + 0.5) / 4), 0, 7).astype(int)
     wanted = wanted[..., 1] * 8 + wanted[..., 0]
     np.testing.assert_array_equal(patches[0], np.where(mask, wanted, 0))
 

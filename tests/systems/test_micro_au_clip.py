@@ -13,7 +13,7 @@ from configs import micro_au_clip
 from merclip_jax import build, experiment
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
-from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
@@ -31,11 +31,27 @@ from merclip_jax.training.stack import Stack
 from merclip_jax.training.workdir import Workdir
 from merclip_jax.weights import bundle
 from tests import mini
-from tests.systems import marked
+from tests.systems import tiny_au
 from tests.weights import made
 
 pytestmark = pytest.mark.usefixtures("cache")
 STILL = PointAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Altered(Clips):
+    """Clips with other landmarks than their records have."""
+
+    marks: np.ndarray | None = None
+
+    @property
+    def landmarks(self):
+        return self.marks
+
+
+def altered(clips, marks):
+    values = {f.name: getattr(clips, f.name) for f in dataclasses.fields(Clips)}
+    return Altered(**values, marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +60,21 @@ def clips(mini_data):
     options = DataOptions(
         dataset=mini.DATASET, data_dir=str(mini_data), classes=classes
     )
-    return marked.marked(load_clips(options, marked.VIEW))
+    return load_clips(options, tiny_au.VIEW)
 
 
 @pytest.fixture(scope="module")
 def run(clips, tmp_path_factory):
     path = tmp_path_factory.mktemp("micro_au") / "run"
     options = TrainOptions(batch_size=8, scan_steps=6, stack=3, keep_weights=True)
-    job = marked.job(clips, epochs=12, options=options)
+    job = tiny_au.job(clips, epochs=12, options=options)
     return path, experiment.train_and_score(job, Workdir(path), command="tests")
 
 
 @pytest.fixture(scope="module")
 def asked(clips):
     """A system, random variables, its context and a batch."""
-    system = marked.system(augmentation=STILL)
+    system = tiny_au.system(augmentation=STILL)
     columns = system.columns(clips)
     batch = {name: jnp.asarray(column[:6]) for name, column in columns.items()}
     batch["frames"] = jnp.asarray(np.stack([clips.decode(i) for i in range(6)]))
@@ -77,12 +93,12 @@ def test_it_is_a_system():
 
 
 def test_onset_and_apex_are_what_it_sees(clips):
-    view = marked.VIEW
+    view = tiny_au.VIEW
     np.testing.assert_array_equal(view.positions(3, 8, 20), [3, 8])
     assert clips.positions.shape == (len(clips), 2)
     np.testing.assert_array_equal(clips.positions[:, 0], clips.spans[:, 0])
     np.testing.assert_array_equal(clips.apex, 1)
-    with pytest.raises(ValueError, match="frames=3: sampling='onset_apex' gives 2"):
+    with pytest.raises(ValueError, match="frames=3: onset and apex are 2 frames"):
         View(frames=3, sampling="onset_apex")
 
 
@@ -91,7 +107,7 @@ def test_its_columns(clips):
     cells = ["L1+R12", "4 or 7", "", "AD2+M6", "ref(2)"]
     some = clips.take(np.arange(5))
     some = dataclasses.replace(some, au_cell=np.asarray(cells))
-    columns = marked.system().columns(some)
+    columns = tiny_au.system().columns(some)
     wanted = [
         [1, 0, 0, 0, 0, 1],
         [0, 0, 1, 0, 1, 0],
@@ -101,32 +117,32 @@ def test_its_columns(clips):
     ]
     np.testing.assert_array_equal(columns["aus"], wanted)
     np.testing.assert_array_equal(columns["landmarks"], clips.landmarks[:5])
-    told = marked.system().remarks(some)
+    told = tiny_au.system().remarks(some, columns)
     assert told[1] == "2 clips show none of these AUs."
     assert "whose equations are not at hand" in told[0]
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_clips_without_68_points_are_refused_by_name(clips, count):
-    few = dataclasses.replace(clips, landmarks=clips.landmarks[:, :count])
+    few = altered(clips, clips.landmarks[:, :count])
     with pytest.raises(ValueError, match=rf"{clips.clip[0]}.* needs the 68 points of"):
-        marked.system().columns(few)
+        tiny_au.system().columns(few)
     with pytest.raises(UserError, match="micro_au: clip .* needs the 68 points"):
-        experiment.columns_of(marked.job(few))
+        experiment.columns_of(tiny_au.job(few))
 
 
 def test_points_that_are_no_numbers_are_refused_by_name(clips):
     marks = clips.landmarks.copy()
     marks[3, 7] = np.nan
     with pytest.raises(ValueError, match=rf"{clips.clip[3]}: .*no numbers \(1 clips"):
-        marked.system().columns(dataclasses.replace(clips, landmarks=marks))
+        tiny_au.system().columns(altered(clips, marks))
 
 
 def test_constants_of_a_fold_change_with_its_training_clips_alone(clips):
     """When a training clip's AUs change and never when a test clip's do."""
-    plan = experiment.plan_of(marked.job(clips))
+    plan = experiment.plan_of(tiny_au.job(clips))
     system, columns = plan.system, plan.columns
-    for member in mini.members_of(marked.job(clips)):
+    for member in mini.members_of(tiny_au.job(clips)):
         train, test = member.fold.train, member.fold.test
 
         def constants(columns, train=train):
@@ -145,8 +161,8 @@ def test_constants_of_a_fold_change_with_its_training_clips_alone(clips):
 
 
 def test_sentences_are_encoded_once_and_differ(clips):
-    features = np.asarray(marked.system().run_context(clips)["features"])
-    assert features.shape == (len(marked.AUS), 2, 64)
+    features = np.asarray(tiny_au.system().run_context(clips)["features"])
+    assert features.shape == (len(tiny_au.AUS), 2, 64)
     flat = features.reshape(-1, 64)
     flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     assert (flat @ flat.T - np.eye(len(flat))).max() < 0.99
@@ -188,8 +204,8 @@ def test_still_faces_look_alike_by_their_difference(asked):
 def test_other_inputs(asked, input):
     _, variables, context, batch = asked
     frames = batch["frames"][:, :1] if input == "flow" else batch["frames"]
-    model = dataclasses.replace(marked.MODEL, input=input)
-    system = marked.system(model=model)
+    model = dataclasses.replace(tiny_au.MODEL, input=input)
+    system = tiny_au.system(model=model)
     batch = batch | {"frames": frames}
     loss, (changed, scalars) = system.loss(
         variables, context, batch, key=jax.random.key(0), epoch=jnp.asarray(0)
@@ -198,14 +214,39 @@ def test_other_inputs(asked, input):
     assert set(scalars) == {scalar.name for scalar in system.scalars}
     if input == "apex":  # the onset is not looked at
         other = batch | {"frames": frames.at[:, 0].set(0)}
-        plain = marked.system(model=model, augmentation=STILL)
+        plain = tiny_au.system(model=model, augmentation=STILL)
         answers = [plain.predict(variables, context, b)["aus"] for b in (batch, other)]
         np.testing.assert_array_equal(*answers)
 
 
+def test_a_picture_of_motion_is_what_it_sees(mini_data):
+    """As the view makes it of onset and apex; moving left is right in the mirror."""
+    config = mini.config(mini_data)
+    options = DataOptions(
+        dataset=mini.DATASET, data_dir=str(mini_data), classes=config.data.classes
+    )
+    view = dataclasses.replace(tiny_au.VIEW, flow=True)
+    clips = load_clips(options, view)
+    model = dataclasses.replace(tiny_au.MODEL, input="flow")
+    system = tiny_au.system(view=view, model=model)
+    batch = {n: jnp.asarray(c[:4]) for n, c in system.columns(clips).items()}
+    batch["frames"] = jnp.asarray(np.stack([clips.decode(i) for i in range(4)]))
+    assert batch["frames"].shape == (4, *view.shape) == (4, 1, 32, 32, 3)
+    assert batch["landmarks"].shape == (4, 68, 2)
+    mirrored = tiny_au.system(
+        view=view, model=model, augmentation=dataclasses.replace(STILL, flip=1.0)
+    )
+    seen = np.asarray(mirrored.augmented(batch, key=jax.random.key(0)))
+    frames = np.asarray(batch["frames"])[:, :, :, ::-1].astype(np.float32)
+    np.testing.assert_allclose(seen[..., 0], 255 - frames[..., 0], atol=1e-2)
+    np.testing.assert_allclose(seen[..., 1:], frames[..., 1:], atol=1e-2)
+    variables = jax.eval_shape(system.init, jax.random.key(0), batch)
+    assert "params" in variables
+
+
 def test_what_it_trains_on_can_be_looked_at(asked):
     _, _, _, batch = asked
-    system = marked.system()
+    system = tiny_au.system()
     key = jax.random.key(5)
     seen = system.augmented(batch, key=key)
     wanted, _ = points.augment(
@@ -224,7 +265,7 @@ def test_it_goes_through_loso_to_a_card(run, clips):
     assert any("whose equations are not at hand" in note for note in card["notes"])
     headline, per_au = card["scores"]
     assert [row["key"] for row in headline["rows"]] == ["f1"]
-    shown = marked.system().columns(clips)["aus"].sum(0)
+    shown = tiny_au.system().columns(clips)["aus"].sum(0)
     assert [row["support"] for row in per_au["rows"]] == shown.tolist()
     page = (path / "report.html").read_text()
     for text in ("AU by AU", "Detection loss", "AU4 brow lowerer", "Dependency loss"):
@@ -245,12 +286,12 @@ def test_it_learns_what_is_there(run):
 def test_its_kept_weights_answer_as_they_did(run, clips):
     path, _ = run
     names = clips.clip.tolist()
-    columns = marked.system().columns(clips)
+    columns = tiny_au.system().columns(clips)
     folder = sorted((path / "weights").iterdir())[0]
     told = json.loads((folder / "system.json").read_text())
     assert told["modules"]["video"]["family"] == "micro_au_clip"
     system, variables, context = bundle.load(folder)
-    assert system == marked.system()
+    assert system == tiny_au.system()
     with np.load(path / "members" / f"{folder.name}.npz") as member:
         known = {name: member[name] for name in member.files}
     index = [names.index(clip) for clip in known["clip"].tolist()]
@@ -266,9 +307,9 @@ def test_its_kept_weights_answer_as_they_did(run, clips):
 def test_options_that_no_run_above_has(clips):
     """The other variants train too: one step of each has finite, moving numbers."""
     model = MicroAUOptions(
-        aus=marked.AUS, size="tiny", pta_self=True, gda_cls=True, trained_blocks=1
+        aus=tiny_au.AUS, size="tiny", pta_self=True, gda_cls=True, trained_blocks=1
     )
-    system = marked.system(
+    system = tiny_au.system(
         model=model,
         loss_options=AULossOptions(detection="focal", dependency="correlation"),
     )
@@ -309,10 +350,10 @@ def test_a_config_becomes_a_job(clips, tmp_path):
     )
     job = build.job(config, clips)
     system = job.system
-    assert system.model.gda_cls and system.model.aus == marked.AUS
+    assert system.model.gda_cls and system.model.aus == tiny_au.AUS
     assert system.loss_options.detection == "focal"
     assert system.augmentation.rotation == 3.0
-    assert system.execution.remat == "blocks" and system.view == marked.VIEW
+    assert system.execution.remat == "blocks" and system.view == tiny_au.VIEW
     assert job.optimiser.frozen == system.model.frozen
     assert job.optimiser.length.count == 30
     np.testing.assert_array_equal(

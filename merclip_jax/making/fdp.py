@@ -1,11 +1,11 @@
-"""FDP from a config."""
+"""FDP of a config."""
 
 from ml_collections import ConfigDict
 
-from merclip_jax.builders.job import Groups, Job, flatten, options
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
+from merclip_jax.job import Job, Making, flatten, options
 from merclip_jax.models.fdp import FRAMES, FdpOptions
 from merclip_jax.naming import RunOptions
 from merclip_jax.systems.fdp import FdpLossOptions, FdpSystem
@@ -14,17 +14,6 @@ from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.families import fdp as family
 from merclip_jax.weights.load import load_whole
 from merclip_jax.weights.options import WholeOptions
-
-GROUPS: Groups = {
-    "": (RunOptions,),
-    "data": (DataOptions, View),
-    "init": (WholeOptions,),
-    "model": (FdpOptions,),
-    "loss": (FdpLossOptions,),
-    "optim": (AdamOptions,),
-    "train": (TrainOptions,),
-    "protocol": (ProtocolOptions,),
-}
 
 
 def job(config: ConfigDict, clips: Clips) -> Job:
@@ -58,8 +47,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
     )
 
 
-def misfits(config: ConfigDict) -> list[str]:
-    """What does not go together across groups; each value by itself is sound."""
+def _misfits(config: ConfigDict) -> list[str]:
     found = []
     data = config.data
     if data.frames != FRAMES:
@@ -78,3 +66,19 @@ def misfits(config: ConfigDict) -> list[str]:
             "dynamic image is of one set of frames; 'stride' takes every L//8-th"
         )
     return found
+
+
+FDP = Making(
+    groups={
+        "": (RunOptions,),
+        "data": (DataOptions, View),
+        "init": (WholeOptions,),
+        "model": (FdpOptions,),
+        "loss": (FdpLossOptions,),
+        "optim": (AdamOptions,),
+        "train": (TrainOptions,),
+        "protocol": (ProtocolOptions,),
+    },
+    job=job,
+    misfits=_misfits,
+)

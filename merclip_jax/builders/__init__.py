@@ -1,1 +1,0 @@
-"""Each system's way from a config to a job, a file each; `build` has the table."""
