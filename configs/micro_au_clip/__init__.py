@@ -18,6 +18,7 @@ from merclip_jax.data.view import View
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.naming import AURunOptions
+from merclip_jax.scoring.au_task import AUScoreOptions
 from merclip_jax.training.finetune import FinetuneOptions
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.options import ClipInitOptions
@@ -65,6 +66,7 @@ def base() -> ConfigDict:
             "augment": values(PointAugmentation),
             "train": values(TrainOptions, without=("microbatch",)),
             "protocol": values(ProtocolOptions),
+            "score": values(AUScoreOptions),
         }
     )
     config.data.frames = 2

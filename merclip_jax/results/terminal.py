@@ -108,10 +108,14 @@ def _chance(block: Mapping) -> list[str]:
 
 
 def _table(block: Mapping) -> list[str]:
-    lines = [f"{'':<16}" + "".join(f"{name:>12}" for name in block["columns"])]
+    cell = min(12, (_INNER - 16) // len(block["columns"]))
+    head = "".join(f"{name[: cell - 1]:>{cell}}" for name in block["columns"])
+    lines = [f"{'':<16}{head}"]
     for row in block["rows"]:
-        cells = [row[column] for column in block["columns"]]
-        shown = (f"{c:>12.3f}" if isinstance(c, float) else f"{c:>12}" for c in cells)
+        cells = ("-" if row[c] is None else row[c] for c in block["columns"])
+        shown = (
+            f"{c:>{cell}.3f}" if isinstance(c, float) else f"{c:>{cell}}" for c in cells
+        )
         lines.append(f"{row['name'][:15]:<16}{''.join(shown)}")
     return lines
 
@@ -128,10 +132,17 @@ def _matrix(block: Mapping) -> list[str]:
     return lines
 
 
+def _shares(block: Mapping) -> list[str]:
+    """Nothing: two pictures, for the report."""
+    del block
+    return []
+
+
 _BY_KIND: dict[str, Callable[[Mapping], list[str]]] = {
     "scores": _scores,
     "table": _table,
     "matrix": _matrix,
+    "shares": _shares,
     "chance": _chance,
 }
 

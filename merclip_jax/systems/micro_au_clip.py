@@ -22,7 +22,7 @@ from merclip_jax.models.au_regions import POINTS
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
-from merclip_jax.scoring.tasks import AUTask
+from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
 from merclip_jax.systems.system import (
     Batch,
     Context,
@@ -42,7 +42,8 @@ from merclip_jax.typing import Array
 class MicroAuClip:
     """The system: options, and the text tower that sentences are encoded with.
 
-    tower: None for a random one, made from the sentences of all AUs.
+    tower: None for a random one, made from the sentences of all AUs; threshold: how its
+    answers are read, which is no part of the method.
     """
 
     view: View = View(frames=2, image_size=224, sampling="onset_apex")
@@ -51,6 +52,7 @@ class MicroAuClip:
     augmentation: PointAugmentation = PointAugmentation()
     execution: Execution = dataclasses.field(default=Execution(), compare=False)
     tower: TextTower | None = dataclasses.field(default=None, repr=False, compare=False)
+    threshold: str = dataclasses.field(default=AUScoreOptions.threshold, compare=False)
 
     name = "micro_au_clip"
     title = "Micro-AU CLIP (our equations)"
@@ -68,7 +70,8 @@ class MicroAuClip:
     @property
     def task(self) -> AUTask:
         """F1 of each AU, and their mean."""
-        return AUTask(tuple(f"AU{number}" for number in self.model.aus))
+        names = tuple(f"AU{number}" for number in self.model.aus)
+        return AUTask(names, self.threshold)
 
     @property
     def module(self) -> micro_au_clip.MicroAUClip:
