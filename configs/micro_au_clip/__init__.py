@@ -10,7 +10,7 @@ import re
 from ml_collections import ConfigDict
 
 from configs.common import MOST_SEEDS, values
-from data_builders.tasks import ACCESS, tasks_of
+from data_builders.tasks import ACCESS, TASKS, tasks_of
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -32,6 +32,10 @@ AUS: dict[str, tuple[int, ...]] = {
     "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
     "synthetic": (1, 2, 4, 5, 6, 7, 9, 12, 14, 25),
 }
+
+# Emotion tasks that the AUs of a run are read for, beside its score.
+EMOTIONS = ("casme2_5class", "casme2_3class", "samm_5class", "samm_3class")
+EMOTIONS += ("synthetic_3class",)
 
 ABLATIONS = {
     "none": {},
@@ -99,6 +103,10 @@ def on(dataset: str) -> ConfigDict:
     single = sorted(emotions - set(several))
     classes = [(emotion, (emotion,)) for emotion in single]
     config.data.classes = (*classes, *([("several", several)] if several else ()))
+    # These are told beside the score, read off the AUs by rules.
+    config.score.emotions = tuple(
+        (task, TASKS[task].classes) for task in EMOTIONS if TASKS[task].dataset == name
+    )
     return config
 
 

@@ -32,6 +32,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
     """
     init = options(ClipInitOptions, config, "init")
     model = options(MicroAUOptions, config, "model")
+    score = options(AUScoreOptions, config, "score")
     size = SIZES[model.size]
     text = weights.load_text(init.text, size) if init.text else None
     tower = None
@@ -45,7 +46,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         augmentation=options(PointAugmentation, config, "augment"),
         execution=Execution(config.train.remat),
         tower=tower,
-        threshold=config.score.threshold,
+        threshold=score.threshold,
     )
     start = None
     if init.vision:
@@ -68,6 +69,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         remarks=_remarks(config, model, init),
         start=start.arrays if start else {},
         origins=[part for part in (start, text) if part],
+        emotions=score.emotions,
     )
 
 

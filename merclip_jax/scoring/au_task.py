@@ -10,6 +10,7 @@ from scipy.special import expit
 from merclip_jax.declared import OneOf, check
 from merclip_jax.scoring import au_metrics
 from merclip_jax.scoring.blocks import Block, Outputs, headline, yardstick
+from merclip_jax.scoring.emotion_rules import rules_of
 from merclip_jax.scoring.metrics import ratio
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Above which probability an AU is said: 0.5, or what suits each fold's inner subjects.
 THRESHOLDS = ("half", "inner")
+# The classes of an emotion task: (class, its emotions), ...
+EmotionClasses = tuple[tuple[str, tuple[str, ...]], ...]
 COLUMNS = ("f1", "auc_pr", "floor", "recall", "precision", "support")
 
 
@@ -25,13 +28,17 @@ class AUScoreOptions:
     """How answers about AUs are read.
 
     threshold: "half", 0.5 for all, or "inner", one for each AU and fold, chosen on the
-    inner subjects.
+    inner subjects; emotions: tasks (name, (class, its emotions), ...) that AUs are read
+    for by `emotion_rules`, beside the score.
     """
 
     threshold: Annotated[str, OneOf(THRESHOLDS)] = "half"
+    emotions: tuple[tuple[str, EmotionClasses], ...] = ()
 
     def __post_init__(self):
         check(self)
+        for _, classes in self.emotions:
+            rules_of([name for name, _ in classes])
 
 
 @dataclass(frozen=True)

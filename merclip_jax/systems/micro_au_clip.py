@@ -22,6 +22,7 @@ from merclip_jax.models.au_regions import POINTS
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
+from merclip_jax.scoring import emotion_rules
 from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
 from merclip_jax.systems.system import (
     Batch,
@@ -169,11 +170,19 @@ class MicroAuClip:
         return loss, ({}, scalars)
 
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
-        """AU logits [b, a], and how each AU attends to its region's slots [b, a, k]."""
+        """AU logits [b, a], attention to the slots of regions [b, a, k], emotions.
+
+        The last are scores [b, e] by the AUs' sentences, as in `emotion_rules`.
+        """
         frames = batch["frames"].astype(jnp.float32)
         out = self._answers(variables, context, frames, batch["landmarks"], train=False)
         every = losses.own(losses.scores(out.visual, out.text, out.scale))
-        return {"aus": losses.presence(every), "attention": out.slots}
+        logits = losses.presence(every)
+        weights = emotion_rules.weights_of_all(self.model.aus)
+        emotions = emotion_rules.by_text(
+            jax.nn.sigmoid(logits), out.visual, out.text, weights.astype(out.text.dtype)
+        )
+        return {"aus": logits, "attention": out.slots, emotion_rules.TEXT: emotions}
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -211,7 +220,7 @@ class MicroAuClip:
         return (Exhibit("Probability of each AU", rows),)
 
     def _shown(self, cell: str) -> list[bool]:
-        numbers = {au.number for au in facs.parse_cell(cell).aus if au.kind == "AU"}
+        numbers = facs.parse_cell(cell).numbers
         return [au in numbers for au in self.model.aus]
 
     def _augment(self, key: jax.Array, batch: Batch) -> tuple[Array, Array]:
