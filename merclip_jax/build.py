@@ -6,7 +6,7 @@ import difflib
 from ml_collections import ConfigDict
 
 from merclip_jax.data.clips import Clips, DataOptions
-from merclip_jax.data.records import load_clips
+from merclip_jax.data.several import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.job import Job, Making, options, problems

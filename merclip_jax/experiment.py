@@ -16,7 +16,7 @@ from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results import card as cards
-from merclip_jax.results import collect, emotions, figures, report
+from merclip_jax.results import collect, datasets, emotions, figures, report
 from merclip_jax.systems.system import Context
 from merclip_jax.training.loop import load_results, train_members
 from merclip_jax.training.memory import Stacks
@@ -106,6 +106,8 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     # Of the last epoch a file holds all outputs, of a chosen one what its score reads.
     inner = job.protocol.selection == "inner"
     further = emotions.read_off(plan, members, results, job.emotions, selected=inner)
+    if job.protocol.name == "cross_dataset":
+        further = [*datasets.left_out(predictions), *further]
     card = cards.build_card(
         predictions,
         cards.Facts(

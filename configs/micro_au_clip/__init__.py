@@ -30,6 +30,8 @@ AUS: dict[str, tuple[int, ...]] = {
     "samm": (2, 4, 7, 12),
     "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
     "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
+    # One of several datasets left out at a time.
+    "cd6me": (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17),
     "synthetic": (1, 2, 4, 5, 6, 7, 9, 12, 14, 25),
 }
 
@@ -80,34 +82,46 @@ def base() -> ConfigDict:
     return config
 
 
-def on(dataset: str) -> ConfigDict:
+def on(dataset: str, *, protocol: str = "") -> ConfigDict:
     """The recipe on all clips of a dataset, and its AUs.
 
     Args:
-        dataset: its name, perhaps with its config: "casme2/cropped".
+        dataset: its name, perhaps with its config: "casme2/cropped"; several joined
+            by "+" go with a protocol.
+        protocol: the name in `AUS` of what is scored over several datasets.
     """
     config = base()
-    name = dataset.partition("/")[0]
+    several = [name.partition("/")[0] for name in dataset.split("+")]
+    name = protocol or several[0]
     config.name = f"micro_au_clip_{name}"
     config.model.aus = AUS[name]
     config.data.dataset = dataset
-    config.data.access = ACCESS.get(name, "")
+    config.data.access = _access(several)
     # Every clip counts, whatever its emotion: each is a class of its own, and nothing is
     # told of them. 4DME has clips of several.
     emotions = {
         emotion
-        for task in tasks_of(name).values()
+        for one in several
+        for task in tasks_of(one).values()
         for emotion in (*task.emotions, *task.dropped)
     }
-    several = tuple(sorted(emotion for emotion in emotions if "+" in emotion))
-    single = sorted(emotions - set(several))
+    joined = tuple(sorted(emotion for emotion in emotions if "+" in emotion))
+    single = sorted(emotions - set(joined))
     classes = [(emotion, (emotion,)) for emotion in single]
-    config.data.classes = (*classes, *([("several", several)] if several else ()))
+    config.data.classes = (*classes, *([("several", joined)] if joined else ()))
     # These are told beside the score, read off the AUs by rules.
     config.score.emotions = tuple(
         (task, TASKS[task].classes) for task in EMOTIONS if TASKS[task].dataset == name
     )
     return config
+
+
+def _access(datasets: list[str]) -> str:
+    """How the owners hand the datasets out."""
+    told = {name: ACCESS[name] for name in datasets if name in ACCESS}
+    if len(told) < 2:
+        return "".join(told.values())
+    return "; ".join(f"{name}: {how}" for name, how in told.items())
 
 
 def finish(config: ConfigDict, arg: str | None) -> ConfigDict:

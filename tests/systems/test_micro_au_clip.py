@@ -14,7 +14,7 @@ from merclip_jax import build, experiment
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips, DataOptions
-from merclip_jax.data.records import load_clips
+from merclip_jax.data.several import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.au import AULossOptions

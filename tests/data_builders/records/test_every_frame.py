@@ -13,7 +13,7 @@ from data_builders import build, doctor
 from data_builders.records import contents
 from data_builders.records.crop import Crop
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.records import load_clips
+from merclip_jax.data.several import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
