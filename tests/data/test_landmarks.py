@@ -10,8 +10,9 @@ from PIL import Image
 
 from data_builders.records import contents
 from data_builders.tasks import TASKS
-from merclip_jax.data.clips import DataOptions, build_command, points_of_frames
+from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame, decode_points
+from merclip_jax.data.record import build_command, points_of_frames
 from merclip_jax.data.records import find, load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
