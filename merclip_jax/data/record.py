@@ -41,7 +41,7 @@ def points_of_frames(record: Mapping) -> np.ndarray:
     """
     t = len(record["frames"])
     points = np.asarray(record.get("frame_landmarks", ()), np.float32).reshape(-1, 2)
-    if len(points) % t:
+    if not t or len(points) % t:
         raise ValueError(f"{len(points)} landmarks of {t} frames")
     return points.reshape(t, -1, 2)
 

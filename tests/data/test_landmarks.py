@@ -180,6 +180,14 @@ def test_records_without_landmarks_have_none(mini_data):
     np.testing.assert_array_equal(before.decode(3), clips.decode(3))
 
 
+def test_landmarks_that_do_not_divide_into_frames(records):
+    record = records[0]
+    with pytest.raises(ValueError, match="67 landmarks of"):
+        points_of_frames(record | {"frame_landmarks": np.zeros((67, 2))})
+    with pytest.raises(ValueError, match="0 landmarks of 0 frames"):
+        points_of_frames({"frames": []})
+
+
 @pytest.mark.parametrize("count", [0, 5])
 def test_landmarks_of_some_clips_are_an_error(mini_data, count):
     clips = load(mini_data, View(frames=8, image_size=32))
