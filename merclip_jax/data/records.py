@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,15 +12,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from merclip_jax import processes
-from merclip_jax.data.clips import (
-    Clips,
-    DataOptions,
-    build_command,
-    damaged,
-    points_of_frames,
-    read_record,
-    rebuild,
-)
+from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.encoded import (
     Encoded,
     fingerprint,
@@ -28,6 +20,14 @@ from merclip_jax.data.encoded import (
     record_digest,
 )
 from merclip_jax.data.flow import folder_of
+from merclip_jax.data.record import (
+    build_command,
+    damaged,
+    points_of_frames,
+    read_record,
+    rebuild,
+)
+from merclip_jax.data.sequences import Chained, Checked
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.files import expanded, expect_regular
@@ -54,7 +54,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     try:
         builder = tfds.builder_from_directory(folder)
         splits = builder.as_data_source(decoders={"frames": Encoded()})
-        source = _Chained([splits[name] for name in sorted(splits)])
+        source = Chained([splits[name] for name in sorted(splits)])
         split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
         metadata = dict(builder.info.metadata or {})
     except Exception as error:  # TFDS and array_record each raise their own
@@ -121,7 +121,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         fingerprint=str(metadata.get("fingerprint", "")),
         metadata=metadata,
         classes=tuple(name for name, _ in options.classes),
-        source=_Checked(source, digests),
+        source=Checked(source, digests),
         view=view,
         flows=folder_of(folder, view) if view.flow else None,
         **columns,
@@ -225,42 +225,6 @@ def _check_task(options: DataOptions, metadata: Mapping) -> None:
         raise UserError(
             f"config.data.task={options.task!r}: {options.dataset} has {list(known)}"
         )
-
-
-class _Checked(Sequence):
-    """Records that are the same whenever they are read.
-
-    Training reads them for hours: a file may be replaced meanwhile.
-    """
-
-    def __init__(self, source: Sequence, digests: Sequence[bytes]):
-        self.source, self.digests = source, digests
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int):
-        record = self.source[index]
-        if record_digest(record) != self.digests[index]:
-            raise ValueError("it has changed since the run began")
-        return record
-
-
-class _Chained(Sequence):
-    """Several splits' records as one sequence."""
-
-    def __init__(self, parts: Sequence[Sequence]):
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __getitem__(self, index: int):
-        for part in self.parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError(index)
 
 
 def _row(record, index, view: View) -> dict:

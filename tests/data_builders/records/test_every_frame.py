@@ -269,6 +269,8 @@ def test_the_defaults_are_called_what_they_were():
     assert centred.name.endswith("256 px, margin 2.0, centre where no face")
     both = Crop(Source(), keep=True, every_frame=True).name
     assert both == "dlib 20, 68 points, pictures as they are, landmarks of every frame"
+    with pytest.raises(ValueError, match="neither keep nor every_frame"):
+        Crop(Source(), centred=True, every_frame=True)
 
 
 def test_shards_without_them_are_not_taken(manual, tmp_path, capsys):
