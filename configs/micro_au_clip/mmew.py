@@ -3,8 +3,8 @@
     python -m merclip_jax.main --config=configs/micro_au_clip/mmew.py --workdir=runs/au_mmew
 
 After Micro-AU CLIP, with equations of our own: no paper's number goes with it. CLIP's
-weights: --config.init.vision=hf://openai/clip-vit-base-patch16/model.safetensors and
-the same for --config.init.text. The dataset must be built with landmarks.
+weights come by --config.init.vision and --config.init.text (docs/weights.md); the
+dataset must be built with landmarks.
 Expected cost: not measured yet.
 """
 

@@ -25,6 +25,7 @@ from merclip_jax.results.card import find_row, read_card
 from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.systems.system import Context, System
 from merclip_jax.text import au_prompts
+from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.parameters import parameter_table
 from merclip_jax.training.stack import Stack
@@ -281,6 +282,31 @@ def test_it_learns_what_is_there(run):
             assert {"aus", "attention"} <= set(member.files)
     guess = find_row(card, "prior", part="chance")
     assert find_row(card, "f1")["mean"] > guess["value"]
+
+
+def test_a_run_with_frozen_blocks_goes_on_to_the_same_bits(
+    clips, tmp_path, monkeypatch
+):
+    """What is frozen has no moments: checkpoints hold a tree with holes."""
+    options = TrainOptions(batch_size=8, scan_steps=3, stack=3, checkpoint_every=1)
+    model = dataclasses.replace(tiny_au.MODEL, trained_blocks=1)
+    made = tiny_au.system(model=model)
+    job = tiny_au.job(clips, epochs=2, made=made, options=options)
+    save = GroupCheckpoint.save
+
+    def stop(self, step, tree, facts):
+        save(self, step, tree, facts)
+        raise KeyboardInterrupt
+
+    experiment.train_and_score(job, Workdir(tmp_path / "whole"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GroupCheckpoint, "save", stop)
+        experiment.train_and_score(job, Workdir(tmp_path / "on"))
+    experiment.train_and_score(job, Workdir(tmp_path / "on"))
+    for path in (tmp_path / "whole" / "members").iterdir():
+        with np.load(path) as whole, np.load(tmp_path / "on/members" / path.name) as on:
+            for name in set(whole) - {"seal"}:
+                np.testing.assert_array_equal(on[name], whole[name])
 
 
 def test_its_kept_weights_answer_as_they_did(run, clips):
