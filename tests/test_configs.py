@@ -13,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import common, micro_au_clip
+from configs.fdp import base as fdp
 from data_builders.tasks import tasks_of
 from merclip_jax import build
 from merclip_jax.job import flatten
@@ -31,7 +32,12 @@ AU_NAMES = sorted(
     for path in (FOLDER / "micro_au_clip").glob("*.py")
     if path.stem != "__init__"
 )
-ALL = NAMES + AU_NAMES
+FDP_NAMES = sorted(
+    f"fdp.{path.stem}"
+    for path in (FOLDER / "fdp").glob("*.py")
+    if path.stem not in ("__init__", "base")
+)
+ALL = NAMES + AU_NAMES + FDP_NAMES
 ARGS = (None, "recipe=released", "ablation=no_alignment")
 AU_ARGS = (None, "ablation=detection_only", "ablation=pta_self,seeds=2")
 
@@ -43,6 +49,7 @@ def get_config(name, arg=None):
 def resolved(name):
     """The config's values, and what each argument changes in them."""
     args = AU_ARGS if name in AU_NAMES else ARGS
+    args = (None, "recipe=released") if name in FDP_NAMES else args
     made = {arg: flatten(get_config(name, arg)) for arg in args}
     plain = made[None]
     changed = {
@@ -151,6 +158,32 @@ def test_unknown_arguments_of_a_detector_are_errors(arg, match):
         get_config("micro_au_clip.samm", arg)
 
 
+@pytest.mark.parametrize("name", FDP_NAMES)
+@pytest.mark.parametrize("recipe", sorted(fdp.RECIPES))
+def test_a_config_of_fdp_is_whole(name, recipe):
+    config = get_config(name, f"recipe={recipe}")
+    build.check(config)
+    cell = name.partition(".")[2]
+    assert (config.system, config.name) == ("fdp", f"fdp_{cell}")
+    theirs = get_config(cell).data
+    # The same clips and classes as MER-CLIP's, in the order of the released code.
+    assert dict(config.data.classes) == dict(theirs.classes)
+    assert config.data.excluded == theirs.excluded
+    if order := fdp.RELEASED_CLASSES.get(cell):
+        assert tuple(dict(config.data.classes)) == order
+    header = importlib.import_module(f"configs.{name}").__doc__
+    path = f"configs/{name.replace('.', '/')}.py"
+    assert f"python -m merclip_jax.main --config={path}" in header
+    assert "aper" in header and "Expected cost:" in header
+
+
+def test_the_released_fdp_is_what_its_options_say_unasked():
+    plain = flatten(get_config("fdp.samm_5class"))
+    released = flatten(get_config("fdp.samm_5class", "recipe=released"))
+    changed = {k for k in plain if plain[k] != released[k]}
+    assert changed == {"recipe", *fdp.RECIPES["paper"]}
+
+
 def test_arguments_combine():
     config = get_config(
         "casme3_7class", "recipe=released,ablation=no_alignment,seeds=3"
@@ -201,6 +234,7 @@ def test_the_readme_lists_every_config():
         listed |= {f"{stem}{k}class" for k in numbers.split(",")}
     assert listed == set(NAMES)
     assert all(f"`{name.replace('.', '/')}`" in text for name in AU_NAMES)
+    assert "`fdp/NAME`" in text
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ ONLY = {
     | {name for name in OURS if room(name) in ("job", "making")},
     "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},
-    "cv2": {"data.decode", "faces.align", "faces.detectors"},
+    "cv2": {"data.decode", "data.dynamic_image", "faces.align", "faces.detectors"},
     "tensorflow_datasets": {"data.records", "data.encoded"},
     "dlib": {"faces.align", "faces.detectors"},
     "skimage": {"data.flow"},

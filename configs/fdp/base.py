@@ -37,7 +37,7 @@ IDLE = ("epochs", "remat", "microbatch")
 # The order of labels in the released code, so that its weights keep their last layer.
 RELEASED_CLASSES = {
     "casme2_5class": ("surprise", "happiness", "disgust", "repression", "others"),
-    "samm_5class": ("surprise", "happiness", "anger", "contempt", "other"),
+    "samm_5class": ("surprise", "happiness", "anger", "contempt", "others"),
 }
 
 

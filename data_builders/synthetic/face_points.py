@@ -13,7 +13,7 @@ from data_builders.synthetic.looks import EYE_X, EYE_Y, Looks
 _BROW = ((22, 21), (23, 20), (24, 19), (25, 18), (26, 17))
 _NOSE = ((34, 32), (35, 31))
 _EYE = ((42, 39), (43, 38), (44, 37), (45, 36), (46, 41), (47, 40))
-_STEPS = 12  # of a fixed point whose error shrinks to less than a half at each
+_STEPS, _CLOSE = 40, 1e-3  # of a search whose error is about halved by each; pixels
 
 
 def face_points(look: Looks) -> np.ndarray:
@@ -58,29 +58,37 @@ def moved(points: np.ndarray, moves: np.ndarray, pose: np.ndarray) -> np.ndarray
     Returns:
         float32 [n, p, 2].
     """
-    centre = (moves.shape[1] - 1) / 2
-    turn = np.deg2rad(pose[:, 2])
-    c, s = np.cos(turn), np.sin(turn)
-    rotation = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], 1)
-    shift = pose[:, None, :2] + centre
-    at = np.broadcast_to(points, (len(moves), *points.shape))
-    # Fields change by less than half a pixel from one pixel to the next.
+    n, p = len(moves), len(points)
+    # x + i y: a rotation is a product, and a field's two parts are read at once.
+    field = np.ascontiguousarray(moves, np.float32).view(np.complex64)[..., 0]
+    centre = (1 + 1j) * (moves.shape[1] - 1) / 2
+    goal = np.tile(points @ [1, 1j], n) - centre
+    shift = np.repeat(pose[:, :2] @ [1, 1j], p) + centre
+    turn = np.repeat(np.exp(1j * np.deg2rad(pose[:, 2])), p)
+    frame = np.repeat(np.arange(n), p)
+    at, left = goal + centre, np.arange(n * p)
     for _ in range(_STEPS):
-        source = points + _sampled(moves, at) - centre
-        at = np.einsum("nij,npj->npi", rotation, source) + shift
-    return at.astype(np.float32)
+        step = turn[left] * (goal[left] + _sampled(field, frame[left], at[left]))
+        step += shift[left] - at[left]
+        # In small pictures a field may change by more than a pixel from one pixel to
+        # the next: half of each step, for whole ones would jump to and fro.
+        at[left] += 0.5 * step
+        left = left[np.abs(step) > _CLOSE]
+    return np.stack([at.real, at.imag], -1).reshape(n, p, 2).astype(np.float32)
 
 
-def _sampled(moves: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Bilinear values [n, p, 2] of fields [n, h, w, 2] at x, y [n, p, 2]."""
+def _sampled(field: np.ndarray, frame: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Bilinear values [k] of a field [n, h, w] in frames [k] at x + i y [k]."""
     # Beyond the picture the field is that of its edge.
-    at = np.clip(at, 0, moves.shape[1] - 1)
-    low = np.minimum(at.astype(int), moves.shape[1] - 2)
-    x, y = low[..., 0], low[..., 1]
-    right, down = np.split(at - low, 2, axis=-1)
-    n = np.arange(len(moves))[:, None]
-    above = moves[n, y, x] * (1 - right) + moves[n, y, x + 1] * right
-    below = moves[n, y + 1, x] * (1 - right) + moves[n, y + 1, x + 1] * right
+    last = field.shape[1] - 1
+    x, y = (np.clip(part, 0, last) for part in (at.real, at.imag))
+    column, row = (np.minimum(part.astype(int), last - 1) for part in (x, y))
+    right, down = x - column, y - row
+    first = (frame * (last + 1) + row) * (last + 1) + column
+    flat = field.reshape(-1)
+    above = flat[first] * (1 - right) + flat[first + 1] * right
+    first = first + last + 1
+    below = flat[first] * (1 - right) + flat[first + 1] * right
     return above * (1 - down) + below * down
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -236,20 +237,25 @@ def points_of_frames(record: Mapping) -> np.ndarray:
 
 
 def build_command(dataset: str, metadata: Mapping) -> str:
-    """What to type for a dataset with the landmarks of every frame.
+    """What to type for the same dataset with the landmarks of every frame added.
 
     Args:
         dataset: its name.
-        metadata: of the build that lacks them; says whose landmarks it has.
+        metadata: of the build that lacks them; says how its faces were cut out.
     """
     command = f"python -m data_builders.build --dataset={dataset}"
     # A procedural dataset knows its landmarks, and has no owners' pictures to look at.
     if "crop" in metadata:
-        source = str(metadata["crop"]).partition(" ")[0]
+        crop = str(metadata["crop"])
+        source = crop.partition(" ")[0]
         more = {"csv": " --landmarks=PATH", "yunet": " --yunet_model=FILE"}
         source = source if source in more else "dlib"
         command += f" --manual_dir=FOLDER_OF_ITS_FILES --faces={source}"
-        command += f"{more.get(source, '')} --keep_pictures --every_frame"
+        command += more.get(source, "")
+        # The pictures stay what they are: other systems may be trained on them.
+        cut = re.search("([0-9]+) px, margin ([0-9.]+)", crop)
+        command += f" --size={cut[1]} --margin={cut[2]}" if cut else " --keep_pictures"
+        command += " --every_frame"
     return f"{command} --overwrite"
 
 

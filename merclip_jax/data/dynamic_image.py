@@ -9,6 +9,13 @@ from merclip_jax.models.rank_pooling import rank_weights
 STILL = 1e-9
 
 
+def opencv() -> str:
+    """Version of the OpenCV that decides about the last levels of a dynamic image."""
+    import cv2  # here alone: a training step imports without it
+
+    return cv2.__version__
+
+
 def dynamic_image(frames: np.ndarray) -> np.ndarray:
     """Rank pooling of grey frames, stretched to 0..255.
 
@@ -22,7 +29,7 @@ def dynamic_image(frames: np.ndarray) -> np.ndarray:
     Returns:
         uint8 [h, w]; all 0 of a clip without motion.
     """
-    import cv2  # the only user of it in training: decoded frames can come from anywhere
+    import cv2
 
     grey = np.asarray(frames, np.float64)
     # Float32 in 0..1, as the released code holds frames; its sum is float64.

@@ -3,7 +3,8 @@
 The transform, that of FDP's official code, levels the eye line and makes a square box
 around eyes, nose and mouth fill the picture. It is estimated once and applied to all
 frames of a clip: aligning every frame would add the jitter of landmarks, which is as
-large as a micro-expression, and remove part of the motion.
+large as a micro-expression, and remove part of the motion. FDP does so all the same:
+`data.decode` aligns each frame by its own landmarks where a view asks for it.
 
 A landmark source has a `name` for the records and `find(image, onset)` -> float64
 [p, 2] or None without a face: `DlibLandmarks`, `YunetLandmarks` look at the picture,

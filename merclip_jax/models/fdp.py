@@ -51,7 +51,8 @@ SIZES = {
         (16, 8, 16),
         (16, 24, 32, 48),
         (1, 1, 1, 1),
-        (32, 48, 64, 96),
+        # What attends is a multiple of 32 and takes all of fewer channels.
+        (112, 112, 112, 128),
         (8, 16, 24, 32),
         64,
     ),

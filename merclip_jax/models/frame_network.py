@@ -190,6 +190,11 @@ class GlobalBlock(nn.Module):
         shared = {"moments": self.moments, "dtype": self.dtype}
         attending = divisible(GLOBAL_SHARE * self.features)
         rest = self.features - attending
+        if rest < HEAD:
+            raise ValueError(
+                f"a global block of {self.features} channels: {attending} attend, "
+                "which leaves none for the convolution"
+            )
         x = PatchEmbed(attending, self.stride, **shared, name="patch")(x, **mode)
         z = _norm(x, self.moments, self.dtype, "norm1")(x, **mode)
         z = Attention(self.keys, **shared, name="attn")(z, **mode)

@@ -9,7 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from merclip_jax.models.layers import along, at_least_float32
-from merclip_jax.typing import Array, Bool, Dtype, Float
+from merclip_jax.typing import Array, Bool, Dtype, Float, Leaf
 
 
 def scaled(
@@ -139,10 +139,8 @@ class BatchNorm(nn.Module):
         y = scaled(y, mean, var, scale, bias, epsilon=self.epsilon)
         return y.reshape(x.shape)
 
-    def _moved(
-        self, running: Float[Array, "d"], new: Float[Array, "g d"]
-    ) -> Float[Array, "d"]:
-        """A running average after the statistics of all groups."""
+    def _moved(self, running: Leaf, new: Float[Array, "g d"]) -> Leaf:
+        """A running average [d] after the statistics of all groups."""
         new = new.astype(running.dtype)
         if not self.in_turn:
             # Mean over groups: the released code averages the devices' buffers.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from merclip_jax.data.clips import Clips
-from merclip_jax.data.dynamic_image import dynamic_image
+from merclip_jax.data.dynamic_image import dynamic_image, opencv
 from merclip_jax.data.view import View
 from merclip_jax.declared import Range, check
 from merclip_jax.losses.classification import focal
@@ -178,12 +178,9 @@ class FdpSystem:
 
     def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """Clips without motion, whose scale test clips have, and by which OpenCV."""
-        import cv2  # its version decides about last levels of the targets
-
         still = columns["dynamic_image"].max((1, 2)) == 0
         found = [
-            "Frames were aligned and dynamic images stretched by OpenCV "
-            f"{cv2.__version__}."
+            f"Frames were aligned and dynamic images stretched by OpenCV {opencv()}."
         ]
         if still.any():
             names = ", ".join(clips.clip[still][:5].tolist())

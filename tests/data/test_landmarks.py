@@ -6,6 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_builders.records import contents
 from data_builders.tasks import TASKS
@@ -16,6 +17,7 @@ from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
 from tests import mini
+from tests.faces.test_align import expect_golden
 
 TASK = TASKS["synthetic_3class"].classes
 FDP = View(frames=8, image_size=64, grey=True, sampling="stride", align="frame")
@@ -100,6 +102,22 @@ def test_grey_is_the_decoders_and_comes_before_the_warp(records):
     assert (out == 128).any()
 
 
+def test_an_aligned_frame_equals_fdps_official_code(golden):
+    numbers = np.load(golden / "align.npz")
+    view = View(frames=8, image_size=64, sampling="stride", align="frame")
+    data, points = encode(numbers["img"]), numbers["land68"]
+    out = decode_frame(data, view, clip="c", position=0, points=points)
+    expect_golden(out, numbers["out"])
+    found = decode_points(data, points, view, clip="c", position=0)
+    np.testing.assert_allclose(found, numbers["new_land"], atol=1e-5)
+    # It turns to grey behind the warp, by PIL: of a JPEG that is a level at most.
+    jpeg = cv2.imencode(".jpg", numbers["img"][..., ::-1])[1].tobytes()
+    colour = decode_frame(jpeg, view, clip="c", position=0, points=points)
+    theirs = np.asarray(Image.fromarray(colour).convert("L"), int)
+    ours = decode_frame(jpeg, FDP, clip="c", position=0, points=points)[..., 0]
+    assert np.abs(ours - theirs).max() <= 1
+
+
 @pytest.mark.parametrize("points", [None, np.zeros((5, 2)), np.zeros((4, 2))])
 def test_a_frame_that_cannot_be_aligned_is_named(points):
     data = encode(dot(40, 40, (20, 20)))
@@ -176,16 +194,19 @@ def test_landmarks_of_some_clips_are_an_error(mini_data, count):
     assert f"python -m data_builders.build --dataset={mini.DATASET}" in message
 
 
-def test_the_command_is_that_of_the_dataset():
-    command = build_command("casme2/raw", {"crop": "dlib 20.0, 68 points, 224 px"})
-    assert command == (
-        "python -m data_builders.build --dataset=casme2/raw "
-        "--manual_dir=FOLDER_OF_ITS_FILES --faces=dlib --keep_pictures --every_frame "
-        "--overwrite"
-    )
-    assert "--faces=dlib" in build_command("smic", {"crop": ""})
-    csv = build_command("smic", {"crop": "csv 0123456789ab, 224 px"})
-    assert "--faces=csv --landmarks=PATH --keep_pictures" in csv
+def test_the_command_adds_landmarks_and_leaves_the_pictures():
+    start = "python -m data_builders.build --dataset=casme2/raw "
+    start += "--manual_dir=FOLDER_OF_ITS_FILES "
+    for crop, more in {
+        "": "--faces=dlib --keep_pictures",
+        "dlib 20, 68 points, pictures as they are": "--faces=dlib --keep_pictures",
+        "dlib 20.0, 68 points, 256 px, margin 2.5": "--faces=dlib --size=256 "
+        "--margin=2.5",
+        "csv 0123456789ab, 224 px, margin 2.0, centre where no face": "--faces=csv "
+        "--landmarks=PATH --size=224 --margin=2.0",
+    }.items():
+        command = build_command("casme2/raw", {"crop": crop})
+        assert command == f"{start}{more} --every_frame --overwrite"
     assert "--faces" not in build_command("synthetic/tiny", {"ceiling": {}})
 
 

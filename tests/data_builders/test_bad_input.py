@@ -10,7 +10,7 @@ import pytest
 
 from data_builders import build, doctor
 from data_builders.casme2.builder import Casme2
-from data_builders.records import encode, shards
+from data_builders.records import crop, encode, shards
 from merclip_jax.faces import align as faces
 from tests.data_builders.test_build import KILLED, aligned, manual, run, start
 from tests.fixtures.casme2 import edit_table
@@ -70,7 +70,7 @@ def test_colours_reach_the_landmarks_and_the_crop(manual, tmp_path, monkeypatch)
         cv2.imwrite(str(path), np.full((34, 28, 3), (20, 60, 220), np.uint8))
     clip = Casme2.read(manual, "cropped").clips[0]
     small, large = (
-        encode.make("casme2", clip, encode.Crop(Red(), 32, margin))[0]
+        encode.make("casme2", clip, crop.Crop(Red(), 32, margin))[0]
         for margin in (0.5, 1.0)
     )
     assert np.abs(np.array(seen) - (220, 60, 20)).max() < 4

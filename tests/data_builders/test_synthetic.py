@@ -24,6 +24,7 @@ from data_builders.synthetic.clip import (
     profile,
 )
 from data_builders.synthetic.config import (
+    APART,
     FULL,
     MINI,
     TINY,
@@ -48,7 +49,7 @@ from data_builders.synthetic.render import subject_face
 from merclip_jax.data.encoded import fingerprint
 from merclip_jax.data.sampling import key_frames
 
-CONFIGS = {"tiny": TINY, "full": FULL, "mini": MINI}
+CONFIGS = {"tiny": TINY, "full": FULL, "mini": MINI, "apart": APART}
 
 
 def without(config: ClipConfig) -> ClipConfig:
@@ -335,6 +336,9 @@ def test_builder_round_trip(tmp_path):
         clip, row = make_clip(MINI, index), rows[index]
         np.testing.assert_array_equal(np.stack(row["frames"]), clip.frames)
         np.testing.assert_array_equal(row["au_intensity"], clip.au_intensity)
+        np.testing.assert_array_equal(row["landmarks"], clip.points[0])
+        every = row["frame_landmarks"].reshape(-1, 68, 2)
+        np.testing.assert_array_equal(every, clip.points)
         for name in ("clip", "subject", "emotion", "au_cell"):
             assert row[name].decode() == getattr(clip, name)
         assert [c.decode() for c in row["decoy_cells"]] == list(clip.decoy_cells)

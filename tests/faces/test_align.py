@@ -83,7 +83,19 @@ def test_alignment_equals_the_official_code():
     moved = faces.transform_points(matrix, golden["land68"])
     np.testing.assert_allclose(moved, golden["new_land"], rtol=0, atol=1e-9)
     out = faces.warp(golden["img"], matrix, 64)
-    np.testing.assert_array_equal(out, golden["out"])
+    expect_golden(out, golden["out"])
+
+
+def expect_golden(out, wanted):
+    """Equal with OpenCV 5, which made the golden picture by exact interpolation.
+
+    Before, OpenCV's grid of 1/32 pixel moved a level in 3 to 5 % of all values.
+    """
+    if int(cv2.__version__.split(".")[0]) >= 5:
+        np.testing.assert_array_equal(out, wanted)
+    else:
+        off = np.abs(out.astype(int) - wanted)
+        assert off.max() <= 1 and (off > 0).mean() <= 0.05
 
 
 @settings(deadline=None, max_examples=50)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_builders.readers.release import Clip, Row
-from data_builders.records.encode import ClipError, inspect, make
+from data_builders.records.crop import ClipError
+from data_builders.records.encode import inspect, make
 from data_builders.records.listening import listening
 from tests.fixtures.pictures import picture
 
