@@ -396,7 +396,8 @@ def test_a_config_becomes_a_job(clips, tmp_path):
     )
     job = build.job(config, clips)
     system = job.system
-    assert system.model.gda_cls and system.model.aus == tiny_au.AUS
+    assert system.model.gda_cls
+    assert system.model.aus == micro_au_clip.AUS["synthetic"]
     assert system.loss_options.detection == "focal"
     assert system.augmentation.rotation == 3.0
     assert system.execution.remat == "blocks" and system.view == tiny_au.VIEW
