@@ -28,6 +28,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 LONGEST = (
     "training/test_loop.py",
     "test_choices.py",
+    "systems/test_micro_au_clip.py",
     "models/test_options.py",
     "training/test_profile.py",
     "training/test_memory.py",

@@ -45,7 +45,8 @@ class Crop:
 
     `centred`: a clip without a face is cut to the centred square instead. `keep`:
     nothing is cut, the landmarks alone are stored. `every_frame`: landmarks of every
-    frame are stored beside those of the onset.
+    frame are stored beside those of the onset. Raises ValueError where a clip without
+    a face would have to be cut or to have landmarks.
     """
 
     landmarks: Landmarks
@@ -54,6 +55,10 @@ class Crop:
     centred: bool = False
     keep: bool = False
     every_frame: bool = False
+
+    def __post_init__(self):
+        if self.centred and (self.keep or self.every_frame):
+            raise ValueError("centred: neither keep nor every_frame goes with it")
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from data_builders.synthetic.clip import ClipTruth, make_clip, profile
 from data_builders.synthetic.config import FULL, ClipConfig, clips_per_subject
 from data_builders.synthetic.emotions import EMOTIONS, rows_of
+from data_builders.synthetic.face_points import to_pixels
 from data_builders.synthetic.fields import AUS, CELLS
 from data_builders.synthetic.render import subject_face
 from merclip_jax.data.sampling import key_frames
@@ -20,6 +21,10 @@ from merclip_jax.data.sampling import key_frames
 INK, PALE, PAPER = (40, 40, 44), (150, 150, 156), (250, 250, 248)
 BLUE, RED, GREY = (38, 92, 170), (190, 60, 44), (178, 178, 184)
 WIDTH, MARGIN, FRAME = 1360, 24, 112
+# Jaw, brows, nose, eyes, lips: first and last point of iBUG's, and whether it closes.
+LINES = ((0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False))
+LINES += ((31, 36, False), (36, 42, True), (42, 48, True), (48, 60, True))
+LINES += ((60, 68, True),)
 
 
 def _canvas(height: int, width: int = WIDTH) -> np.ndarray:
@@ -58,6 +63,29 @@ def faces(config: ClipConfig, count: int = 12) -> np.ndarray:
         face = np.rint(subject_face(config, s)[0].texture).astype(np.uint8)
         x = MARGIN + s * size
         strip[:size, x : x + size - 4] = _sharpest_size(face, size)[:, : size - 4]
+    return strip
+
+
+def landmarks(config: ClipConfig, count: int = 6) -> np.ndarray:
+    """Draws iBUG's 68 points on the first subjects' neutral faces, uint8 [h, w, 3].
+
+    Args:
+        config: The dataset's settings.
+        count: How many subjects.
+    """
+    size = (WIDTH - 2 * MARGIN) // count
+    strip = _canvas(size + 8)
+    for s in range(count):
+        face = subject_face(config, s)[0]
+        image = _sharpest_size(np.rint(face.texture).astype(np.uint8), size)
+        points = np.rint(to_pixels(face.points, size) * 16).astype(np.int32)
+        for first, end, closed in LINES:
+            line = [points[first:end]]
+            cv2.polylines(image, line, closed, PAPER, 1, cv2.LINE_AA, 4)
+        for point in points.tolist():
+            cv2.circle(image, point, 24, BLUE, -1, cv2.LINE_AA, 4)
+        x = MARGIN + s * size
+        strip[:size, x : x + size - 4] = image[:, : size - 4]
     return strip
 
 
@@ -171,6 +199,8 @@ def contact_sheet(config: ClipConfig) -> np.ndarray:
         _canvas(10),
         _heading("Subjects", "drawn from numbers; identity says nothing about emotion"),
         faces(config),
+        _heading("Landmarks", "iBUG's 68 points, known and not detected"),
+        landmarks(config),
         _heading(
             "Clips",
             "onset to offset; change at the apex; intensity over time: expression in "

@@ -1,5 +1,6 @@
 """Built TFDS datasets: where they are, and the clips in them that a task keeps."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -12,15 +13,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from merclip_jax import processes
-from merclip_jax.data.clips import (
-    Clips,
-    DataOptions,
-    build_command,
-    damaged,
-    points_of_frames,
-    read_record,
-    rebuild,
-)
+from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.encoded import (
     Encoded,
     fingerprint,
@@ -28,11 +21,39 @@ from merclip_jax.data.encoded import (
     record_digest,
 )
 from merclip_jax.data.flow import folder_of
+from merclip_jax.data.record import (
+    build_command,
+    damaged,
+    points_of_frames,
+    read_record,
+    rebuild,
+)
+from merclip_jax.data.sequences import Chained, Checked
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.files import expanded, expect_regular
 
 _VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
+
+
+def load_clips(options: DataOptions, view: View) -> Clips:
+    """The clips of a built dataset that the task's classes keep, with notes on them.
+
+    Args:
+        options: dataset, classes, what is left out.
+        view: which frames of each clip are seen.
+
+    Raises:
+        UserError: as `load_one`.
+    """
+    clips, left_out = load_one(options, view)
+    return noted(clips, idle_words(options, set(clips.emotion.tolist()), left_out))
+
+
+def noted(clips: Clips, notes: Sequence[str]) -> Clips:
+    """The same clips with more notes for the card."""
+    kept = [*clips.metadata.get("notes", []), *notes]
+    return dataclasses.replace(clips, metadata={**clips.metadata, "notes": kept})
 
 
 def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
@@ -57,7 +78,7 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
     try:
         builder = tfds.builder_from_directory(folder)
         splits = builder.as_data_source(decoders={"frames": Encoded()})
-        source = _Chained([splits[name] for name in sorted(splits)])
+        source = Chained([splits[name] for name in sorted(splits)])
         split = [name for name in sorted(splits) for _ in range(len(splits[name]))]
         metadata = dict(builder.info.metadata or {})
     except Exception as error:  # TFDS and array_record each raise their own
@@ -124,7 +145,7 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
         fingerprint=str(metadata.get("fingerprint", "")),
         metadata=metadata,
         classes=tuple(name for name, _ in options.classes),
-        source=_Checked(source, digests),
+        source=Checked(source, digests),
         view=view,
         flows=folder_of(folder, view) if view.flow else None,
         **columns,
@@ -243,42 +264,6 @@ def _check_task(options: DataOptions, metadata: Mapping) -> None:
         raise UserError(
             f"config.data.task={options.task!r}: {options.dataset} has {list(known)}"
         )
-
-
-class _Checked(Sequence):
-    """Records that are the same whenever they are read.
-
-    Training reads them for hours: a file may be replaced meanwhile.
-    """
-
-    def __init__(self, source: Sequence, digests: Sequence[bytes]):
-        self.source, self.digests = source, digests
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int):
-        record = self.source[index]
-        if record_digest(record) != self.digests[index]:
-            raise ValueError("it has changed since the run began")
-        return record
-
-
-class _Chained(Sequence):
-    """Several splits' records as one sequence."""
-
-    def __init__(self, parts: Sequence[Sequence]):
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __getitem__(self, index: int):
-        for part in self.parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError(index)
 
 
 def _row(record, index, view: View) -> dict:

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from merclip_jax.data.clips import COLUMNS, Clips, DataOptions, read_record
-from merclip_jax.data.records import idle_words, is_built, load_one
+from merclip_jax.data.clips import COLUMNS, Clips, DataOptions
+from merclip_jax.data.record import read_record
+from merclip_jax.data.records import (
+    idle_words,
+    is_built,
+    load_clips,
+    load_one,
+    noted,
+)
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 
 
-def load_clips(options: DataOptions, view: View) -> Clips:
+def load_datasets(options: DataOptions, view: View) -> Clips:
     """The clips that the task's classes keep, of all its datasets that are built.
 
     Args:
@@ -26,8 +33,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     """
     names = options.dataset.split("+")
     if len(names) == 1:
-        clips, left_out = load_one(options, view)
-        return _told(clips, idle_words(options, set(clips.emotion.tolist()), left_out))
+        return load_clips(options, view)
     # Not everybody has a licence for all: what is there makes the run, and the card
     # says what is not. Its fingerprint keeps such a run from going on with others.
     built = [name for name in names if is_built(name, options.data_dir)]
@@ -52,7 +58,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     notes = idle_words(options, set(clips.emotion.tolist()), left_out)
     if missing:
         notes.append(f"not built, so no part of this: {', '.join(missing)}")
-    return _told(clips, notes)
+    return noted(clips, notes)
 
 
 def merge(parts: Sequence[Clips]) -> Clips:
@@ -110,9 +116,3 @@ class _Parts(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         return read_record(*self._where[index])
-
-
-def _told(clips: Clips, notes: Sequence[str]) -> Clips:
-    """The same clips with more notes for the card."""
-    kept = [*clips.metadata.get("notes", []), *notes]
-    return dataclasses.replace(clips, metadata={**clips.metadata, "notes": kept})

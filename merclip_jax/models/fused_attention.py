@@ -12,11 +12,14 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
 
 from merclip_jax.typing import Array, Float
 
 LANES = 128  # of a vector register: a kernel reads heads by so many channels
 ROWS = 256  # queries at a time: their scores for 1569 keys are 1.6 MB
+LONG = 1600  # keys beyond which a kernel needs more than the 16 MiB it is given unasked
+ROOM = 48 * 2**20  # bytes on the chip, of a v5e's 128 MiB, for such a kernel
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -57,6 +60,7 @@ def _call(kernel, arrays, outputs, heads: int, interpret: bool) -> tuple:
     # As many heads as fill a register's lanes; where they do not, all of them.
     width = math.lcm(channels, LANES)
     width = width if d % width == 0 else d
+    room = ROOM if arrays[1].shape[1] > LONG else None
     blocks = [pl.BlockSpec((1, a.shape[1], width), _place) for a in arrays]
     made = [pl.BlockSpec((1, a.shape[1], width), _place) for a in outputs]
     return pl.pallas_call(
@@ -66,6 +70,7 @@ def _call(kernel, arrays, outputs, heads: int, interpret: bool) -> tuple:
         out_specs=made,
         out_shape=[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in outputs],
         interpret=interpret,
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=room),
         name=kernel.__name__.strip("_") + "_attention",
     )(*arrays)
 

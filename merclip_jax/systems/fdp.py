@@ -28,7 +28,7 @@ from merclip_jax.systems.system import (
     Scalar,
     Variables,
 )
-from merclip_jax.typing import Array, Float
+from merclip_jax.typing import Array, Float, Num
 
 VIEW = View(frames=FRAMES, image_size=64, grey=True, sampling="stride", align="frame")
 
@@ -214,7 +214,7 @@ class FdpSystem:
 
 
 def normalised(
-    frames: Float[Array, "b t h w 1"], fold: dict[str, Array]
+    frames: Num[Array, "b t h w 1"], fold: dict[str, Array]
 ) -> Float[Array, "b t h w 1"]:
     """Returns frames less the mean of a split, divided by its largest value then.
 

@@ -18,7 +18,7 @@ from merclip_jax.data.view import View
 from merclip_jax.losses import au as losses
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models import micro_au_clip
-from merclip_jax.models.au_regions import POINTS
+from merclip_jax.models.au_regions import POINTS, on_grid, regions
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
@@ -37,6 +37,8 @@ from merclip_jax.text import au_prompts, table
 from merclip_jax.text.table import TextTower
 from merclip_jax.text.vocabulary import WordVocabulary
 from merclip_jax.typing import Array
+
+MAPS = 3  # AUs of a clip whose attention a report shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,8 +210,8 @@ class MicroAuClip:
         index: int,
         outputs: dict,
     ) -> tuple[Exhibit, ...]:
-        """Every AU with its name and probability, and whether it was annotated."""
-        del clips, context
+        """Every AU's probability; and where the likeliest ones looked on the apex."""
+        del context
         shown = columns["aus"][index]
         rows = tuple(
             (float(expit(logit)), f"AU{au} {au_prompts.WORDS[au].name}", bool(there))
@@ -217,7 +219,25 @@ class MicroAuClip:
                 self.model.aus, outputs["aus"], shown, strict=True
             )
         )
-        return (Exhibit("Probability of each AU", rows),)
+        # Before AUs read each other, so of an AU's own region alone.
+        likely = np.argsort(-outputs["aus"], kind="stable")[:MAPS]
+        maps = self._maps(columns["landmarks"][index], outputs["attention"])
+        apex = clips.decode(index)[-1]
+        pictures = tuple(
+            (f"AU{self.model.aus[i]}", _overlaid(apex, maps[i])) for i in likely
+        )
+        return (
+            Exhibit("Probability of each AU", rows),
+            Exhibit("Where each of the likeliest AUs looked", pictures=pictures),
+        )
+
+    def _maps(self, landmarks: np.ndarray, attention: np.ndarray) -> np.ndarray:
+        """Attention [a, k] over slots as pictures [a, y, x] on the patches."""
+        patch = SIZES[self.model.size].patch_size
+        grid = (self.view.image_size // patch,) * 2
+        marks = jnp.asarray(landmarks[None])
+        patches, _ = regions(marks, self.model.aus, patch_size=patch, grid=grid)
+        return np.asarray(on_grid(jnp.asarray(attention[None]), patches, grid)[0])
 
     def _shown(self, cell: str) -> list[bool]:
         numbers = facs.parse_cell(cell).numbers
@@ -256,3 +276,11 @@ class MicroAuClip:
             context=vocabulary.context,
         )
         return table.random_text_tower(module, vocabulary, texts)
+
+
+def _overlaid(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w, 3] with red where weights [y, x] are high."""
+    sides = [size // len(weights) for size in picture.shape[:2]]
+    heat = np.kron(weights / weights.max(), np.ones(sides))[..., None]
+    red = np.asarray([255, 0, 0])
+    return np.rint(picture * (1 - 0.6 * heat) + red * 0.6 * heat).astype(np.uint8)

@@ -15,7 +15,7 @@ from data_builders import build
 from data_builders.synthetic.clip import make_all
 from data_builders.synthetic.config import GROUPS, TINY
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.scoring import chance, metrics
 

@@ -155,7 +155,7 @@ def test_each_gpu_convolves_its_own_clips():
     assert reduced.bytes <= 27 * 128 * 4
 
 
-@pytest.mark.parametrize("n", [197, 1569])
+@pytest.mark.parametrize("n", [197, 1569, 2049])
 def test_auto_is_the_kernel_on_a_tpu_and_xla_on_a_gpu(n):
     assert "tpu_custom_call" in attention("v5e:2x2", "auto", n, jnp.bfloat16)
     text = attention("h100:1x1x4", "auto", n, jnp.bfloat16)

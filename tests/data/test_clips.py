@@ -14,8 +14,7 @@ from data_builders.tasks import TASKS
 from merclip_jax.data import sampling
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame
-from merclip_jax.data.records import find
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import find, load_clips
 from merclip_jax.data.view import CONTRACTS, View
 from merclip_jax.errors import UserError
 from tests import mini

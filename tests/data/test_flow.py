@@ -11,8 +11,7 @@ import pytest
 from data_builders.tasks import TASKS
 from merclip_jax.data import flow
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.records import find
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import find, load_clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError

@@ -10,10 +10,10 @@ from PIL import Image
 
 from data_builders.records import contents
 from data_builders.tasks import TASKS
-from merclip_jax.data.clips import DataOptions, build_command, points_of_frames
+from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.decode import decode_frame, decode_points
-from merclip_jax.data.records import find
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.record import build_command, points_of_frames
+from merclip_jax.data.records import find, load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
@@ -178,6 +178,14 @@ def test_records_without_landmarks_have_none(mini_data):
     before = changed(clips, old)
     assert before.landmarks.shape == (24, 0, 2)
     np.testing.assert_array_equal(before.decode(3), clips.decode(3))
+
+
+def test_landmarks_that_do_not_divide_into_frames(records):
+    record = records[0]
+    with pytest.raises(ValueError, match="67 landmarks of"):
+        points_of_frames(record | {"frame_landmarks": np.zeros((67, 2))})
+    with pytest.raises(ValueError, match="0 landmarks of 0 frames"):
+        points_of_frames({"frames": []})
 
 
 @pytest.mark.parametrize("count", [0, 5])

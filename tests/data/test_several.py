@@ -11,7 +11,7 @@ from merclip_jax import build, experiment
 from merclip_jax.data import folds
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
-from merclip_jax.data.several import load_clips, merge
+from merclip_jax.data.several import load_datasets, merge
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.scoring import published
@@ -41,7 +41,7 @@ def data_dir(tmp_path_factory):
 
 def load(data_dir, dataset, **changes):
     options = {"dataset": dataset, "classes": CLASSES, "data_dir": str(data_dir)}
-    return load_clips(DataOptions(**options | changes), tiny_au.VIEW)
+    return load_datasets(DataOptions(**options | changes), tiny_au.VIEW)
 
 
 def renamed(clips, name):

@@ -12,7 +12,7 @@ from merclip_jax.data import store
 from merclip_jax.data.batches import member_batches, stack_batches
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.gather import gather
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from tests import mini

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from merclip_jax import build
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from tests import mini
 from tests.fuzz.test_members import seals
 

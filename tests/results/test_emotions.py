@@ -8,7 +8,7 @@ import pytest
 from configs import micro_au_clip
 from merclip_jax import build, experiment
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.errors import UserError
 from merclip_jax.results import emotions
 from merclip_jax.scoring import metrics

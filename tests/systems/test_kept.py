@@ -9,7 +9,7 @@ import pytest
 
 from merclip_jax import experiment
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.errors import UserError
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.workdir import Workdir

@@ -14,17 +14,18 @@ from merclip_jax import build, experiment
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips, DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models import clip_vit
-from merclip_jax.models.au_regions import REGIONS
+from merclip_jax.models.au_regions import REGIONS, regions
 from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.results.card import find_row, read_card
 from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.systems.system import Context, System
 from merclip_jax.text import au_prompts
+from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.parameters import parameter_table
 from merclip_jax.training.stack import Stack
@@ -283,6 +284,31 @@ def test_it_learns_what_is_there(run):
     assert find_row(card, "f1")["mean"] > guess["value"]
 
 
+def test_a_run_with_frozen_blocks_goes_on_to_the_same_bits(
+    clips, tmp_path, monkeypatch
+):
+    """What is frozen has no moments: checkpoints hold a tree with holes."""
+    options = TrainOptions(batch_size=8, scan_steps=3, stack=3, checkpoint_every=1)
+    model = dataclasses.replace(tiny_au.MODEL, trained_blocks=1)
+    made = tiny_au.system(model=model)
+    job = tiny_au.job(clips, epochs=2, made=made, options=options)
+    save = GroupCheckpoint.save
+
+    def stop(self, step, tree, facts):
+        save(self, step, tree, facts)
+        raise KeyboardInterrupt
+
+    experiment.train_and_score(job, Workdir(tmp_path / "whole"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GroupCheckpoint, "save", stop)
+        experiment.train_and_score(job, Workdir(tmp_path / "on"))
+    experiment.train_and_score(job, Workdir(tmp_path / "on"))
+    for path in (tmp_path / "whole" / "members").iterdir():
+        with np.load(path) as whole, np.load(tmp_path / "on/members" / path.name) as on:
+            for name in set(whole) - {"seal"}:
+                np.testing.assert_array_equal(on[name], whole[name])
+
+
 def test_its_kept_weights_answer_as_they_did(run, clips):
     path, _ = run
     names = clips.clip.tolist()
@@ -302,6 +328,26 @@ def test_its_kept_weights_answer_as_they_did(run, clips):
     found = jax.jit(system.predict)(variables, context, batch)
     for name in ("aus", "attention"):
         np.testing.assert_allclose(found[name], known[name], rtol=1e-4, atol=1e-4)
+
+
+def test_where_an_au_looked_is_in_its_region(asked, clips):
+    system, variables, context, batch = asked
+    out = jax.device_get(jax.jit(system.predict)(variables, context, batch))
+    one = {name: values[2] for name, values in out.items()}
+    columns = system.columns(clips)
+    rows, maps = system.exhibits(clips, columns, context, 2, one)
+    assert [row[2] for row in rows.rows] == columns["aus"][2].astype(bool).tolist()
+    best = np.argsort(-one["aus"], kind="stable")[:3]
+    assert [name for name, _ in maps.pictures] == [f"AU{tiny_au.AUS[i]}" for i in best]
+    apex = clips.decode(2)[1].astype(int)
+    patches, mask = regions(
+        jnp.asarray(columns["landmarks"][2:3]), tiny_au.AUS, patch_size=4, grid=(8, 8)
+    )
+    for i, (_, picture) in zip(best, maps.pictures, strict=True):
+        changed = (picture.astype(int) != apex).any(-1)
+        changed = changed.reshape(8, 4, 8, 4).any((1, 3)).reshape(-1)
+        own = set(np.asarray(patches)[0, i][mask[i]].tolist())
+        assert 0 < changed.sum() and set(np.flatnonzero(changed)) <= own
 
 
 def test_options_that_no_run_above_has(clips):

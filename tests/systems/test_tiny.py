@@ -9,7 +9,7 @@ import pytest
 
 from merclip_jax import experiment
 from merclip_jax.data.clips import Clips, DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row, read_card

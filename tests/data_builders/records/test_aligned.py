@@ -10,7 +10,7 @@ from skimage import data
 from data_builders import build
 from data_builders.records import contents
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.faces import align as faces
 from merclip_jax.faces.onset import Onset

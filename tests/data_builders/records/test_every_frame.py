@@ -13,7 +13,7 @@ from data_builders import build, doctor
 from data_builders.records import contents
 from data_builders.records.crop import Crop
 from merclip_jax.data.clips import DataOptions
-from merclip_jax.data.several import load_clips
+from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
@@ -269,6 +269,8 @@ def test_the_defaults_are_called_what_they_were():
     assert centred.name.endswith("256 px, margin 2.0, centre where no face")
     both = Crop(Source(), keep=True, every_frame=True).name
     assert both == "dlib 20, 68 points, pictures as they are, landmarks of every frame"
+    with pytest.raises(ValueError, match="neither keep nor every_frame"):
+        Crop(Source(), centred=True, every_frame=True)
 
 
 def test_shards_without_them_are_not_taken(manual, tmp_path, capsys):
