@@ -16,7 +16,10 @@ def format_card(card: Mapping) -> str:
     groups = [_wrap(card["title"], ""), _about(card), _headline(card, headline)]
     groups += [_split(part) for part in card["splits"]]
     groups += [_BY_KIND[block["kind"]](block) for block in card["chance"]]
-    groups += [_BY_KIND[block["kind"]](block) for block in details]
+    for i, block in enumerate(details):
+        # What the first table is of, its columns say; another may be of other clips.
+        title = _wrap(block["title"], "") if i and block["kind"] == "table" else []
+        groups.append(title + _BY_KIND[block["kind"]](block))
     groups += [_provenance(card)]
     groups += [[line for note in card["notes"] for line in _wrap(f"! {note}", "  ")]]
     rule = "─" * (WIDTH - 2)

@@ -163,9 +163,10 @@ def test_datasets_are_left_out_one_after_another(data_dir, tmp_path):
 def test_published_numbers_go_with_their_aus_alone():
     names = tuple(f"AU{au}" for au in cd6me.get_config().model.aus)
     assert names == published.CD6ME_AUS
-    assert "This run" not in published.cd6me(published.CD6ME_SETS).note
+    assert published.cd6me(published.CD6ME_SETS).remarks == ()
     five = [name.partition("/")[0] for name in cd6me.DATASETS]
-    assert published.cd6me(five).note.endswith("without casme: not the same clips.")
+    (remark,) = published.cd6me(five).remarks
+    assert remark == "CD6ME: this run is without casme: not the published clips."
 
 
 def test_the_config_takes_what_is_built(data_dir):
