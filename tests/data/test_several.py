@@ -14,6 +14,7 @@ from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.several import load_datasets, merge
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
+from merclip_jax.results.terminal import format_card
 from merclip_jax.scoring import published
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.workdir import Workdir
@@ -152,10 +153,11 @@ def test_datasets_are_left_out_one_after_another(data_dir, tmp_path):
     assert [row["clips"] for row in own["rows"]] == [24] * 3
     theirs = of["Published on six datasets, each left out once (CD6ME)"]
     assert [row["f1"] for row in theirs["rows"]][0] == pytest.approx(0.178)
-    assert (
-        "without casme, casme2, casme3, fourdme, mmew and with other, sy"
-        in (theirs["note"])
-    )
+    remark = "CD6ME: this run is without casme, casme2, casme3, fourdme, mmew and with "
+    assert f"{remark}other, synthetic: not the published clips." in card["notes"]
+    shown = format_card(card)
+    assert "│ Published on six datasets" in shown and "│ Dataset by dataset" in shown
+    assert "AU by AU" not in shown
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Leave-one-dataset-out" in page and "SSSNet" in page
 

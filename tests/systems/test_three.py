@@ -28,7 +28,7 @@ HEADLINES = {
     "mer_clip": ["uf1", "uar", "acc"],
     "fdp": ["uf1", "wf1", "uar", "acc"],
     "fdp_released": ["uf1", "wf1", "uar", "acc"],
-    "micro_au_clip": ["f1"],
+    "micro_au_clip": ["f1", "auc-pr"],
 }
 
 

@@ -49,13 +49,13 @@ def test_it_goes_through_loso_to_a_card(run, clips):
     assert card["task"]["classes"] == ["AU1", "AU2", "AU4", "AU6", "AU7", "AU12"]
     assert card["input_contract"] == "onset-offset"
     assert card["protocol"] == {"name": "loso", "folds": 3, "seeds": [0, 1]}
-    headline, per_au = card["scores"]
-    assert [row["key"] for row in headline["rows"]] == ["f1"]
+    headline, per_au, _ = card["scores"]
+    assert [row["key"] for row in headline["rows"]] == ["f1", "auc-pr"]
     assert headline["rows"][0]["mean"] == pytest.approx(
         np.mean([row["f1"] for row in per_au["rows"]])
     )
     assert find_row(card, "prior", part="chance")["value"] < 1
-    assert set(card["oracle"]) == {"f1"}
+    assert set(card["oracle"]) == {"f1", "auc-pr"}
     assert "Tiny says nothing about people." in card["notes"]
     shown = tiny.Tiny().columns(clips)["aus"].sum(0)
     assert [row["support"] for row in per_au["rows"]] == shown.tolist()
