@@ -6,7 +6,7 @@ import difflib
 from ml_collections import ConfigDict
 
 from merclip_jax.data.clips import Clips, DataOptions
-from merclip_jax.data.records import load_clips
+from merclip_jax.data.several import load_datasets
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.job import Job, Making, options, problems
@@ -26,7 +26,7 @@ def clips(config: ConfigDict) -> Clips:
     """The clips of the config's task, as its system sees them."""
     check(config)
     data = options(DataOptions, config, "data")
-    return load_clips(data, options(View, config, "data"))
+    return load_datasets(data, options(View, config, "data"))
 
 
 def check(config: ConfigDict) -> None:

@@ -16,7 +16,7 @@ from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results import card as cards
-from merclip_jax.results import collect, figures, report
+from merclip_jax.results import collect, datasets, emotions, figures, report
 from merclip_jax.systems.system import Context
 from merclip_jax.training.loop import load_results, train_members
 from merclip_jax.training.memory import Stacks
@@ -103,6 +103,11 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     oracle = job.protocol.selection == "oracle"
     predictions = collect.pool(plan, members, results, selected=not oracle)
     bound = collect.pool(plan, members, results, selected=True) if oracle else None
+    # Of the last epoch a file holds all outputs, of a chosen one what its score reads.
+    inner = job.protocol.selection == "inner"
+    further = emotions.read_off(plan, members, results, job.emotions, selected=inner)
+    if job.protocol.name == "cross_dataset":
+        further = [*datasets.left_out(predictions), *further]
     card = cards.build_card(
         predictions,
         cards.Facts(
@@ -123,6 +128,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             command=command,
             dropped=job.data.dropped,
             test_splits=job.protocol.test_splits,
+            further=further,
             ceiling=collect.ceiling(job.clips, job.data.task),
             oracle=cards.means(bound) if bound else None,
             parameters=parameters,

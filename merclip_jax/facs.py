@@ -72,6 +72,11 @@ class AUCombination:
         """All AUs in cell order, the alternatives of an `or` one after another."""
         return tuple(au for term in self.terms for au in term)
 
+    @property
+    def numbers(self) -> set[int]:
+        """Of its action units: no side, all alternatives, no other movement."""
+        return {au.number for au in self.aus if au.kind == "AU"}
+
     def __bool__(self) -> bool:
         return bool(self.terms)
 

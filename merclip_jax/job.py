@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from merclip_jax import declared
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
+from merclip_jax.scoring.au_task import EmotionClasses
 from merclip_jax.systems.describe import tuples
 from merclip_jax.systems.system import System
 from merclip_jax.training.optim import Optimiser
@@ -27,7 +28,7 @@ class Job:
 
     values: the config as a flat dict; start: Flax paths to the arrays that every member
     starts from; origins: all published weights that the run uses; remarks: on the
-    values, for the card.
+    values, for the card; emotions: tasks that a detector's AUs are read for.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     origins: Sequence[Part] = ()
     remarks: Sequence[str] = ()
+    emotions: Sequence[tuple[str, EmotionClasses]] = ()
 
 
 def flatten(config: ConfigDict) -> dict[str, object]:

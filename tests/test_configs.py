@@ -131,7 +131,9 @@ def test_a_detectors_config_is_whole(name, ablation):
     assert (config.system, config.recipe) == ("micro_au_clip", "ours")
     assert config.model.aus == micro_au_clip.AUS[dataset]
     emotions = {e for _, several in config.data.classes for e in several}
-    tasks = tasks_of(dataset).values()
+    datasets = [n.partition("/")[0] for n in config.data.dataset.split("+")]
+    assert datasets == [dataset] or config.protocol.name == "cross_dataset"
+    tasks = [task for one in datasets for task in tasks_of(one).values()]
     assert emotions == {e for t in tasks for e in (*t.emotions, *t.dropped)}
     # A fold whose clips are all of one class is refused as having nothing to learn.
     assert len(config.data.classes) > 1

@@ -10,7 +10,7 @@ import re
 from ml_collections import ConfigDict
 
 from configs.common import MOST_SEEDS, values
-from data_builders.tasks import ACCESS, tasks_of
+from data_builders.tasks import ACCESS, TASKS, tasks_of
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -18,6 +18,7 @@ from merclip_jax.data.view import View
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.naming import AURunOptions
+from merclip_jax.scoring.au_task import AUScoreOptions
 from merclip_jax.training.finetune import FinetuneOptions
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.options import ClipInitOptions
@@ -29,8 +30,14 @@ AUS: dict[str, tuple[int, ...]] = {
     "samm": (2, 4, 7, 12),
     "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
     "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
+    # One of several datasets left out at a time.
+    "cd6me": (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17),
     "synthetic": (1, 2, 4, 5, 6, 7, 9, 12, 14, 25),
 }
+
+# Emotion tasks that the AUs of a run are read for, beside its score.
+EMOTIONS = ("casme2_5class", "casme2_3class", "samm_5class", "samm_3class")
+EMOTIONS += ("synthetic_3class",)
 
 ABLATIONS = {
     "none": {},
@@ -65,6 +72,7 @@ def base() -> ConfigDict:
             "augment": values(PointAugmentation),
             "train": values(TrainOptions, without=("microbatch",)),
             "protocol": values(ProtocolOptions),
+            "score": values(AUScoreOptions),
         }
     )
     config.data.frames = 2
@@ -74,30 +82,46 @@ def base() -> ConfigDict:
     return config
 
 
-def on(dataset: str) -> ConfigDict:
+def on(dataset: str, *, protocol: str = "") -> ConfigDict:
     """The recipe on all clips of a dataset, and its AUs.
 
     Args:
-        dataset: its name, perhaps with its config: "casme2/cropped".
+        dataset: its name, perhaps with its config: "casme2/cropped"; several joined
+            by "+" go with a protocol.
+        protocol: the name in `AUS` of what is scored over several datasets.
     """
     config = base()
-    name = dataset.partition("/")[0]
+    several = [name.partition("/")[0] for name in dataset.split("+")]
+    name = protocol or several[0]
     config.name = f"micro_au_clip_{name}"
     config.model.aus = AUS[name]
     config.data.dataset = dataset
-    config.data.access = ACCESS.get(name, "")
+    config.data.access = _access(several)
     # Every clip counts, whatever its emotion: each is a class of its own, and nothing is
     # told of them. 4DME has clips of several.
     emotions = {
         emotion
-        for task in tasks_of(name).values()
+        for one in several
+        for task in tasks_of(one).values()
         for emotion in (*task.emotions, *task.dropped)
     }
-    several = tuple(sorted(emotion for emotion in emotions if "+" in emotion))
-    single = sorted(emotions - set(several))
+    joined = tuple(sorted(emotion for emotion in emotions if "+" in emotion))
+    single = sorted(emotions - set(joined))
     classes = [(emotion, (emotion,)) for emotion in single]
-    config.data.classes = (*classes, *([("several", several)] if several else ()))
+    config.data.classes = (*classes, *([("several", joined)] if joined else ()))
+    # These are told beside the score, read off the AUs by rules.
+    config.score.emotions = tuple(
+        (task, TASKS[task].classes) for task in EMOTIONS if TASKS[task].dataset == name
+    )
     return config
+
+
+def _access(datasets: list[str]) -> str:
+    """How the owners hand the datasets out."""
+    told = {name: ACCESS[name] for name in datasets if name in ACCESS}
+    if len(told) < 2:
+        return "".join(told.values())
+    return "; ".join(f"{name}: {how}" for name, how in told.items())
 
 
 def finish(config: ConfigDict, arg: str | None) -> ConfigDict:

@@ -14,23 +14,25 @@ from merclip_jax.declared import Matches, OneOf, check
 from merclip_jax.errors import UserError
 
 RESIDENCIES = ("auto", "device", "host")
-_DATASET = "|[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?"
-_COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
-_COLUMNS += ("positions", "apex", "spans", "records")
+_ONE = "[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?"
+_DATASET = f"|{_ONE}([+]{_ONE})*"
+_FORM = "NAME or NAME/CONFIG, several joined by +"
+COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
+COLUMNS += ("positions", "apex", "spans", "records")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """Which clips make the task, and where they are while a model trains.
 
-    dataset: "name" or "name/config"; data_dir: where datasets are built; access: how
-    the owners hand it out; task: of the class-map table, which gives the next three;
-    classes: (class, (emotions, ...)), ...; dropped: emotions that the task leaves out;
-    excluded: clips that it leaves out; residency: "device", "host" or "auto" by size;
-    balanced: draw every class equally often.
+    dataset: "name" or "name/config", several joined by "+"; data_dir: where datasets
+    are built; access: how the owners hand it out; task: of the class-map table, which
+    gives the next three; classes: (class, (emotions, ...)), ...; dropped: emotions that
+    the task leaves out; excluded: clips that it leaves out; residency: "device", "host"
+    or "auto" by size; balanced: draw every class equally often.
     """
 
-    dataset: Annotated[str, Matches(_DATASET, "NAME or NAME/CONFIG")] = ""
+    dataset: Annotated[str, Matches(_DATASET, _FORM)] = ""
     data_dir: str = "data"
     access: str = ""
     task: str = ""
@@ -83,7 +85,7 @@ class Clips:
 
     def take(self, index: np.ndarray) -> "Clips":
         """The clips of an index [k] alone, in its order."""
-        columns = {name: getattr(self, name)[index] for name in _COLUMNS}
+        columns = {name: getattr(self, name)[index] for name in COLUMNS}
         # The others' records are out of reach, and so is what metadata say of them.
         columns["records"] = np.arange(len(index))
         source = _Subset(self.source, self.records[index])
@@ -166,11 +168,15 @@ class Clips:
     def _unequal(self, found: Sequence[np.ndarray]) -> str:
         """What to tell of the last clip, whose landmarks are not as many as others'."""
         more, fewer = sorted((0, len(found) - 1), key=lambda i: -len(found[i]))
+        # Of several datasets the one that lacks them is to be built again.
+        own = str(self.clip[fewer]).partition("/")[0]
+        names = [n for n in self.dataset.split("+") if n.partition("/")[0] == own]
+        dataset = names[0] if names else self.dataset
         return (
-            f"{self.dataset}: clip {self.clip[fewer]} has {len(found[fewer])} "
+            f"{dataset}: clip {self.clip[fewer]} has {len(found[fewer])} "
             f"landmarks, clip {self.clip[more]} has {len(found[more])}; build it again "
             "with one source of landmarks and without --centre_crop: "
-            f"{build_command(self.dataset, self.metadata)}"
+            f"{build_command(dataset, self.metadata)}"
         )
 
     def draw(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Subjects to folds to members: leave-one-subject-out, hold-out, k-fold.
+"""Subjects to folds to members: by subject, by groups of them, by dataset.
 
 Every split is by subject, made before anything else happens to a clip.
 """
@@ -46,7 +46,7 @@ class Member:
         return self.seed * 100_003 + self.position
 
 
-PROTOCOLS = ("loso", "kfold", "holdout")
+PROTOCOLS = ("loso", "kfold", "holdout", "cross_dataset")
 SELECTIONS = ("last", "inner", "oracle")
 
 
@@ -54,10 +54,11 @@ SELECTIONS = ("last", "inner", "oracle")
 class ProtocolOptions:
     """How a task is divided into trainings, and how the scored epoch is chosen.
 
-    name: "loso", "kfold" or "holdout"; seeds: one model of every fold each; folds: of
-    kfold; holdout tests on `test_subjects`, or on the owners' `test_splits` after
-    training on `train_splits`; selection: "last", or "inner" by `inner_subjects` of
-    each training part, or "oracle" by the test subjects, which goes in its own column.
+    name: "loso", "kfold", "holdout", or "cross_dataset", which leaves out one of
+    several datasets at a time; seeds: one model of every fold each; folds: of kfold;
+    holdout tests on `test_subjects`, or on the owners' `test_splits` after training on
+    `train_splits`; selection: "last", or "inner" by `inner_subjects` of each training
+    part, or "oracle" by the test subjects, which goes in its own column.
     """
 
     name: Annotated[str, OneOf(PROTOCOLS)] = "loso"
@@ -138,6 +139,14 @@ def split(
     if name == "loso":
         groups = [[subject] for subject in names]
         titles = _file_names(names)
+    elif name == "cross_dataset":
+        titles = sorted({dataset_of(subject) for subject in names})
+        if len(titles) < 2:
+            raise UserError(
+                f"cross_dataset: every subject is of {titles[0]}; give several "
+                "datasets, joined by + in config.data.dataset"
+            )
+        groups = [[s for s in names if dataset_of(s) == title] for title in titles]
     elif name == "kfold":
         if not 2 <= folds <= len(names):
             raise UserError(f"kfold: {folds} folds of {len(names)} subjects")
@@ -172,6 +181,11 @@ def split(
             )
     check_leakage(made, subjects)
     return made
+
+
+def dataset_of(subject: str) -> str:
+    """The dataset that a subject's name begins with."""
+    return subject.partition("/")[0]
 
 
 def members(folds: Sequence[Fold], seeds: Sequence[int]) -> list[Member]:

@@ -21,6 +21,8 @@ def read_record(source: Sequence, index: int, dataset: str) -> dict:
     """
     try:
         return source[index]
+    except UserError:  # of several datasets, one has said it already
+        raise
     except Exception as error:  # array_record raises several kinds
         where = f"record {index} of {len(source)}"
         raise UserError(damaged(where, dataset, error)) from error

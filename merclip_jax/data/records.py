@@ -1,9 +1,10 @@
 """Built TFDS datasets: where they are, and the clips in them that a task keeps."""
 
+import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,11 +37,34 @@ _VERSION = re.compile("[0-9]+[.][0-9]+[.][0-9]+")
 
 
 def load_clips(options: DataOptions, view: View) -> Clips:
+    """The clips of a built dataset that the task's classes keep, with notes on them.
+
+    Args:
+        options: dataset, classes, what is left out.
+        view: which frames of each clip are seen.
+
+    Raises:
+        UserError: as `load_one`.
+    """
+    clips, left_out = load_one(options, view)
+    return noted(clips, idle_words(options, set(clips.emotion.tolist()), left_out))
+
+
+def noted(clips: Clips, notes: Sequence[str]) -> Clips:
+    """The same clips with more notes for the card."""
+    kept = [*clips.metadata.get("notes", []), *notes]
+    return dataclasses.replace(clips, metadata={**clips.metadata, "notes": kept})
+
+
+def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
     """The clips of a built dataset that the task's classes keep.
 
     Args:
         options: dataset, classes, what is left out.
         view: which frames of each clip are seen.
+
+    Returns:
+        The clips, and which of those that the task excludes are in the dataset.
 
     Raises:
         UserError: the dataset is not built, damaged or not what was built, it has an
@@ -109,7 +133,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     if not rows:
         raise UserError(f"{dataset}: no clip has an emotion of the task")
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
-    notes = _idle_words(options, {row["emotion"] for row in rows}, left_out)
+    notes = []
     if short:
         notes.append(
             f"{len(short)} of {len(short) + len(rows)} clips of the task have fewer "
@@ -128,7 +152,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
     )
     if view.flow:
         _compute_flows(clips)
-    return clips
+    return clips, left_out
 
 
 def _compute_flows(clips: Clips) -> None:
@@ -147,14 +171,29 @@ def _compute_flows(clips: Clips) -> None:
         pool.shutdown(cancel_futures=True)
 
 
+def is_built(dataset: str, data_dir: str) -> bool:
+    """Whether a dataset, or any config of it, is there.
+
+    Args:
+        dataset: its name, perhaps with its config.
+        data_dir: where datasets are built.
+    """
+    return bool(_builds(expanded(data_dir) / dataset))
+
+
+def _builds(folder: Path) -> list[Path]:
+    """Folders of all versions of all configs."""
+    found = [f.parent for f in folder.glob("**/dataset_info.json")]
+    return [version for version in found if _VERSION.fullmatch(version.name)]
+
+
 def find(dataset: str, data_dir: str, access: str = "") -> Path:
     """Folder of a built dataset, of several versions the newest.
 
     UserError with what to type when there is none, or the configs of several.
     """
     root = expanded(data_dir)
-    found = [f.parent for f in (root / dataset).glob("**/dataset_info.json")]
-    found = [folder for folder in found if _VERSION.fullmatch(folder.name)]
+    found = _builds(root / dataset)
     if len({folder.parent for folder in found}) == 1:
         return max(found, key=lambda folder: tuple(map(int, folder.name.split("."))))
     if len(found) > 1:
@@ -173,7 +212,7 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
     raise UserError("\n".join(lines))
 
 
-def _idle_words(options: DataOptions, emotions: set, left_out: set) -> list[str]:
+def idle_words(options: DataOptions, emotions: set, left_out: set) -> list[str]:
     """Notes on words of the task that fit no clip: a typing error, or a part of a set.
 
     Args:

@@ -12,6 +12,7 @@ from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.naming import AURunOptions
+from merclip_jax.scoring.au_task import AUScoreOptions
 from merclip_jax.systems.micro_au_clip import MicroAuClip
 from merclip_jax.systems.system import Execution
 from merclip_jax.text.table import TextTower
@@ -31,6 +32,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
     """
     init = options(ClipInitOptions, config, "init")
     model = options(MicroAUOptions, config, "model")
+    score = options(AUScoreOptions, config, "score")
     size = SIZES[model.size]
     text = weights.load_text(init.text, size) if init.text else None
     tower = None
@@ -44,6 +46,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         augmentation=options(PointAugmentation, config, "augment"),
         execution=Execution(config.train.remat),
         tower=tower,
+        threshold=score.threshold,
     )
     start = None
     if init.vision:
@@ -66,6 +69,7 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         remarks=_remarks(config, model, init),
         start=start.arrays if start else {},
         origins=[part for part in (start, text) if part],
+        emotions=score.emotions,
     )
 
 
@@ -111,6 +115,12 @@ def _misfits(config: ConfigDict) -> list[str]:
             "config.model.attention='cudnn' computes in bfloat16, and "
             "config.model.dtype='float32' asks for more; 'auto' takes both"
         )
+    if config.score.threshold == "inner" and config.protocol.selection != "inner":
+        found.append(
+            "config.score.threshold='inner' chooses on subjects that are held out of "
+            "training: it goes with config.protocol.selection='inner' and "
+            "config.protocol.inner_subjects"
+        )
     for attention, backend in (("cudnn", "gpu"), ("fused", "tpu")):
         if config.model.attention == attention and jax.default_backend() != backend:
             found.append(
@@ -131,6 +141,7 @@ MICRO_AU_CLIP = Making(
         "augment": (PointAugmentation,),
         "train": (TrainOptions,),
         "protocol": (ProtocolOptions,),
+        "score": (AUScoreOptions,),
     },
     job=job,
     misfits=_misfits,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from merclip_jax.printable import printable
+from merclip_jax.scoring.blocks import Block
 from merclip_jax.scoring.predictions import Predictions, named
 
 SCHEMA = "merclip_jax.card/2"
@@ -41,6 +42,7 @@ class Facts:
     ceiling: {name, and scores by key} that no model can pass; oracle: scores by key of
     the epoch that suits the test subjects, an upper bound and never the headline;
     test_splits: the owners' splits that were tested on, where the protocol names them;
+    further: blocks behind the task's own, never the headline;
     parameters: rows of `training.memory.parameter_table`; machines: what trained ->
     names of the members.
     """
@@ -67,6 +69,7 @@ class Facts:
     timing: Mapping = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
     test_splits: Sequence[str] = ()
+    further: Sequence[Block] = ()
 
 
 def build_card(predictions: Predictions, facts: Facts) -> dict:
@@ -87,6 +90,7 @@ def build_card(predictions: Predictions, facts: Facts) -> dict:
     for name, column, own in needed:
         if lacking := set(own) - set(column or own):
             raise ValueError(f"{name}: lacks {sorted(lacking)}")
+    blocks = (*blocks, *facts.further)
     remarks = [remark for block in blocks for remark in block.remarks]
     config = _plain(dict(facts.config), "config")
     card = {

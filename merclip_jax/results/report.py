@@ -24,6 +24,8 @@ _PROTOCOLS = {
     "trained on the other subjects only.",
     "holdout": "Hold-out by subject: the test subjects' clips were judged by a model "
     "trained on other subjects only.",
+    "cross_dataset": "Leave-one-dataset-out: the clips of each dataset were judged by "
+    "a model trained on the other datasets only.",
     "kfold": "k-fold by subject: the clips of each group of subjects were judged by a "
     "model trained on the other groups only.",
 }

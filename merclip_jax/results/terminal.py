@@ -16,7 +16,10 @@ def format_card(card: Mapping) -> str:
     groups = [_wrap(card["title"], ""), _about(card), _headline(card, headline)]
     groups += [_split(part) for part in card["splits"]]
     groups += [_BY_KIND[block["kind"]](block) for block in card["chance"]]
-    groups += [_BY_KIND[block["kind"]](block) for block in details]
+    for i, block in enumerate(details):
+        # What the first table is of, its columns say; another may be of other clips.
+        title = _wrap(block["title"], "") if i and block["kind"] == "table" else []
+        groups.append(title + _BY_KIND[block["kind"]](block))
     groups += [_provenance(card)]
     groups += [[line for note in card["notes"] for line in _wrap(f"! {note}", "  ")]]
     rule = "─" * (WIDTH - 2)
@@ -108,10 +111,14 @@ def _chance(block: Mapping) -> list[str]:
 
 
 def _table(block: Mapping) -> list[str]:
-    lines = [f"{'':<16}" + "".join(f"{name:>12}" for name in block["columns"])]
+    cell = min(12, (_INNER - 16) // len(block["columns"]))
+    head = "".join(f"{name[: cell - 1]:>{cell}}" for name in block["columns"])
+    lines = [f"{'':<16}{head}"]
     for row in block["rows"]:
-        cells = [row[column] for column in block["columns"]]
-        shown = (f"{c:>12.3f}" if isinstance(c, float) else f"{c:>12}" for c in cells)
+        cells = ("-" if row[c] is None else row[c] for c in block["columns"])
+        shown = (
+            f"{c:>{cell}.3f}" if isinstance(c, float) else f"{c:>{cell}}" for c in cells
+        )
         lines.append(f"{row['name'][:15]:<16}{''.join(shown)}")
     return lines
 
@@ -128,10 +135,17 @@ def _matrix(block: Mapping) -> list[str]:
     return lines
 
 
+def _shares(block: Mapping) -> list[str]:
+    """Nothing: two pictures, for the report."""
+    del block
+    return []
+
+
 _BY_KIND: dict[str, Callable[[Mapping], list[str]]] = {
     "scores": _scores,
     "table": _table,
     "matrix": _matrix,
+    "shares": _shares,
     "chance": _chance,
 }
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from merclip_jax.scoring.predictions import Predictions
 
 # How a block is shown. "scores": rows of name, mean, sd, low, high, per_seed; "table":
-# rows of name and `columns`; "matrix": rows of name and counts; "chance": rows of name,
-# value, low, high on the scale of the first score. All rows have a stable `key`.
-KINDS = ("scores", "table", "matrix", "chance")
+# rows of name and `columns`; "matrix": rows of name and counts; "shares": rows of name,
+# annotated, answered, each a share for every column, None for nothing to share;
+# "chance": rows of name, value, low, high on the scale of the first score. All rows
+# have a stable `key`.
+KINDS = ("scores", "table", "matrix", "shares", "chance")
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -54,6 +56,13 @@ class Task(Protocol):
 
     def probabilities(self, outputs: Outputs) -> np.ndarray:
         """Of each name, [n, k]."""
+
+    def calibrate(self, outputs: Outputs, target: np.ndarray) -> Outputs:
+        """What `reads` names beside the model's outputs, each [...] for all clips.
+
+        Chosen on outputs and targets of clips that are neither trained on nor tested;
+        {} for nothing, and then no such clips are needed.
+        """
 
     def marks(self, values: np.ndarray) -> np.ndarray:
         """Bool [n, k]: which names a target or an answer holds."""

@@ -1,17 +1,20 @@
-"""What a system is asked, and what its answers are worth."""
+"""What a system is asked, and what its answers are worth: emotions here, AUs beside."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
-from merclip_jax.scoring import au_metrics, chance, metrics
+from merclip_jax.scoring import chance, metrics
+from merclip_jax.scoring.au_task import AUTask
 from merclip_jax.scoring.blocks import Block, Outputs, yardstick
 from merclip_jax.scoring.blocks import headline as headline_of
 
 if TYPE_CHECKING:
     from merclip_jax.scoring.predictions import Predictions
+
+__all__ = ["AUTask", "EmotionTask"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class EmotionTask:
     def marks(self, values: np.ndarray) -> np.ndarray:
         """One name a row."""
         return np.asarray(values)[:, None] == np.arange(len(self.names))
+
+    def calibrate(self, outputs: Outputs, target: np.ndarray) -> Outputs:
+        """Nothing: the greatest logit needs no threshold."""
+        del outputs, target
+        return {}
 
     def invalid(self, target: np.ndarray) -> np.ndarray:
         """Labels outside the classes; raises ValueError unless they are integers."""
@@ -146,115 +154,6 @@ class EmotionTask:
                 f"No clip is {row['name']}: the class counts as 0 in UF1 and UAR."
                 for row in rows
                 if not row["support"]
-            ),
-        )
-
-
-@dataclass(frozen=True)
-class AUTask:
-    """Which AUs a clip shows, several at once: F1 of each and their mean.
-
-    An AU is answered where its logit is above 0. As everywhere, counts are pooled over
-    folds before F1 is taken, and an AU that nobody shows counts as 0.
-    """
-
-    names: tuple[str, ...]
-
-    target = "aus"
-    reads = ("aus",)
-
-    def answer(self, outputs: Outputs) -> np.ndarray:
-        """Bool [n, a]."""
-        return outputs["aus"] > 0
-
-    def probabilities(self, outputs: Outputs) -> np.ndarray:
-        """Sigmoid of the logits, [n, a] float64."""
-        return expit(outputs["aus"].astype(np.float64))
-
-    def marks(self, values: np.ndarray) -> np.ndarray:
-        """The AUs that are on."""
-        return np.asarray(values).astype(bool)
-
-    def invalid(self, target: np.ndarray) -> np.ndarray:
-        """Rows that hold anything but 0 and 1; raises ValueError for other shapes."""
-        if target.ndim != 2 or target.shape[1] != len(self.names):
-            raise ValueError(
-                f"aus: expected [n, {len(self.names)}], got {target.shape}"
-            )
-        return ~np.isin(target, (0, 1)).all(1)
-
-    def select(self, answer: np.ndarray, target: np.ndarray) -> float:
-        """The mean F1."""
-        return float(au_metrics.f1(au_metrics.counts(target, answer)).mean())
-
-    def score(self, table: "Predictions") -> tuple[Block, ...]:
-        """Mean F1, then each AU."""
-        answer = table.answer
-        seeds = np.unique(table.seed)
-        counts = [
-            au_metrics.counts(table.target[part], answer[part])
-            for part in (table.seed == seed for seed in seeds)
-        ]
-        intervals = {}
-        if np.unique(table.subject).size > 1:
-            intervals["f1"] = au_metrics.subject_interval(
-                table.target, answer, table.subject, seeds=table.seed
-            )
-        headline = headline_of(
-            {"F1": [float(au_metrics.f1(one).mean()) for one in counts]},
-            seeds=[str(seed) for seed in seeds],
-            intervals=intervals,
-        )
-        columns = ("f1", "recall", "precision", "support")
-        values = [
-            np.mean([measure(one) for one in counts], 0)
-            for measure in (au_metrics.f1, au_metrics.recall, au_metrics.precision)
-        ]
-        support = table.target[table.seed == seeds[0]].astype(int).sum(0)
-        rows = tuple(
-            {"key": name, "name": name}
-            | {c: float(v[i]) for c, v in zip(columns, values, strict=False)}
-            | {"support": int(support[i])}
-            for i, name in enumerate(self.names)
-        )
-        per_au = Block(
-            kind="table",
-            title="AU by AU",
-            rows=rows,
-            columns=columns,
-            note="The headline is the mean of F1; an AU without clips counts as 0.",
-            remarks=tuple(
-                f"No clip shows {row['name']}: it counts as 0 in the mean F1."
-                for row in rows
-                if not row["support"]
-            ),
-        )
-        return headline, per_au
-
-    def chance(self, table: "Predictions", *, epochs: int) -> tuple[Block, ...]:
-        """F1 of saying each AU as often as it occurs, and of always saying it."""
-        del epochs  # the bound of a selection is drawn for single labels only
-        target = table.target[table.seed == table.seed.min()]
-        mean, low, high = au_metrics.guess_by_prior(target)
-        always = au_metrics.counts(target, np.ones_like(target, bool))
-        return (
-            Block(
-                kind="chance",
-                title="F1 without learning anything",
-                rows=(
-                    yardstick(
-                        "prior",
-                        "guessing by AU frequency",
-                        mean,
-                        low=low,
-                        high=high,
-                    ),
-                    yardstick(
-                        "always",
-                        "always every AU",
-                        float(au_metrics.f1(always).mean()),
-                    ),
-                ),
             ),
         )
 

@@ -22,7 +22,8 @@ from merclip_jax.models.au_regions import POINTS, on_grid, regions
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
-from merclip_jax.scoring.tasks import AUTask
+from merclip_jax.scoring import emotion_rules
+from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
 from merclip_jax.systems.system import (
     Batch,
     Context,
@@ -44,7 +45,8 @@ MAPS = 3  # AUs of a clip whose attention a report shows
 class MicroAuClip:
     """The system: options, and the text tower that sentences are encoded with.
 
-    tower: None for a random one, made from the sentences of all AUs.
+    tower: None for a random one, made from the sentences of all AUs; threshold: how its
+    answers are read, which is no part of the method.
     """
 
     view: View = View(frames=2, image_size=224, sampling="onset_apex")
@@ -53,6 +55,7 @@ class MicroAuClip:
     augmentation: PointAugmentation = PointAugmentation()
     execution: Execution = dataclasses.field(default=Execution(), compare=False)
     tower: TextTower | None = dataclasses.field(default=None, repr=False, compare=False)
+    threshold: str = dataclasses.field(default=AUScoreOptions.threshold, compare=False)
 
     name = "micro_au_clip"
     title = "Micro-AU CLIP (our equations)"
@@ -70,7 +73,8 @@ class MicroAuClip:
     @property
     def task(self) -> AUTask:
         """F1 of each AU, and their mean."""
-        return AUTask(tuple(f"AU{number}" for number in self.model.aus))
+        names = tuple(f"AU{number}" for number in self.model.aus)
+        return AUTask(names, self.threshold)
 
     @property
     def module(self) -> micro_au_clip.MicroAUClip:
@@ -168,11 +172,19 @@ class MicroAuClip:
         return loss, ({}, scalars)
 
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
-        """AU logits [b, a], and how each AU attends to its region's slots [b, a, k]."""
+        """AU logits [b, a], attention to the slots of regions [b, a, k], emotions.
+
+        The last are scores [b, e] by the AUs' sentences, as in `emotion_rules`.
+        """
         frames = batch["frames"].astype(jnp.float32)
         out = self._answers(variables, context, frames, batch["landmarks"], train=False)
         every = losses.own(losses.scores(out.visual, out.text, out.scale))
-        return {"aus": losses.presence(every), "attention": out.slots}
+        logits = losses.presence(every)
+        weights = emotion_rules.weights_of_all(self.model.aus)
+        emotions = emotion_rules.by_text(
+            jax.nn.sigmoid(logits), out.visual, out.text, weights.astype(out.text.dtype)
+        )
+        return {"aus": logits, "attention": out.slots, emotion_rules.TEXT: emotions}
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -228,7 +240,7 @@ class MicroAuClip:
         return np.asarray(on_grid(jnp.asarray(attention[None]), patches, grid)[0])
 
     def _shown(self, cell: str) -> list[bool]:
-        numbers = {au.number for au in facs.parse_cell(cell).aus if au.kind == "AU"}
+        numbers = facs.parse_cell(cell).numbers
         return [au in numbers for au in self.model.aus]
 
     def _augment(self, key: jax.Array, batch: Batch) -> tuple[Array, Array]:

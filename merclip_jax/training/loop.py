@@ -19,7 +19,12 @@ from merclip_jax.training.interrupts import Interrupts
 from merclip_jax.training.machine import machine, name_of
 from merclip_jax.training.members import MemberResult
 from merclip_jax.training.profile import Profile
-from merclip_jax.training.selection import evaluate, predict
+from merclip_jax.training.selection import (
+    answered,
+    calibrated,
+    evaluate,
+    predict,
+)
 from merclip_jax.training.stack import Plan, Stack
 from merclip_jax.training.step import TrainState
 from merclip_jax.training.waits import Waits
@@ -100,7 +105,7 @@ def _train_group(
     member = stack.members(stacked)
     context = stack.context(stacked)
     state = stack.init(member.key)
-    history = History(plan, stacked, _answered(stack))
+    history = History(plan, stacked, answered(stack))
     checkpoint, machines = _open_checkpoint(name, stacked, workdir)
     restored = checkpoint.restore({"state": state, "history": history.arrays})
     call = 0
@@ -194,12 +199,6 @@ def _batches(stack: Stack, stacked: Sequence[Member], *, start: int):
     )
 
 
-def _answered(stack: Stack) -> dict:
-    """Shapes [m, b, ...] of the outputs that the task reads."""
-    shapes = stack.programs.outputs()
-    return {name: shapes[name] for name in stack.plan.system.task.reads}
-
-
 def _finish(
     stack: Stack,
     context: Context,
@@ -211,7 +210,9 @@ def _finish(
 ) -> None:
     """Predict the test clips and write each member of the group."""
     plan, everywhere = stack.plan, stack.programs.everywhere
-    outputs = predict(stack, context, state, [m.fold.test for m in history.stacked])
+    stacked = history.stacked
+    said = predict(stack, context, state, [m.fold.test for m in stacked])
+    outputs = calibrated(stack, context, state, stacked, said)
     for m, member in enumerate(group):
         last = {name: outputs[m][name] for name in plan.system.task.reads}
         result = MemberResult(

@@ -1,6 +1,6 @@
 """Predicting clips with a stack, and the score by which an epoch may be chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -72,16 +72,80 @@ def evaluate(
     inner = plan.selection == "inner"
     chosen = [m.fold.inner for m in stacked] if inner else tests
     outputs = predict(stack, context, state, chosen)
+    targets = [plan.columns[task.target][index] for index in chosen]
+    # Thresholds and epoch by the same clips: the test has a part in neither.
+    extras = [
+        task.calibrate(*both) if inner else {}
+        for both in zip(outputs, targets, strict=True)
+    ]
     scores = np.asarray(
         [
-            task.select(task.answer(said), plan.columns[task.target][index])
-            for said, index in zip(outputs, chosen, strict=True)
+            task.select(task.answer(said), target)
+            for said, target in zip(spread(outputs, extras), targets, strict=True)
         ]
     )
     # Most epochs are no new best: then their test clips need no answer.
     if history.improved(scores).any():
         answers = predict(stack, context, state, tests) if inner else outputs
-        history.keep_best(scores, answers)
+        history.keep_best(scores, spread(answers, extras))
+
+
+def calibrated(
+    stack: Stack,
+    context: Context,
+    state: TrainState,
+    stacked: Sequence[Member],
+    outputs: Sequence[Mapping[str, np.ndarray]],
+) -> list[dict[str, np.ndarray]]:
+    """Outputs of each member, with what its task chooses on the inner subjects' clips.
+
+    Args:
+        stack: of m members.
+        context: of the run and of their folds.
+        state: of the members.
+        stacked: the members.
+        outputs: of the model for their test clips.
+    """
+    plan = stack.plan
+    task = plan.system.task
+    if not set(task.reads) - set(outputs[0]):
+        return list(map(dict, outputs))
+    chosen = [m.fold.inner for m in stacked]
+    said = predict(stack, context, state, chosen)
+    extras = [
+        task.calibrate(one, plan.columns[task.target][index])
+        for one, index in zip(said, chosen, strict=True)
+    ]
+    return spread(outputs, extras)
+
+
+def answered(stack: Stack) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes [m, b, ...] of the outputs that the task reads."""
+    shapes, task = stack.programs.outputs(), stack.plan.system.task
+    # What is chosen on clips has the shape that it has for any clip.
+    one = {k: np.zeros((1, *v.shape[2:]), np.float32) for k, v in shapes.items()}
+    extra = task.calibrate(one, stack.plan.columns[task.target][:1])
+    batch = next(iter(shapes.values())).shape[:2]
+    for name, value in extra.items():
+        shapes[name] = jax.ShapeDtypeStruct((*batch, *value.shape), value.dtype)
+    return {name: shapes[name] for name in task.reads}
+
+
+def spread(
+    outputs: Sequence[Mapping[str, np.ndarray]],
+    extras: Sequence[Mapping[str, np.ndarray]],
+) -> list[dict[str, np.ndarray]]:
+    """Outputs [n, ...] of each member and values [...] of each, one row a clip.
+
+    Args:
+        outputs: of the members, one output or more.
+        extras: of the same members, for all of their clips.
+    """
+    made = []
+    for own, extra in zip(outputs, extras, strict=True):
+        n = len(next(iter(own.values())))
+        made.append(dict(own) | {k: np.repeat(v[None], n, 0) for k, v in extra.items()})
+    return made
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -264,8 +264,8 @@ def test_it_goes_through_loso_to_a_card(run, clips):
     assert card["input_contract"] == "oracle-keyframes"
     assert card["protocol"] == {"name": "loso", "folds": 3, "seeds": [0]}
     assert any("whose equations are not at hand" in note for note in card["notes"])
-    headline, per_au = card["scores"]
-    assert [row["key"] for row in headline["rows"]] == ["f1"]
+    headline, per_au, _ = card["scores"]
+    assert [row["key"] for row in headline["rows"]] == ["f1", "auc-pr"]
     shown = tiny_au.system().columns(clips)["aus"].sum(0)
     assert [row["support"] for row in per_au["rows"]] == shown.tolist()
     page = (path / "report.html").read_text()

@@ -1,0 +1,155 @@
+"""What emotions a detector's AUs amount to, beside those that were annotated."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from merclip_jax import facs
+from merclip_jax.data.folds import Member
+from merclip_jax.scoring import metrics
+from merclip_jax.scoring.au_task import EmotionClasses
+from merclip_jax.scoring.blocks import Block
+from merclip_jax.scoring.emotion_rules import TEXT, Rules, part_of_all, rules_of
+from merclip_jax.training.members import MemberResult
+from merclip_jax.training.stack import Plan
+
+COLUMNS = ("acc", "uf1", "uf1_low", "uf1_high", "uar", "wf1")
+
+
+def read_off(
+    plan: Plan,
+    members: Sequence[Member],
+    results: Sequence[MemberResult],
+    tasks: Sequence[tuple[str, EmotionClasses]],
+    *,
+    selected: bool,
+) -> list[Block]:
+    """A table for each emotion task; none where no clip is of it.
+
+    Args:
+        plan: of the run, whose own task is about AUs.
+        members: all of it.
+        results: of each member.
+        tasks: (name, (class, its emotions), ...) by which the clips were labelled.
+        selected: whether to take the answers of the chosen epoch, not of the last.
+    """
+    index = np.concatenate([member.fold.test for member in members])
+    seeds = np.concatenate([np.full(len(m.fold.test), m.seed) for m in members])
+    chosen = [result.best if selected else result.outputs for result in results]
+    known = set.intersection(*(set(outputs) for outputs in chosen))
+    outputs = {n: np.concatenate([one[n] for one in chosen]) for n in sorted(known)}
+    emotions = plan.store.clips.emotion[index]
+    blocks = []
+    for name, classes in tasks:
+        of = {e: k for k, (_, several) in enumerate(classes) for e in several}
+        label = np.asarray([of.get(emotion, -1) for emotion in emotions.tolist()])
+        rows = label >= 0  # what the task leaves out is not scored
+        if not rows.any():
+            continue
+        some = {n: values[rows] for n, values in outputs.items()}
+        rules = rules_of([title for title, _ in classes])
+        answers = _answers(plan, rules, index[rows], some)
+        # From the order of the rules to that of the task's classes.
+        place = [title for title, _ in classes].index
+        order = np.asarray([place(title) for title in rules.names])
+        answers = {key: order[answer] for key, answer in answers.items()}
+        answers["majority"] = np.full(rows.sum(), np.bincount(label[rows]).argmax())
+        subjects = plan.store.clips.subject[index[rows]]
+        table = [
+            {"key": f"{name}/{key}", "name": _NAMES[key]}
+            | _scores(label[rows], answer, subjects, seeds[rows], len(classes))
+            for key, answer in answers.items()
+        ]
+        clips = len(np.unique(index[rows]))
+        blocks.append(_block(name, table, rules, _numbers(plan), clips))
+    return blocks
+
+
+_NAMES = {
+    "hard": "hard rules",
+    "soft": "soft rules",
+    "text": "AU text",
+    "own": "annotated AUs",
+    "all": "annotated, all",
+    "majority": "most frequent",
+}
+
+
+def _answers(
+    plan: Plan, rules: Rules, index: np.ndarray, outputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Form -> answers [n], indices into the names of the rules."""
+    task, aus = plan.system.task, _numbers(plan)
+    found = {
+        "hard": rules.hard(task.answer(outputs), aus),
+        "soft": rules.soft(task.probabilities(outputs), aus).argmax(1),
+    }
+    if TEXT in outputs:
+        found["text"] = outputs[TEXT][:, part_of_all(rules)].argmax(1)
+    cells = plan.store.clips.au_cell[index].tolist()
+    every = [facs.parse_cell(cell).numbers for cell in cells]
+    shown = np.asarray([[au in own for au in rules.reads] for own in every])
+    annotated = plan.columns[task.target][index].astype(bool)
+    return found | {
+        "own": rules.hard(annotated, aus),
+        "all": rules.hard(shown, rules.reads),
+    }
+
+
+def _numbers(plan: Plan) -> list[int]:
+    return [int(name.removeprefix("AU")) for name in plan.system.task.names]
+
+
+def _scores(
+    label: np.ndarray,
+    answer: np.ndarray,
+    subjects: np.ndarray,
+    seeds: np.ndarray,
+    classes: int,
+) -> dict[str, float | None]:
+    """Means over seeds, and the interval of UF1 over subjects, None for one subject."""
+    runs = [
+        metrics.scores(
+            metrics.confusion_matrix(label[own], answer[own], classes=classes)
+        )
+        for own in (seeds == seed for seed in np.unique(seeds))
+    ]
+    found: dict[str, float | None] = {
+        name: float(np.mean([getattr(run, name) for run in runs]))
+        for name in ("acc", "uf1", "uar", "wf1")
+    }
+    low, high = None, None
+    if np.unique(subjects).size > 1:
+        low, high = metrics.subject_intervals(
+            label, answer, subjects, classes=classes, seeds=seeds
+        ).uf1
+    return found | {"uf1_low": low, "uf1_high": high}
+
+
+def _block(
+    name: str, rows: list[dict], rules: Rules, aus: list[int], clips: int
+) -> Block:
+    note = (
+        f"{clips} clips of {name}; no emotion label was trained on. Rules of our own "
+        "after FACS turn AUs into emotions: as answered (hard), by the probability of "
+        "each AU (soft)"
+    )
+    if any(row["key"].endswith("/text") for row in rows):
+        note += ", by sentences of the AUs that an emotion lists (AU text)"
+    note += (
+        ". “annotated AUs” reads the annotators' own in the same way, so far as the "
+        "detector knows them, and “annotated, all” all of them: what these rules can "
+        "reach at best, on these clips. Intervals are those of the headline."
+    )
+    if lacking := [f"AU{au}" for au in rules.reads if au not in aus]:
+        note += (
+            f" The rules look at {', '.join(lacking)} too, which the detector "
+            "does not know and never says."
+        )
+    return Block(
+        kind="table",
+        title=f"Emotion read off the AUs: {name}",
+        rows=tuple(rows),
+        columns=COLUMNS,
+        note=note,
+    )

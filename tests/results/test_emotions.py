@@ -1,0 +1,135 @@
+"""Emotions read off AUs stand beside the score of a detector, never in its place."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import micro_au_clip
+from merclip_jax import build, experiment
+from merclip_jax.data.clips import DataOptions
+from merclip_jax.data.records import load_clips
+from merclip_jax.errors import UserError
+from merclip_jax.results import emotions
+from merclip_jax.scoring import metrics
+from merclip_jax.scoring.emotion_rules import TEXT, THREE, part_of_all
+from merclip_jax.training.members import MemberResult
+from merclip_jax.training.options import TrainOptions
+from merclip_jax.training.workdir import Workdir
+from tests import mini
+from tests.systems import tiny_au
+
+pytestmark = pytest.mark.usefixtures("cache")
+TASK = "synthetic_3class"
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return micro_au_clip.on("synthetic/tiny").score.emotions
+
+
+@pytest.fixture(scope="module")
+def plan(mini_data):
+    classes = mini.config(mini_data).data.classes
+    options = DataOptions(
+        dataset=mini.DATASET, data_dir=str(mini_data), classes=classes
+    )
+    return experiment.plan_of(tiny_au.job(load_clips(options, tiny_au.VIEW)))
+
+
+def members(plan):
+    return mini.members_of(tiny_au.job(plan.store.clips))
+
+
+def results(plan, right=True):
+    """Members that answer what is annotated, or none of it."""
+    found = []
+    for member in members(plan):
+        shown = plan.columns["aus"][member.fold.test]
+        logits = np.where(shown == right, 4, -4).astype(np.float32)
+        n = len(shown)
+        text = np.zeros((n, 13), np.float32)
+        text[:, part_of_all(THREE)] = np.eye(3)[THREE.names.index("negative")]
+        outputs = {"aus": logits, TEXT: text}
+        clips = plan.store.clips.clip[member.fold.test]
+        found.append(MemberResult(clips, outputs, {"aus": logits}, {}))
+    return found
+
+
+def read(plan, tasks, **given):
+    given = {"results": results(plan), "selected": True} | given
+    return emotions.read_off(plan, members(plan), tasks=tasks, **given)
+
+
+def rows_of(blocks):
+    return {row["key"].removeprefix(f"{TASK}/"): row for row in blocks[0].rows}
+
+
+def test_right_aus_are_read_as_the_annotated_are(plan, tasks):
+    (block,) = read(plan, tasks)
+    rows = rows_of([block])
+    scores = {key: row["uf1"] for key, row in rows.items()}
+    assert list(scores) == ["hard", "soft", "own", "all", "majority"]
+    assert scores["hard"] == scores["own"] > scores["majority"]
+    assert block.kind == "table" and "no emotion label was trained on" in block.note
+    assert "look at AU9, AU10, AU15, AU17 too" in block.note
+    wrong = rows_of(read(plan, tasks, results=results(plan, right=False)))
+    assert wrong["hard"]["uf1"] < rows["hard"]["uf1"]
+    for key in ("own", "all", "majority"):
+        assert wrong[key] == rows[key]
+
+
+def test_scores_are_of_the_tasks_classes(plan, tasks):
+    """In the order of the class-map table; computed here once more."""
+    clips = plan.store.clips
+    ((_, classes),) = tasks
+    of = {e: k for k, (_, several) in enumerate(classes) for e in several}
+    label = np.array([of[e] for e in clips.emotion.tolist()])
+    shown = plan.columns["aus"].astype(bool)
+    place = [name for name, _ in classes].index
+    said = np.array([place(THREE.names[i]) for i in THREE.hard(shown, tiny_au.AUS)])
+    found = metrics.scores(metrics.confusion_matrix(label, said, classes=3))
+    row = rows_of(read(plan, tasks))["own"]
+    for name in ("acc", "uf1", "uar", "wf1"):
+        assert row[name] == pytest.approx(getattr(found, name))
+    assert row["uf1_low"] <= row["uf1"] <= row["uf1_high"]
+
+
+def test_text_is_read_where_it_is_kept(plan, tasks):
+    """A chosen epoch keeps what its score reads alone; the last one has all."""
+    rows = rows_of(read(plan, tasks, selected=False))
+    label = np.isin(plan.store.clips.emotion, ["happiness", "surprise"])
+    assert rows["text"]["acc"] == pytest.approx(1 - label.mean())
+
+
+def test_emotions_outside_of_the_task_are_not_scored(plan, tasks):
+    ((name, classes),) = tasks
+    fewer = tuple((c, tuple(e for e in of if e != "disgust")) for c, of in classes)
+    (block,) = read(plan, ((name, fewer),))
+    left = (plan.store.clips.emotion != "disgust").sum()
+    assert f"{left} clips of" in block.note
+    nobody = tuple((c, (f"no {c}",)) for c, _ in classes)
+    assert read(plan, ((name, nobody),)) == []
+
+
+def test_a_run_tells_them_behind_its_score(plan, tasks, tmp_path):
+    options = TrainOptions(batch_size=8, scan_steps=6, stack=3)
+    job = tiny_au.job(plan.store.clips, epochs=1, options=options)
+    job = dataclasses.replace(job, emotions=tasks)
+    path = tmp_path / "run"
+    card = experiment.train_and_score(job, Workdir(path), command="tests")
+    assert [row["key"] for row in card["scores"][0]["rows"]] == ["f1", "auc-pr"]
+    last = card["scores"][-1]
+    assert last["title"] == f"Emotion read off the AUs: {TASK}"
+    assert [row["key"] for row in last["rows"]][2] == f"{TASK}/text"
+    page = (path / "report.html").read_text()
+    assert last["title"] in page and "annotated, all" in page
+    assert "AUs that come together" in page
+
+
+def test_tasks_without_rules_are_refused():
+    config = micro_au_clip.on("synthetic/apart")
+    build.check(config)
+    config.score.emotions = (("two", (("joy", ("happiness",)), ("other", ("fear",)))),)
+    with pytest.raises(UserError, match=r"no rules tell \['joy', 'other'\]"):
+        build.check(config)
