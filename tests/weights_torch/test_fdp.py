@@ -136,7 +136,7 @@ def _flat(tree):
 
 
 def test_a_released_file_goes_there_and_back(tmp_path):
-    """A `.pth` of the released layout, to a folder, to torch: strict names, same bits."""
+    """A `.pth` of the released layout, to a folder, to torch: strict, the same bits."""
     module = randomised(torch_fdp.FDP(SMALL, side=32), 3)
     torch.save(module.state_dict(), tmp_path / "fdp.pth")
     with jax.enable_x64(False):
