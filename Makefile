@@ -24,13 +24,15 @@ test: $(VENV)/.test
 		--ignore=tests/training/test_kill.py \
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
+		--ignore=tests/systems/test_three.py \
 		--ignore=tests/compile
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 \
 		tests/training/test_stopping.py tests/training/test_kill.py \
-		tests/training/test_devices.py tests/training/test_processes.py
+		tests/training/test_devices.py tests/training/test_processes.py \
+		tests/systems/test_three.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test

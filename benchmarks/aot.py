@@ -19,7 +19,9 @@ from absl import app, flags
 from benchmarks import absent, shapes
 from benchmarks.hlo import Collective, Program
 from merclip_jax import command
+from merclip_jax.models.fdp import FdpOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.systems.system import REMATS
 from merclip_jax.training import sharding
 from merclip_jax.training.compiler import compiled
@@ -32,6 +34,9 @@ TARGETS = flags.DEFINE_list("target", ["v5e:2x2"], "Devices: v5e:2x2, h100:1x1x8
 MEMBERS = flags.DEFINE_list("members", ["1"], "Members a stack, one row each.")
 DEVICES = flags.DEFINE_integer("devices", 1, "How many of them are used; 0: all.")
 BATCH = flags.DEFINE_integer("batch", 16, "Clips of a member's batch.")
+SYSTEM = flags.DEFINE_enum(
+    "system", "mer_clip", ["mer_clip", "fdp", "micro_au_clip"], "Which one trains."
+)
 SIZE = flags.DEFINE_enum("size", "b16", list(SIZES), "Of the model.")
 DTYPE = flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "Computation.")
 REMAT = flags.DEFINE_list("remat", ["none"], f"Of {REMATS}, one row each.")
@@ -65,6 +70,14 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
         bn_group_size=GROUP.value,
     )
     mesh = sharding.make_mesh(members, BATCH.value, devices=devices)
+    if SYSTEM.value == "fdp":
+        fdp = FdpOptions(dtype=DTYPE.value)
+        return shapes.fdp(fdp, options, members=members, mesh=mesh)
+    if SYSTEM.value == "micro_au_clip":
+        detector = MicroAUOptions(
+            size=SIZE.value, dtype=DTYPE.value, attention=attention
+        )
+        return shapes.micro_au_clip(detector, options, members=members, mesh=mesh)
     return shapes.mer_clip(
         model,
         options,

@@ -10,10 +10,17 @@ from jax.sharding import Mesh
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.gather import shelf
 from merclip_jax.data.view import View
+from merclip_jax.models import clip_vit
+from merclip_jax.models.au_regions import POINTS
+from merclip_jax.models.fdp import FdpOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
+from merclip_jax.models.micro_au_clip import MicroAUOptions
+from merclip_jax.systems.fdp import FdpSystem
 from merclip_jax.systems.mer_clip import MerClip
-from merclip_jax.systems.system import Execution
-from merclip_jax.training.optim import AdamWOptions, adamw
+from merclip_jax.systems.micro_au_clip import MicroAuClip
+from merclip_jax.systems.system import Execution, System
+from merclip_jax.training.finetune import FinetuneOptions, finetune
+from merclip_jax.training.optim import AdamOptions, AdamWOptions, adamw, coupled_adam
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.programs import Programs, Shape, Spec
 
@@ -87,6 +94,72 @@ def mer_clip(
     )
     optimiser = adamw(AdamWOptions(), epochs=options.epochs)
     return Programs(system, optimiser, options, spec, size=members, mesh=mesh)
+
+
+def fdp(
+    model: FdpOptions,
+    options: TrainOptions,
+    *,
+    members: int,
+    mesh: Mesh,
+    clips: int = CLIPS,
+) -> Programs:
+    """The programs of FDP; arguments as of `mer_clip`."""
+    system = FdpSystem(CLASSES[:5], model=model)
+    side = system.view.image_size
+    columns = {
+        "label": Shape((), jnp.int32),
+        "dynamic_image": Shape((side, side), jnp.uint8),
+        "mean": Shape((), jnp.float32),
+        "brightest": Shape((), jnp.float32),
+    }
+    fold = {name: Shape((), jnp.float32) for name in ("mean", "brightest")}
+    spec = _spec(system, clips, columns, {}, fold, options.scan_steps)
+    optimiser = coupled_adam(AdamOptions())
+    return Programs(system, optimiser, options, spec, size=members, mesh=mesh)
+
+
+def micro_au_clip(
+    model: MicroAUOptions,
+    options: TrainOptions,
+    *,
+    members: int,
+    mesh: Mesh,
+    clips: int = CLIPS,
+) -> Programs:
+    """The programs of the detector of AUs; arguments as of `mer_clip`."""
+    system = MicroAuClip(model=model, execution=Execution(options.remat))
+    a, embed = len(model.aus), clip_vit.SIZES[model.size].embed
+    columns = {
+        "aus": Shape((a,), jnp.int32),
+        "landmarks": Shape((POINTS, 2), jnp.float32),
+    }
+    run = {"features": Shape((a, 2, embed), jnp.float32)}
+    fold = {
+        "weights": Shape((a,), jnp.float32),
+        "prior": Shape((a, a), jnp.float32),
+        "phi": Shape((a, a), jnp.float32),
+    }
+    spec = _spec(system, clips, columns, run, fold, options.scan_steps)
+    optimiser = finetune(
+        FinetuneOptions(), epochs=options.epochs, frozen=system.model.frozen
+    )
+    return Programs(system, optimiser, options, spec, size=members, mesh=mesh)
+
+
+def _spec(
+    system: System, clips: int, columns: dict, run: dict, fold: dict, steps: int
+) -> Spec:
+    t, *picture = system.view.shape
+    return Spec(
+        held=Shape(shelf(clips * t, tuple(picture)), jnp.uint8),
+        frames=Shape((t,), jnp.int32),
+        columns=columns,
+        run=run,
+        fold=fold,
+        start={},
+        steps=steps,
+    )
 
 
 def arguments(programs: Programs, *, batch: int, clips: int, frames: int) -> list:

@@ -27,7 +27,7 @@ systems
 weights training results
 job
 making
-build experiment dry_run convert main apps
+build experiment dry_run convert compare main apps
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (

@@ -17,7 +17,7 @@ from merclip_jax.weights.part import Part
 from merclip_jax.weights.problems import ConversionError
 
 Shapes = dict[str, tuple[int, ...]]
-_LAST = "params/head/classifier/"
+_LAST = ("params/head/classifier/", "params/classifier/")
 
 
 def place(

@@ -15,7 +15,7 @@ from tests import mini
 # Each name with how it sees clips and which of its recipes it is of.
 NAMES = ("mer_clip", "fdp", "fdp_released", "micro_au_clip")
 fdp_models.SIZES["nano"] = fdp_models.FdpSize(
-    (8, 8, 8), (8, 8, 16, 16), (1, 1, 1, 1), (112, 112, 112, 112), (4, 4, 8, 8), 8
+    (8, 8, 8), (8, 8, 16, 16), (1, 1, 1, 1), (112, 112, 112, 112), (4, 4, 8, 8), 64
 )
 _TRAIN = {"batch_size": 8, "scan_steps": 2, "checkpoint_every": 1, "stack": 2}
 

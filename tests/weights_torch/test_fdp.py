@@ -4,15 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from merclip_jax.errors import UserError
 from merclip_jax.losses.classification import focal
 from merclip_jax.losses.reconstruction import image_error
 from merclip_jax.models.fdp import SIZES, Fdp, FdpSize
-from merclip_jax.weights.export import to_torch
+from merclip_jax.weights import convert, load
+from merclip_jax.weights.export import to_torch, write_torch
+from merclip_jax.weights.families import fdp as family
 from merclip_jax.weights.families.fdp import FDP
 from merclip_jax.weights.match import place
+from merclip_jax.weights.options import WholeOptions
 from tests.weights_torch import torch_fdp
 
 SMALL = FdpSize(
@@ -128,3 +133,38 @@ def test_a_training_step():
 
 def _flat(tree):
     return flatten_dict(tree, sep="/")
+
+
+def test_a_released_file_goes_there_and_back(tmp_path):
+    """A `.pth` of the released layout, to a folder, to torch: strict, the same bits."""
+    module = randomised(torch_fdp.FDP(SMALL, side=32), 3)
+    torch.save(module.state_dict(), tmp_path / "fdp.pth")
+    with jax.enable_x64(False):
+        found = convert.convert([str(tmp_path / "fdp.pth")])
+        assert not found.problems
+        convert.write_folder(found, tmp_path / "ours")
+        write_torch(str(tmp_path / "ours"), tmp_path / "back.safetensors")
+    back = safetensors.torch.load_file(tmp_path / "back.safetensors")
+    other = torch_fdp.FDP(SMALL, side=32)
+    other.load_state_dict(back, strict=True)
+    for name, value in module.state_dict().items():
+        if "num_batches" not in name:
+            assert torch.equal(other.state_dict()[name], value), name
+
+
+def test_it_starts_a_training(tmp_path):
+    """All that the file has; a last layer of other classes starts anew on request."""
+    module = randomised(torch_fdp.FDP(SMALL, side=32), 4)
+    torch.save(module.state_dict(), tmp_path / "fdp.pth")
+    source = str(tmp_path / "fdp.pth")
+    same = family.shapes_of(Fdp(5, SMALL), image_size=32)
+    part = load.load_whole("fdp", same, WholeOptions(source))
+    assert part.arrays.keys() == same.keys()
+    three = family.shapes_of(Fdp(3, SMALL), image_size=32)
+    with pytest.raises(UserError, match="new_head=True starts it anew"):
+        load.load_whole("fdp", three, WholeOptions(source))
+    part = load.load_whole("fdp", three, WholeOptions(source, new_head=True))
+    assert three.keys() - part.arrays.keys() == {
+        "params/classifier/kernel",
+        "params/classifier/bias",
+    }

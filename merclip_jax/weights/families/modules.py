@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from merclip_jax.models.frame_network import LOCALS
 from merclip_jax.weights.families.detect import FAMILIES
 from merclip_jax.weights.families.numbers import BLOCKS
 
@@ -18,6 +19,13 @@ _ENCODERS = {
 }
 _FLAGS = {"uniformer_v2": ("frozen",)}
 _MER_CLIP, _MER_CLIP_FLAGS = ("embed", "head_blocks"), ("temperature", "bias")
+_FDP_LISTS = {
+    "stem": (3,),
+    "stages": (4,),
+    "depths": (4,),
+    "global_widths": (0, 4),
+    "segnet": (4,),
+}
 _MAY_BE_NONE = ("local_mhra", "reduced", "global_blocks", "global_hidden")
 _MAY_BE_NONE += ("head_blocks", "temporal_layers")
 
@@ -39,7 +47,9 @@ def check(kind: str, module: Mapping) -> None:
         raise ValueError(f"family: {family!r}")
     if family not in FAMILIES:
         return
-    if kind == "text":
+    if family == "fdp":
+        wanted, flags = _check_fdp(module), ("ranks",)
+    elif kind == "text":
         wanted, flags = _TEXT, ()
     else:
         encoder = module["encoder"]
@@ -59,6 +69,19 @@ def check(kind: str, module: Mapping) -> None:
     odd = [name for name in flags if not isinstance(module[name], bool)]
     if odd:
         raise ValueError(f"{odd[0]} {module[odd[0]]!r}: expected true or false")
+
+
+def _check_fdp(module: Mapping) -> tuple[str, ...]:
+    """FDP's widths and depths stage by stage; returns its other numbers' names."""
+    for name, lengths in _FDP_LISTS.items():
+        values = module[name]
+        whole = isinstance(values, list | tuple) and len(values) in lengths
+        most = BLOCKS if name == "depths" else _LARGE
+        if not whole or not all(type(n) is int and 1 <= n <= most for n in values):
+            raise ValueError(f"{name} {values!r}: expected {lengths[-1]} numbers")
+    if not isinstance(module["size"], str) or module["local"] not in LOCALS:
+        raise ValueError(f"size {module['size']!r}, local {module['local']!r}")
+    return ("hidden", "image_size", *(("classes",) if module["classes"] else ()))
 
 
 def _check_names(module: Mapping, encoder: str) -> None:

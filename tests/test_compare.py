@@ -1,0 +1,161 @@
+"""Runs side by side: the same clips, paired draws of subjects, AUs read by rules."""
+
+import numpy as np
+import pytest
+
+from merclip_jax import compare
+from merclip_jax.compare import Run
+from merclip_jax.errors import UserError
+from merclip_jax.scoring import metrics, paired
+
+CLASSES = ["negative", "positive", "surprise"]
+SAID = {"negative": "AU4", "positive": "AU12+AU6", "surprise": "AU1+AU2"}
+
+
+def card(classes=CLASSES, system="MER-CLIP", fingerprint="f", protocol="loso"):
+    task = {"classes": classes, "dataset_fingerprint": fingerprint, "dataset": "d"}
+    return {"task": task, "system": system, "protocol": {"name": protocol}}
+
+
+def rows(seed=0, right=0.6, subjects=12, clips=10, seeds=(0,)):
+    """Made-up predictions: a share of them right."""
+    rng = np.random.default_rng(seed)
+    truth = np.random.default_rng(99).choice(CLASSES, (subjects, clips))
+    found = []
+    for run in seeds:
+        for s in range(subjects):
+            for c in range(clips):
+                true = truth[s, c]
+                said = true if rng.random() < right else rng.choice(CLASSES)
+                found.append(
+                    {
+                        "clip": f"s{s}/c{c}",
+                        "subject": f"s{s}",
+                        "seed": str(run),
+                        "true": true,
+                        "predicted": said,
+                    }
+                )
+    return found
+
+
+def test_scores_are_those_of_the_cards_metric():
+    made = rows(1)
+    (row, _), _ = compare.compare([Run("a", card(), made), Run("b", card(), rows(2))])
+    target = np.asarray([CLASSES.index(r["true"]) for r in made])
+    answer = np.asarray([CLASSES.index(r["predicted"]) for r in made])
+    scores = metrics.scores(metrics.confusion_matrix(target, answer, classes=3))
+    for name in paired.SCORES:
+        assert row.scores[name] == pytest.approx(getattr(scores, name))
+
+
+def test_a_better_run_is_better_in_nearly_all_draws():
+    found, told = compare.compare(
+        [Run("a", card(), rows(1, 0.3)), Run("b", card(), rows(2, 0.9))]
+    )
+    gap = found[1].differences["uf1"]
+    assert gap.low > 0.2 and gap.better == 1
+    assert gap.value == pytest.approx(found[1].scores["uf1"] - found[0].scores["uf1"])
+    assert not found[0].differences
+    assert told.startswith("120 clips of 12 subjects")
+    text = compare.table(found, told)
+    assert "b" in text and f"{gap.value:+.3f}" in text
+
+
+def test_a_run_differs_from_itself_by_nothing():
+    same = rows(3)
+    found, _ = compare.compare([Run("a", card(), same), Run("b", card(), list(same))])
+    for gap in found[1].differences.values():
+        assert (gap.value, gap.low, gap.high, gap.better) == (0, 0, 0, 0.5)
+
+
+def test_equal_runs_cover_zero_about_as_often_as_they_say():
+    """400 pairs of runs that are equally good: 95 % of intervals hold zero."""
+    inside = 0
+    subjects = [f"s{i}" for i in range(12)]
+    for i in range(400):
+        made = {}
+        for j in range(2):
+            some = rows(1000 + 2 * i + j, 0.5)
+            made[str(j)] = paired.counts(
+                np.asarray([CLASSES.index(r["true"]) for r in some]),
+                np.asarray([CLASSES.index(r["predicted"]) for r in some]),
+                np.asarray([r["subject"] for r in some]),
+                np.zeros(len(some), int),
+                subjects=subjects,
+                classes=3,
+            )
+        gap = paired.differences(made, "0", draws=200)["1"]["uf1"]
+        inside += gap.low <= 0 <= gap.high
+    assert 0.88 < inside / 400 <= 0.98
+
+
+def test_seeds_are_averaged():
+    two = rows(4, seeds=(0, 1))
+    found, _ = compare.compare([Run("a", card(), two), Run("b", card(), rows(5))])
+    alone = [
+        compare.compare(
+            [
+                Run("a", card(), [r for r in two if r["seed"] == seed]),
+                Run("b", card(), rows(5)),
+            ]
+        )[0][0].scores["uf1"]
+        for seed in ("0", "1")
+    ]
+    assert found[0].scores["uf1"] == pytest.approx(np.mean(alone))
+
+
+def test_a_detector_answers_by_rules():
+    """A detector that knows the AUs of each emotion is right wherever it says them."""
+    emotions = rows(6, 0.5)
+    aus = [
+        row | {"true": "AU1", "predicted": SAID[row["true"]]} for row in rows(7, 0.5)
+    ]
+    detector = Run("au", card(["AU1", "AU2", "AU4", "AU6", "AU12"], "AUs"), aus)
+    found, _ = compare.compare([Run("a", card(), emotions), detector])
+    assert found[1].scores["uf1"] == 1
+    assert found[1].system == "AUs, emotions by rules"
+
+
+def test_only_common_clips_count():
+    found, told = compare.compare(
+        [Run("a", card(), rows(8)), Run("b", card(), rows(9)[:60])]
+    )
+    assert told.startswith("60 clips of 6 subjects")
+    assert "(120 by the run with most)" in told
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        (Run("b", card(fingerprint="g"), rows(1)), "different datasets: a: d, b: d"),
+        (Run("b", card(["anger", "fear"]), rows(1)), "one set of emotions"),
+        (Run("b", card(protocol="kfold"), rows(1)), "b: another protocol than a's"),
+        (Run("b", card(), []), "no clip was judged by all"),
+        (Run("a", card(), rows(1)), "two runs of one name"),
+        (
+            Run("b", card(), [rows(1)[0] | {"true": "surprise?"}, *rows(1)[1:]]),
+            r"b: other labels than elsewhere: \['s0/c0'\]",
+        ),
+    ],
+)
+def test_what_cannot_be_compared(other, match):
+    with pytest.raises(UserError, match=match):
+        compare.compare([Run("a", card(), rows(0)), other])
+
+
+def test_detectors_alone_are_no_emotions():
+    detector = Run("au", card(["AU1", "AU2"]), rows(1))
+    with pytest.raises(UserError, match="one at least"):
+        compare.compare([detector, detector])
+
+
+def test_the_command_names_what_is_wrong(tmp_path, capsys):
+    assert compare.main([str(tmp_path), str(tmp_path)]) == 1
+    assert "expected a finished run" in capsys.readouterr().err
+    assert compare.main(["--configs", "a.py", "b.py"]) == 1
+    assert "--configs goes with --out" in capsys.readouterr().err
+    assert compare.main([str(tmp_path), "--config.train.epochs=2"]) == 1
+    assert "nothing is trained without --configs" in capsys.readouterr().err
+    assert compare.main(["--configs", "no.py", "--out", str(tmp_path)]) == 1
+    assert "no.py: no such config" in capsys.readouterr().err
