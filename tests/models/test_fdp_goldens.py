@@ -85,9 +85,10 @@ def nchw(array):
 
 
 def test_answers_and_every_stage(stored, model, variables):
-    out, kept = model.apply(
-        variables, clips(stored["eval/x"]), train=False, mutable=["intermediates"]
+    answer = jax.jit(
+        lambda x: model.apply(variables, x, train=False, mutable=["intermediates"])
     )
+    out, kept = answer(clips(stored["eval/x"]))
     close(out.logits, stored["eval/logits"])
     close(out.image, stored["eval/di"])
     frames = kept["intermediates"]["frames"]
@@ -119,7 +120,8 @@ def trained(stored, model, variables):
             image = 100 * image_error(out.image, target)
             return emotion + image, (out, changed, emotion, image)
 
-        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+        return step(variables["params"])
 
 
 def test_a_training_steps_outputs_and_losses(stored, trained):
