@@ -38,7 +38,7 @@ test-processes: $(VENV)/.test
 
 # Each system from clips to card, killed and resumed, with its test subject poisoned.
 test-systems: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --maxprocesses=2 \
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
 		tests/systems/test_three.py tests/systems/test_micro_au_clip.py \
 		tests/systems/test_au_thresholds.py
 

@@ -38,7 +38,7 @@ def controlled(clips: Clips, control: str, *, seed: int = 0) -> Clips:
     """The clips under a control: what is left of them to learn from.
 
     "onset" shows the first key frame only, "shuffled" puts each clip's key frames in a
-    random order, "permuted" deals the labels out anew over all clips.
+    random order, "permuted" deals emotions and AUs out anew over all clips.
     """
     rng = np.random.default_rng(seed)
     if control == "none":
@@ -51,7 +51,9 @@ def controlled(clips: Clips, control: str, *, seed: int = 0) -> Clips:
             clips, positions=rng.permuted(clips.positions, axis=1)
         )
     if control == "permuted":
-        return dataclasses.replace(clips, label=rng.permutation(clips.label))
+        label = rng.permutation(clips.label)
+        au_cell = rng.permutation(clips.au_cell)
+        return dataclasses.replace(clips, label=label, au_cell=au_cell)
     raise ValueError(f"control {control!r}: none, onset, shuffled or permuted")
 
 
@@ -85,18 +87,19 @@ def main(_: list[str]) -> None:
         card = experiment.run_on(
             controlled(clips, control), config, root / control, command=""
         )
-        rows.append((control, find_row(card, "uf1")))
+        rows.append((control, card["scores"][0]["rows"][0]))
     chance, ceiling = find_row(card, "prior", part="chance"), card["ceiling"]
-    oracle = oracle_scores(
-        config.data.dataset, config.data.data_dir, len(clips.classes)
-    )
-    print(f"\n{'control':<12}{'UF1':>7}   95 % interval over subjects")
-    for control, uf1 in rows:
+    print(f"\n{'control':<12}{rows[0][1]['name']:>7}   95 % interval over subjects")
+    for control, row in rows:
         print(
-            f"{control:<12}{uf1['mean']:>7.3f}   {uf1['low']:.3f} - {uf1['high']:.3f}"
+            f"{control:<12}{row['mean']:>7.3f}   {row['low']:.3f} - {row['high']:.3f}"
         )
-    print(f"{'oracle':<12}{oracle.uf1:>7.3f}   reads the true AU intensities")
-    print(f"{'ceiling':<12}{ceiling['uf1']:>7.3f}   of the dataset")
+    if ceiling:  # of an emotion task: an ideal observer's
+        oracle = oracle_scores(
+            config.data.dataset, config.data.data_dir, len(clips.classes)
+        )
+        print(f"{'oracle':<12}{oracle.uf1:>7.3f}   reads the true AU intensities")
+        print(f"{'ceiling':<12}{ceiling['uf1']:>7.3f}   of the dataset")
     between = f"{chance['low']:.3f} - {chance['high']:.3f}"
     print(f"{'chance':<12}{chance['value']:>7.3f}   {between} for 95 % of guessers")
 

@@ -17,7 +17,10 @@ from merclip_jax.training.workdir import Workdir
 from tests import mini
 from tests.systems import tiny_au
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.xdist_group("test_au_thresholds"),
+]
 PROTOCOL = {
     "name": "holdout",
     "test_subjects": ("synthetic/s00",),

@@ -35,7 +35,10 @@ from tests import mini
 from tests.systems import tiny_au
 from tests.weights import made
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.xdist_group("test_micro_au_clip"),
+]
 STILL = PointAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 

@@ -32,7 +32,11 @@ HEADLINES = {
 }
 
 
-@pytest.fixture(scope="module", params=three.NAMES)
+# All tests of a system on one worker: they share its run and its programs.
+EACH = [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in three.NAMES]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def run(request, mini_data, cache, tmp_path_factory):
     """A system's name, its uninterrupted run's folder, and the card."""
     name = request.param
