@@ -48,12 +48,13 @@ def points_of_frames(record: Mapping) -> np.ndarray:
     return points.reshape(t, -1, 2)
 
 
-def build_command(dataset: str, metadata: Mapping) -> str:
-    """What to type for the same dataset with the landmarks of every frame added.
+def build_command(dataset: str, metadata: Mapping, *, every_frame: bool = True) -> str:
+    """What to type for the same dataset with landmarks added.
 
     Args:
         dataset: its name.
         metadata: of the build that lacks them; says how its faces were cut out.
+        every_frame: whether those of every frame are wanted, not of the onset alone.
     """
     command = f"python -m data_builders.build --dataset={dataset}"
     # A procedural dataset knows its landmarks, and has no owners' pictures to look at.
@@ -67,7 +68,7 @@ def build_command(dataset: str, metadata: Mapping) -> str:
         # The pictures stay what they are: other systems may be trained on them.
         cut = re.search("([0-9]+) px, margin ([0-9.]+)", crop)
         command += f" --size={cut[1]} --margin={cut[2]}" if cut else " --keep_pictures"
-        command += " --every_frame"
+        command += " --every_frame" if every_frame else ""
     return f"{command} --overwrite"
 
 

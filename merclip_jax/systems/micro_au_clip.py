@@ -14,6 +14,7 @@ from merclip_jax import facs
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips
+from merclip_jax.data.record import build_command
 from merclip_jax.data.view import View
 from merclip_jax.losses import au as losses
 from merclip_jax.losses.au import AULossOptions
@@ -91,10 +92,10 @@ class MicroAuClip:
         aus = [self._shown(cell) for cell in clips.au_cell.tolist()]
         marks = np.asarray(clips.landmarks, np.float32)
         if marks.shape[1:] != (POINTS, 2):
+            command = build_command(clips.dataset, clips.metadata, every_frame=False)
             raise ValueError(
                 f"clip {clips.clip[0]}: {self.title} needs the {POINTS} points of "
-                f"every face, found {marks.shape[1]}; build the dataset with them: "
-                "docs/datasets.md, landmarks"
+                f"every face, found {marks.shape[1]}; this adds them:\n  {command}"
             )
         lost = ~np.isfinite(marks).all((1, 2))
         if lost.any():
