@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 
 .PHONY: demo test test-processes test-systems test-datasets test-compile \
-	test-convert aot fuzz lint \
-	controls clean
+	test-convert aot fuzz lint controls clean
 
 demo: $(VENV)/.demo
 	@start=$$(date +%s); \
@@ -25,10 +24,7 @@ test: $(VENV)/.test
 		--ignore=tests/training/test_kill.py \
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
-		--ignore=tests/systems/test_three.py \
-		--ignore=tests/systems/test_micro_au_clip.py \
-		--ignore=tests/systems/test_au_thresholds.py \
-		--ignore=tests/compile
+		--ignore=tests/compile -m "not whole"
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test
@@ -39,8 +35,7 @@ test-processes: $(VENV)/.test
 # Each system from clips to card, killed and resumed, with its test subject poisoned.
 test-systems: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
-		tests/systems/test_three.py tests/systems/test_micro_au_clip.py \
-		tests/systems/test_au_thresholds.py
+		-m whole tests/systems tests/data tests/results
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test

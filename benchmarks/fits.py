@@ -10,6 +10,7 @@ will show.
 import dataclasses
 import time
 
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
@@ -38,10 +39,12 @@ def main(_: list[str]) -> None:
     index = np.arange(len(clips))
     member = Member(Fold("all", index, index, index[:0]), seed=0, position=0)
     stack = Stack(plan, [member], 1)
-    state, read = stack.init(stack.members([member]).key), stack.members([member])
-    context = stack.context([member])
     steps = STEPS.value or plan.steps(member)
     calls = -(-steps // stack.steps)
+    # The rate is the config's; only its end may come later or sooner.
+    read = stack.members([member])
+    read = read.replace(steps=jnp.full_like(read.steps, calls * stack.steps))
+    state, context = stack.init(read.key), stack.context([member])
     batches = stack_batches(
         [plan.batches(member)],
         start=0,
@@ -50,7 +53,6 @@ def main(_: list[str]) -> None:
     )
     task = job.system.task
     target = plan.columns[task.target]
-    read = read.replace(steps=read.steps * 0 + calls * stack.steps)
     started = time.perf_counter()
     for call, (own, sent) in enumerate(
         plan.store.ahead(batches, stack.programs.scanned), 1

@@ -113,36 +113,49 @@ def finish(
     the config's own values under that recipe, "__" for the dots.
     Raises ValueError for an unknown word, listing the known ones.
     """
-    given: set[str] = set()
-    words = {"recipe": "paper", "ablation": "none", "seeds": "1"}
+    recipes, ablations = tables
+    words = {"recipe": "paper", "ablation": "none"}
     if config.data.task:
         words["task"] = config.data.task
-    for part in (arg or "").split(","):
-        key, _, value = part.partition("=")
-        if part and key not in words:
-            raise ValueError(f"config argument {part!r}: expected one of {list(words)}")
-        if part and key in given:
-            raise ValueError(f"config argument {key!r} is given twice")
-        given.add(key)
-        if part:
-            words[key] = value
-    recipes, ablations = tables
+    words = take_words(config, arg, words)
     for word, table in (("recipe", recipes), ("ablation", ablations)):
         if words[word] not in table:
             raise ValueError(f"{word}={words[word]!r}: expected one of {list(table)}")
         config[word] = words[word]
     if "task" in words:
         _set_task(config, words["task"])
-    seeds = words["seeds"]
-    if not re.fullmatch("[0-9]{1,5}", seeds) or not 1 <= int(seeds) <= MOST_SEEDS:
-        raise ValueError(f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}")
-    if int(words["seeds"]) > 1 or "seeds=" in (arg or ""):
-        config.protocol.seeds = tuple(range(int(words["seeds"])))
     changes = dict(recipes[words["recipe"]])
     if words["recipe"] == "released":
         changes |= {key.replace("__", "."): value for key, value in released.items()}
     config.update_from_flattened_dict(changes | ablations[words["ablation"]])
     return config
+
+
+def take_words(
+    config: ConfigDict, arg: str | None, words: dict[str, str]
+) -> dict[str, str]:
+    """Words of an argument such as "recipe=released,seeds=3"; seeds go into the config.
+
+    `words` are those that there are beside seeds, with what they are unasked. Raises
+    ValueError for an unknown one, one that is given twice, and seeds that cannot be.
+    """
+    found, given = words | {"seeds": ""}, set()
+    for part in filter(None, (arg or "").split(",")):
+        key, _, value = part.partition("=")
+        if key not in found:
+            raise ValueError(f"config argument {part!r}: expected one of {list(found)}")
+        if key in given:
+            raise ValueError(f"config argument {key!r} is given twice")
+        given.add(key)
+        found[key] = value
+    seeds = found.pop("seeds")
+    if "seeds" in given:
+        if not re.fullmatch("[0-9]{1,5}", seeds) or not 1 <= int(seeds) <= MOST_SEEDS:
+            raise ValueError(
+                f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}"
+            )
+        config.protocol.seeds = tuple(range(int(seeds)))
+    return found
 
 
 def _set_task(config: ConfigDict, name: str) -> None:

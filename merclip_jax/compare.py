@@ -25,8 +25,8 @@ import numpy as np
 from merclip_jax import atomic
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import CardError, read_card
-from merclip_jax.scoring import metrics, paired
-from merclip_jax.scoring.emotion_rules import rules_of
+from merclip_jax.scoring import paired
+from merclip_jax.scoring.emotion_rules import Rules, rules_of
 from merclip_jax.scoring.paired import SCORES, Difference
 
 
@@ -192,7 +192,9 @@ def table(rows: Sequence[Row], told: str) -> str:
     return "\n".join(lines)
 
 
-def _train(configs: Sequence[str], out: Path | None, passed: Sequence[str]) -> list:
+def _train(
+    configs: Sequence[str], out: Path | None, passed: Sequence[str]
+) -> list[Path]:
     """Each config's run, one after another, in a process of its own."""
     folders = []
     for config in configs:
@@ -221,10 +223,10 @@ def _classes(runs: Sequence[Run]) -> list[str]:
 
 
 def _check(runs: Sequence[Run], common: set[str], truth: dict[str, str]) -> None:
-    """The same truth, and no clip's subject trained on by one and not by another."""
+    """The same truth, and clips left out together by one left out so by all."""
     for run in runs:
-        if run.card["protocol"]["name"] != runs[0].card["protocol"]["name"]:
-            raise UserError(f"{run.name}: another protocol than {runs[0].name}'s")
+        if _folds(run, common) != _folds(runs[0], common):
+            raise UserError(f"{run.name}: other folds than {runs[0].name}'s")
         odd = [
             row["clip"]
             for row in run.rows
@@ -234,6 +236,15 @@ def _check(runs: Sequence[Run], common: set[str], truth: dict[str, str]) -> None
         ]
         if odd:
             raise UserError(f"{run.name}: other labels than elsewhere: {odd[:5]}")
+
+
+def _folds(run: Run, common: set[str]) -> set[frozenset[str]]:
+    """The clips of each fold: what one of its models never trained on."""
+    found: dict[str, set[str]] = {}
+    for row in run.rows:
+        if row["clip"] in common:
+            found.setdefault(row["fold"], set()).add(row["clip"])
+    return set(map(frozenset, found.values()))
 
 
 def _counts(
@@ -251,7 +262,6 @@ def _counts(
     index = {name: i for i, name in enumerate(classes)}
     target = np.asarray([index[truth[row["clip"]]] for row in rows])
     answer = np.asarray([index[name] for name in said])
-    metrics.class_indices("answer", answer, len(classes))
     return paired.counts(
         target,
         answer,
@@ -262,7 +272,7 @@ def _counts(
     )
 
 
-def _rules(classes: list[str], run: Run):
+def _rules(classes: list[str], run: Run) -> Rules:
     try:
         return rules_of(classes)
     except ValueError as error:

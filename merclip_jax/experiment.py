@@ -28,7 +28,7 @@ from merclip_jax.weights import provenance
 # What may change between two commands that continue one run: no number depends on it.
 # Weights count by their checksums, wherever they lie.
 _FREE = ("data.data_dir", "data.access", "data.residency", "init.vision", "init.text")
-_FREE += ("init.merclip", "train.checkpoint_every", "train.profile")
+_FREE += ("init.merclip", "init.model", "train.checkpoint_every", "train.profile")
 
 
 def run(

@@ -12,9 +12,9 @@ CLASSES = ["negative", "positive", "surprise"]
 SAID = {"negative": "AU4", "positive": "AU12+AU6", "surprise": "AU1+AU2"}
 
 
-def card(classes=CLASSES, system="MER-CLIP", fingerprint="f", protocol="loso"):
+def card(classes=CLASSES, system="MER-CLIP", fingerprint="f"):
     task = {"classes": classes, "dataset_fingerprint": fingerprint, "dataset": "d"}
-    return {"task": task, "system": system, "protocol": {"name": protocol}}
+    return {"task": task, "system": system}
 
 
 def rows(seed=0, right=0.6, subjects=12, clips=10, seeds=(0,)):
@@ -31,6 +31,7 @@ def rows(seed=0, right=0.6, subjects=12, clips=10, seeds=(0,)):
                     {
                         "clip": f"s{s}/c{c}",
                         "subject": f"s{s}",
+                        "fold": f"s{s}",
                         "seed": str(run),
                         "true": true,
                         "predicted": said,
@@ -130,7 +131,10 @@ def test_only_common_clips_count():
     [
         (Run("b", card(fingerprint="g"), rows(1)), "different datasets: a: d, b: d"),
         (Run("b", card(["anger", "fear"]), rows(1)), "one set of emotions"),
-        (Run("b", card(protocol="kfold"), rows(1)), "b: another protocol than a's"),
+        (
+            Run("b", card(), [row | {"fold": "fold1"} for row in rows(1)]),
+            "b: other folds than a's",
+        ),
         (Run("b", card(), []), "no clip was judged by all"),
         (Run("a", card(), rows(1)), "two runs of one name"),
         (

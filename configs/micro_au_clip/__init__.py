@@ -5,11 +5,10 @@ count, whatever their emotion; only their AUs are learned.
 """
 
 import dataclasses
-import re
 
 from ml_collections import ConfigDict
 
-from configs.common import MOST_SEEDS, values
+from configs.common import take_words, values
 from data_builders.tasks import ACCESS, TASKS, tasks_of
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import DataOptions
@@ -129,26 +128,11 @@ def finish(config: ConfigDict, arg: str | None) -> ConfigDict:
 
     Raises ValueError for an unknown word, listing the known ones.
     """
-    given: set[str] = set()
-    words = {"ablation": "none", "seeds": ""}
-    for part in (arg or "").split(","):
-        key, _, value = part.partition("=")
-        if part and key not in words:
-            raise ValueError(f"config argument {part!r}: expected one of {list(words)}")
-        if part and key in given:
-            raise ValueError(f"config argument {key!r} is given twice")
-        given.add(key)
-        if part:
-            words[key] = value
+    words = take_words(config, arg, {"ablation": "none"})
     if words["ablation"] not in ABLATIONS:
         raise ValueError(
             f"ablation={words['ablation']!r}: expected one of {list(ABLATIONS)}"
         )
     config.ablation = words["ablation"]
     config.update_from_flattened_dict(ABLATIONS[words["ablation"]])
-    seeds = words["seeds"] or "1"
-    if not re.fullmatch("[0-9]{1,5}", seeds) or not 1 <= int(seeds) <= MOST_SEEDS:
-        raise ValueError(f"seeds={seeds!r}: expected a number from 1 to {MOST_SEEDS}")
-    if words["seeds"]:
-        config.protocol.seeds = tuple(range(int(seeds)))
     return config

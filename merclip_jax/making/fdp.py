@@ -5,7 +5,8 @@ from ml_collections import ConfigDict
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
-from merclip_jax.job import Job, Making, flatten, options
+from merclip_jax.job import Job, Making, options
+from merclip_jax.making.shared import run_of
 from merclip_jax.models.fdp import FRAMES, FdpOptions
 from merclip_jax.naming import RunOptions
 from merclip_jax.systems.fdp import FdpLossOptions, FdpSystem
@@ -32,22 +33,12 @@ def job(config: ConfigDict, clips: Clips) -> Job:
     init = options(WholeOptions, config, "init")
     shapes = family.shapes_of(system.module, image_size=system.view.image_size)
     start = load_whole("fdp", shapes, init)
-    return Job(
-        name=config.name,
-        recipe=config.recipe,
-        system=system,
-        optimiser=coupled_adam(options(AdamOptions, config, "optim")),
-        clips=clips,
-        data=options(DataOptions, config, "data"),
-        protocol=options(ProtocolOptions, config, "protocol"),
-        options=options(TrainOptions, config, "train"),
-        values=flatten(config),
-        start=start.arrays if start else {},
-        origins=[start] if start else [],
-    )
+    optimiser = coupled_adam(options(AdamOptions, config, "optim"))
+    return run_of(config, clips, system, optimiser, start=start)
 
 
 def _misfits(config: ConfigDict) -> list[str]:
+    """What does not go together across groups; each value by itself is sound."""
     found = []
     data = config.data
     if data.frames != FRAMES:

@@ -1,20 +1,25 @@
 """MER-CLIP of a config."""
 
-import jax
 from ml_collections import ConfigDict
 
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
-from merclip_jax.job import Job, Making, flatten, options
+from merclip_jax.job import Job, Making, options
 from merclip_jax.losses.mer_clip import LossOptions
+from merclip_jax.making.shared import (
+    attention_misfits,
+    patch_misfits,
+    rate_remarks,
+    run_of,
+    tower_of,
+)
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.naming import RunOptions
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Execution
 from merclip_jax.text.prompts import PromptOptions
-from merclip_jax.text.table import TextTower
 from merclip_jax.text.wording import Wording
 from merclip_jax.training.optim import AdamWOptions, adamw
 from merclip_jax.training.options import TrainOptions
@@ -23,16 +28,17 @@ from merclip_jax.weights.options import InitOptions
 
 
 def job(config: ConfigDict, clips: Clips) -> Job:
-    """A run of MER-CLIP."""
+    """A run of MER-CLIP.
+
+    Args:
+        config: all of it.
+        clips: as the config's view shows them.
+    """
     init = options(InitOptions, config, "init")
     size = SIZES[config.model.size]
     text = weights.load_tower(
         size, text=init.text, merclip=init.merclip, weights=init.weights
     )
-    tower = None
-    if text:
-        module, variables = weights.text_tower(text, size)
-        tower = TextTower(module, variables, text.tokenizer)
     system = MerClip(
         classes=clips.classes,
         epochs=config.train.epochs,
@@ -43,37 +49,22 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         prompting=options(PromptOptions, config, "text"),
         wording=options(Wording, config, "text"),
         execution=Execution(config.train.remat, config.train.microbatch),
-        tower=tower,
+        tower=tower_of(text, size),
     )
     video = weights.load_start(system.module, system.view.shape, init)
-    return Job(
-        name=config.name,
-        recipe=config.recipe,
-        system=system,
-        optimiser=adamw(
-            options(AdamWOptions, config, "optim"), epochs=config.train.epochs
-        ),
-        clips=clips,
-        data=options(DataOptions, config, "data"),
-        protocol=options(ProtocolOptions, config, "protocol"),
-        options=options(TrainOptions, config, "train"),
-        values=flatten(config),
-        remarks=_remarks(config),
-        # The text tower is frozen: it makes the context, members start as the video.
-        start=video.arrays if video else {},
-        origins=[part for part in (video, text) if part],
+    optimiser = adamw(
+        options(AdamWOptions, config, "optim"), epochs=config.train.epochs
     )
-
-
-def _remarks(config: ConfigDict) -> list[str]:
-    """What is odd in values that a short trial may well have."""
-    warm, epochs = config.optim.warmup_epochs, config.train.epochs
-    if warm < epochs:
-        return []
-    return [
-        f"The learning rate rises over {warm} epochs and training ends after {epochs}: "
-        "it never came down."
-    ]
+    # The text tower is frozen: it makes the context, members start as the video.
+    return run_of(
+        config,
+        clips,
+        system,
+        optimiser,
+        start=video,
+        text=text,
+        remarks=rate_remarks(config),
+    )
 
 
 def _misfits(config: ConfigDict) -> list[str]:
@@ -84,12 +75,7 @@ def _misfits(config: ConfigDict) -> list[str]:
         found.append(
             f"config.model.bn_group_size={group} does not divide a batch of {batch}"
         )
-    pixels, patch = config.data.image_size, SIZES[config.model.size].patch_size
-    if pixels % patch:
-        found.append(
-            f"config.data.image_size={pixels}: expected a multiple of {patch}, the "
-            f"patches of config.model.size={config.model.size!r}"
-        )
+    found += patch_misfits(config, SIZES[config.model.size].patch_size)
     micro = config.train.microbatch
     together = options(MerClipOptions, config, "model").together
     if micro and (not together or micro % together):
@@ -98,18 +84,7 @@ def _misfits(config: ConfigDict) -> list[str]:
             f"{group or batch} clips, more than are in the model at a time; set "
             f"config.model.bn_group_size to {micro} or a divisor of it"
         )
-    if config.model.attention == "cudnn" and config.model.dtype == "float32":
-        found.append(
-            "config.model.attention='cudnn' computes in bfloat16, and "
-            "config.model.dtype='float32' asks for more; 'auto' takes both"
-        )
-    for attention, backend in (("cudnn", "gpu"), ("fused", "tpu")):
-        if config.model.attention == attention and jax.default_backend() != backend:
-            found.append(
-                f"config.model.attention={attention!r}: there is no {backend.upper()} "
-                "here; 'auto' runs anywhere"
-            )
-    return found
+    return found + attention_misfits(config)
 
 
 MER_CLIP = Making(

@@ -13,7 +13,7 @@ from merclip_jax.models import mer_clip
 from merclip_jax.models.layers import rematerialised
 from merclip_jax.models.norms import LayerNorm
 from merclip_jax.models.uniformer_v2 import LocalBlock
-from merclip_jax.models.video import PatchEmbed, check_clip, check_positions
+from merclip_jax.models.video import PatchEmbed, check_clip, check_positions, with_class
 from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 # Of CLIP's two towers, which MER-CLIP has too. B/32 is not among them: its grid of
@@ -63,12 +63,9 @@ class ClipViT(nn.Module):
         )(clip)
         b, _, h, w, d = x.shape
         check_positions(self, clip, 1 + h * w)
-        init = nn.initializers.normal(d**-0.5)
-        first = self.param("class_embedding", init, (d,)).astype(self.dtype)
-        places = self.param("positional_embedding", init, (1 + h * w, d))
-        first = jnp.broadcast_to(first.reshape(1, 1, 1, d), (b, 1, 1, d))
-        x = jnp.concatenate([first, x.reshape(b, 1, h * w, d)], axis=2)
-        x = x + places.astype(self.dtype)[None, None]
+        x = with_class(
+            self, x.reshape(b, 1, h * w, d), "class_embedding", "positional_embedding"
+        )
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
         for i in range(self.layers):
             if 0 < self.layers - self.trained_blocks == i:

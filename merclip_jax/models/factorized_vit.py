@@ -16,8 +16,9 @@ from merclip_jax.models.video import (
     check_clip,
     check_positions,
     linspace_rates,
+    with_class,
 )
-from merclip_jax.typing import Array, Dtype, Float, Shaped
+from merclip_jax.typing import Array, Dtype, Shaped
 
 
 class FactorizedViT(nn.Module):
@@ -63,7 +64,7 @@ class FactorizedViT(nn.Module):
         blocks = self.layers + self.temporal_layers
         rates = linspace_rates(self.drop_path, blocks)
         draws = path_draws(self, [4] * blocks, b, train=train, rate=self.drop_path)
-        x = self._with_class(patches, "class_embedding", "positional_embedding")
+        x = with_class(self, patches, "class_embedding", "positional_embedding")
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
         for i in range(self.layers):
             block = self._block(f"block_{i}", rates[i])
@@ -74,8 +75,8 @@ class FactorizedViT(nn.Module):
         self.sow("intermediates", "frames", frames)
 
         # One sequence a clip: an axis of one lets the same blocks serve space and time.
-        y = self._with_class(
-            frames[:, None], "temporal_class_embedding", "temporal_embedding"
+        y = with_class(
+            self, frames[:, None], "temporal_class_embedding", "temporal_embedding"
         )
         for i in range(self.temporal_layers):
             j = self.layers + i
@@ -84,17 +85,6 @@ class FactorizedViT(nn.Module):
             self.sow("intermediates", f"after_temporal_{i}", y)
         pooled = LayerNorm(dtype=self.dtype, name="norm")(y[:, 0, 0])
         return VideoFeatures(pooled, x[:, :, 1:].reshape(b, t * h * w, d))
-
-    def _with_class(
-        self, tokens: Float[Array, "b s n d"], cls: str, position: str
-    ) -> Float[Array, "b s m d"]:
-        """A learned class token in front, learned positions added to all."""
-        b, s, n, d = tokens.shape
-        init = nn.initializers.normal(d**-0.5)
-        first = self.param(cls, init, (d,)).astype(self.dtype)
-        places = self.param(position, init, (1 + n, d)).astype(self.dtype)
-        first = jnp.broadcast_to(first.reshape(1, 1, 1, d), (b, s, 1, d))
-        return jnp.concatenate([first, tokens], axis=2) + places[None, None]
 
     def _block(self, name: str, rate: float) -> LocalBlock:
         # Without its mixers UniFormerV2's local block is CLIP's block.

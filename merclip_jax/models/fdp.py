@@ -15,7 +15,12 @@ from flax import linen as nn
 from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.models.convolution import Conv3x3
 from merclip_jax.models.frame_network import LOCALS, FrameNetwork
-from merclip_jax.models.layers import at_least_float32, uniform_fan_in
+from merclip_jax.models.layers import (
+    DTYPES,
+    at_least_float32,
+    compute_dtype,
+    uniform_fan_in,
+)
 from merclip_jax.models.rank_pooling import rank_weights
 from merclip_jax.models.segnet import SegNet
 from merclip_jax.typing import Array, Bool, Dtype, Float
@@ -76,8 +81,8 @@ class FdpOptions:
     running statistics and without drop paths; scorer: how that convolution starts, at
     random or as rank pooling; normalised_by: whose mean and maximum frames are scaled
     with, those of the clips' own split (test clips by test clips) or of the training
-    clips; rank_scores: whether frames are given scores that a ranking loss orders;
-    dtype: "auto" is bfloat16 on accelerators and float32 on a CPU.
+    clips; drop_path: rate of the last block; dtype: "auto" is bfloat16 on accelerators
+    and float32 on a CPU.
     """
 
     size: Annotated[str, OneOf(SIZES)] = "released"
@@ -89,7 +94,7 @@ class FdpOptions:
     scorer: Annotated[str, OneOf(SCORERS)] = "random"
     normalised_by: Annotated[str, OneOf(NORMALISATIONS)] = "split"
     drop_path: Annotated[float, Range(0, 1, below=True)] = 0.1
-    dtype: Annotated[str, OneOf(("auto", "float32", "bfloat16"))] = "float32"
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32"
 
     def __post_init__(self):
         check(self)
@@ -97,10 +102,7 @@ class FdpOptions:
     @property
     def compute_dtype(self) -> jnp.dtype:
         """What the model computes in on the devices at hand."""
-        if self.dtype == "auto":
-            on_cpu = jax.default_backend() == "cpu"
-            return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
-        return jnp.dtype(self.dtype)
+        return compute_dtype(self.dtype)
 
 
 class FdpOutput(NamedTuple):
@@ -157,15 +159,15 @@ class Fdp(nn.Module):
         # Moments first: those of one moment can be normalised together.
         frames = jnp.moveaxis(x, 1, 0).reshape(t * b, h, w, 1)
         pooled, features = FrameNetwork(
-            h * w,
-            self.size.stem,
-            self.size.stages,
-            self.size.depths,
-            self.size.global_widths if self.global_blocks else (),
-            self.kind,
-            self.drop_path,
-            t if self.statistics == "moment" else 1,
-            self.dtype,
+            features=h * w,
+            stem=self.size.stem,
+            stages=self.size.stages,
+            depths=self.size.depths,
+            global_widths=self.size.global_widths if self.global_blocks else (),
+            kind=self.kind,
+            drop_path=self.drop_path,
+            moments=t if self.statistics == "moment" else 1,
+            dtype=self.dtype,
             name="frames",
         )(frames, **mode)
         self.sow("intermediates", "features", features.reshape(t, b, -1))

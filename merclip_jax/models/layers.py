@@ -15,6 +15,7 @@ from flax import linen as nn
 from merclip_jax.typing import Array, Dtype, Float, Shaped
 
 Initializer = Callable[..., jax.Array]
+DTYPES = ("auto", "float32", "bfloat16")  # what a model's options say of its dtype
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -25,6 +26,14 @@ def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Exact (erf) GELU of the emotion head; any shape."""
     return jax.nn.gelu(x, approximate=False)
+
+
+def compute_dtype(name: str) -> jnp.dtype:
+    """What a model computes in on the devices at hand; `name` is one of DTYPES."""
+    if name != "auto":
+        return jnp.dtype(name)
+    # Most CPUs emulate bfloat16, which is slower than float32 there.
+    return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
 
 
 def at_least_float32(dtype: Dtype) -> jnp.dtype:

@@ -13,7 +13,12 @@ from merclip_jax.models.attention import ATTENTIONS
 from merclip_jax.models.clip_text import ClipText
 from merclip_jax.models.emotion_head import EmotionHead
 from merclip_jax.models.factorized_vit import FactorizedViT
-from merclip_jax.models.layers import at_least_float32, uniform_fan_in
+from merclip_jax.models.layers import (
+    DTYPES,
+    at_least_float32,
+    compute_dtype,
+    uniform_fan_in,
+)
 from merclip_jax.models.norms import LayerNorm
 from merclip_jax.models.uniformer_v2 import UniFormerV2
 from merclip_jax.typing import Array, Dtype, Shaped
@@ -88,7 +93,7 @@ class MerClipOptions:
     learn_temperature: bool = False
     bn_group_size: Annotated[int, Range(0, 4096)] = 0
     attention: Annotated[str, OneOf(ATTENTIONS)] = "auto"
-    dtype: Annotated[str, OneOf(("auto", "float32", "bfloat16"))] = "auto"
+    dtype: Annotated[str, OneOf(DTYPES)] = "auto"
 
     def __post_init__(self):
         check(self)
@@ -102,11 +107,7 @@ class MerClipOptions:
     @property
     def compute_dtype(self) -> jnp.dtype:
         """What the model computes in on the devices at hand."""
-        if self.dtype == "auto":
-            # Most CPUs emulate bfloat16, which is slower than float32 there.
-            on_cpu = jax.default_backend() == "cpu"
-            return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
-        return jnp.dtype(self.dtype)
+        return compute_dtype(self.dtype)
 
 
 class MerClipOutput(NamedTuple):

@@ -16,7 +16,13 @@ from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.models.attention import ATTENTIONS
 from merclip_jax.models.au_regions import REGIONS, regions
 from merclip_jax.models.clip_vit import SIZES, ClipViT, frozen_paths
-from merclip_jax.models.layers import MLP, at_least_float32, gelu
+from merclip_jax.models.layers import (
+    DTYPES,
+    MLP,
+    at_least_float32,
+    compute_dtype,
+    gelu,
+)
 from merclip_jax.models.norms import LayerNorm
 from merclip_jax.typing import Array, Bool, Dtype, Float, Shaped
 
@@ -51,7 +57,7 @@ class MicroAUOptions:
     pta_self: bool = False
     gda_cls: bool = False
     attention: Annotated[str, OneOf(ATTENTIONS)] = "auto"
-    dtype: Annotated[str, OneOf(("auto", "float32", "bfloat16"))] = "auto"
+    dtype: Annotated[str, OneOf(DTYPES)] = "auto"
 
     def __post_init__(self):
         check(self)
@@ -66,11 +72,7 @@ class MicroAUOptions:
     @property
     def compute_dtype(self) -> jnp.dtype:
         """What the model computes in on the devices at hand."""
-        if self.dtype == "auto":
-            # Most CPUs emulate bfloat16, which is slower than float32 there.
-            on_cpu = jax.default_backend() == "cpu"
-            return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
-        return jnp.dtype(self.dtype)
+        return compute_dtype(self.dtype)
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -128,3 +128,21 @@ def linspace_rates(rate: float, blocks: int) -> list[float]:
     """
     # Early blocks feed all later ones and are dropped least (stochastic depth).
     return [rate * i / max(blocks - 1, 1) for i in range(blocks)]
+
+
+def with_class(
+    module: nn.Module, tokens: Float[Array, "b s n d"], cls: str, position: str
+) -> Float[Array, "b s m d"]:
+    """A learned class token in front, learned positions added to all.
+
+    Args:
+        module: whose parameters they are, and whose dtype they get.
+        tokens: of s sequences a clip.
+        cls, position: names of the parameters.
+    """
+    b, s, n, d = tokens.shape
+    init = nn.initializers.normal(d**-0.5)
+    first = module.param(cls, init, (d,)).astype(module.dtype)
+    places = module.param(position, init, (1 + n, d)).astype(module.dtype)
+    first = jnp.broadcast_to(first.reshape(1, 1, 1, d), (b, s, 1, d))
+    return jnp.concatenate([first, tokens], axis=2) + places[None, None]

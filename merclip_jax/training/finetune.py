@@ -1,6 +1,7 @@
 """AdamW for a model that is partly CLIP: its blocks move slower, the rest of it not."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -76,16 +77,6 @@ def finetune(
         del params
         return jax.tree_util.tree_map_with_path(scale, updates)
 
-    def rate(step: jax.Array, steps_per_epoch: jax.Array) -> jax.Array:
-        return learning_rate(
-            step,
-            steps_per_epoch,
-            peak=options.peak_lr,
-            epochs=epochs,
-            warmup_epochs=options.warmup_epochs,
-            floor=options.lr_floor,
-        )
-
     return Optimiser(
         tx=optax.chain(
             without(frozen),
@@ -95,7 +86,13 @@ def finetune(
             optax.add_decayed_weights(options.weight_decay, mask=decayed),
             optax.stateless(paced),
         ),
-        rate=rate,
+        rate=functools.partial(
+            learning_rate,
+            peak=options.peak_lr,
+            epochs=epochs,
+            warmup_epochs=options.warmup_epochs,
+            floor=options.lr_floor,
+        ),
         length=Epochs(epochs),
         frozen=tuple(frozen),
     )

@@ -1,6 +1,7 @@
 """How a member's parameters move: directions, rate, length of its training."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -88,16 +89,6 @@ def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
         epochs: of a training.
     """
 
-    def rate(step: jax.Array, steps_per_epoch: jax.Array) -> jax.Array:
-        return learning_rate(
-            step,
-            steps_per_epoch,
-            peak=options.peak_lr,
-            epochs=epochs,
-            warmup_epochs=options.warmup_epochs,
-            floor=options.lr_floor,
-        )
-
     return Optimiser(
         tx=adamw_directions(
             weight_decay=options.weight_decay,
@@ -105,7 +96,13 @@ def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
             decay_embeddings=options.decay_embeddings,
             frozen=options.frozen,
         ),
-        rate=rate,
+        rate=functools.partial(
+            learning_rate,
+            peak=options.peak_lr,
+            epochs=epochs,
+            warmup_epochs=options.warmup_epochs,
+            floor=options.lr_floor,
+        ),
         length=Epochs(epochs),
         frozen=tuple(options.frozen),
     )

@@ -131,6 +131,7 @@ def test_a_fold_of_theirs_is_a_dataset(data_dir):
         folds.split(protocol, one.subject, one.label)
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("cache")
 def test_datasets_are_left_out_one_after_another(data_dir, tmp_path):
     """From clips to a card that says how each fared, and what others published."""

@@ -129,8 +129,7 @@ def test_a_training_steps_outputs_and_losses(stored, trained):
     close(out.logits, stored["train/logits"], 5e-5)
     close(out.image, stored["train/di"], 5e-5)
     close(emotion, stored["train/loss_me"])
-    # Stored with or without its factor of 100: the sum tells which.
-    close(image, 100 * stored["train/loss_dy"])
+    close(image, 100 * stored["train/loss_dy"])  # stored without its factor
     close(loss, stored["train/loss"])
 
 
@@ -160,7 +159,7 @@ def flat(tree):
 
 
 def test_the_global_block(stored):
-    block = GlobalBlock(128, 2, 2, dtype=jnp.float64)
+    block = GlobalBlock(features=128, stride=2, keys=2, dtype=jnp.float64)
     x = wide(stored["gfa/x"]).transpose(0, 2, 3, 1)
     rules = [
         (
@@ -180,7 +179,7 @@ def test_the_global_block(stored):
 
 
 def test_an_odd_sides_patch_embedding(stored):
-    module = PatchEmbed(5, 2, dtype=jnp.float64)
+    module = PatchEmbed(features=5, stride=2, dtype=jnp.float64)
     x = wide(stored["pe_odd/x"]).transpose(0, 2, 3, 1)
     rules = [
         (

@@ -112,6 +112,7 @@ def test_emotions_outside_of_the_task_are_not_scored(plan, tasks):
     assert read(plan, ((name, nobody),)) == []
 
 
+@pytest.mark.whole
 def test_a_run_tells_them_behind_its_score(plan, tasks, tmp_path):
     options = TrainOptions(batch_size=8, scan_steps=6, stack=3)
     job = tiny_au.job(plan.store.clips, epochs=1, options=options)

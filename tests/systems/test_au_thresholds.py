@@ -19,6 +19,7 @@ from tests.systems import tiny_au
 
 pytestmark = [
     pytest.mark.usefixtures("cache"),
+    pytest.mark.whole,
     pytest.mark.xdist_group("test_au_thresholds"),
 ]
 PROTOCOL = {

@@ -37,6 +37,7 @@ from tests.weights import made
 
 pytestmark = [
     pytest.mark.usefixtures("cache"),
+    pytest.mark.whole,
     pytest.mark.xdist_group("test_micro_au_clip"),
 ]
 STILL = PointAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -23,7 +23,7 @@ from tests.systems import three
 from tests.training.test_kill import Watch, wait_for
 from tests.training.test_loop import assert_same_files, files_of
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [pytest.mark.usefixtures("cache"), pytest.mark.whole]
 HEADLINES = {
     "mer_clip": ["uf1", "uar", "acc"],
     "fdp": ["uf1", "wf1", "uar", "acc"],
@@ -82,9 +82,10 @@ def test_kill_9_and_the_same_command_give_the_same_bits(
             )
 
     process = start()
-    wait_for(process, watch.checkpoint)
+    assert wait_for(process, watch.checkpoint), "it ended before it could be killed"
     process.kill()
     process.wait()
+    assert not (tmp_path / "run" / "card.json").exists()
     assert start().wait(240) == 0, log.read_text()[-3000:]
     assert_same_files(files_of(path), files_of(tmp_path / "run"))
 
