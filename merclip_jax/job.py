@@ -28,7 +28,7 @@ class Job:
 
     values: the config as a flat dict; start: Flax paths to the arrays that every member
     starts from; origins: all published weights that the run uses; remarks: on the
-    values, for the card; emotions: tasks that a detector's AUs are read for.
+    values, for the card; emotions: tasks that a system's AUs are read for.
     """
 
     name: str

@@ -22,21 +22,25 @@ from merclip_jax.training.finetune import FinetuneOptions
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.weights.options import ClipInitOptions
 
-# The AUs that are scored of each dataset: those of Oulu's micro-expression benchmark,
-# and of the synthetic set those that its clips have often.
+# CD6ME's, which leaves out one of several datasets at a time.
+_TWELVE = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)
+# The AUs that are scored of each dataset: those of Oulu's micro-expression benchmark
+# where it has the dataset, and of the synthetic set those that its clips have often.
 AUS: dict[str, tuple[int, ...]] = {
     "casme2": (1, 2, 4, 7, 12, 14, 15, 17),
     "samm": (2, 4, 7, 12),
     "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
     "fourdme": (1, 2, 4, 6, 7, 12, 17, 45),
-    # One of several datasets left out at a time.
-    "cd6me": (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17),
+    "casme3": _TWELVE,
+    "casme_sq": _TWELVE,
+    "dfme": _TWELVE,
+    "cd6me": _TWELVE,
     "synthetic": (1, 2, 4, 5, 6, 7, 9, 12, 14, 25),
 }
 
 # Emotion tasks that the AUs of a run are read for, beside its score.
 EMOTIONS = ("casme2_5class", "casme2_3class", "samm_5class", "samm_3class")
-EMOTIONS += ("synthetic_3class",)
+EMOTIONS += ("casme3_3class", "synthetic_3class")
 
 ABLATIONS = {
     "none": {},

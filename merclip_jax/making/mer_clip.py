@@ -17,6 +17,8 @@ from merclip_jax.making.shared import (
 )
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.naming import RunOptions
+from merclip_jax.scoring.au_task import EmotionClasses
+from merclip_jax.scoring.emotion_rules import has_rules
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Execution
 from merclip_jax.text.prompts import PromptOptions
@@ -64,7 +66,15 @@ def job(config: ConfigDict, clips: Clips) -> Job:
         start=video,
         text=text,
         remarks=rate_remarks(config),
+        emotions=_emotions(config),
     )
+
+
+def _emotions(config: ConfigDict) -> list[tuple[str, EmotionClasses]]:
+    """The config's own task, where rules tell its emotions by AUs."""
+    classes = tuple(config.data.classes)
+    known = has_rules([name for name, _ in classes])
+    return [(config.data.task or config.name, classes)] if known else []
 
 
 def _misfits(config: ConfigDict) -> list[str]:

@@ -39,7 +39,7 @@ def run_of(
         start: what every member starts from, None for random weights.
         text: weights of a frozen text tower, which make the context alone.
         remarks: on the config's values.
-        emotions: tasks that a detector's AUs are read for.
+        emotions: tasks that a system's AUs are read for.
     """
     return Job(
         name=config.name,

@@ -1,15 +1,22 @@
-"""What emotions a detector's AUs amount to, beside those that were annotated."""
+"""What emotions a system's AUs amount to, beside those that were annotated."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from merclip_jax import facs
+from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
 from merclip_jax.scoring import metrics
 from merclip_jax.scoring.au_task import EmotionClasses
 from merclip_jax.scoring.blocks import Block
-from merclip_jax.scoring.emotion_rules import TEXT, Rules, part_of_all, rules_of
+from merclip_jax.scoring.emotion_rules import (
+    TEXT,
+    Reading,
+    Rules,
+    part_of_all,
+    rules_of,
+)
 from merclip_jax.training.members import MemberResult
 from merclip_jax.training.stack import Plan
 
@@ -24,44 +31,55 @@ def read_off(
     *,
     selected: bool,
 ) -> list[Block]:
-    """A table for each emotion task; none where no clip is of it.
+    """A table for each emotion task; none where no clip is of it, or none says AUs.
 
     Args:
-        plan: of the run, whose own task is about AUs.
+        plan: of the run.
         members: all of it.
         results: of each member.
         tasks: (name, (class, its emotions), ...) by which the clips were labelled.
         selected: whether to take the answers of the chosen epoch, not of the last.
     """
+    chosen = [result.best if selected else result.outputs for result in results]
+    clips, columns = plan.store.clips, dict(plan.columns)
+    readings = [
+        plan.system.reading(clips, columns, plan.context, member.fold.train, outputs)
+        for member, outputs in zip(members, chosen, strict=True)
+    ]
+    if None in readings:
+        return []
     index = np.concatenate([member.fold.test for member in members])
     seeds = np.concatenate([np.full(len(m.fold.test), m.seed) for m in members])
-    chosen = [result.best if selected else result.outputs for result in results]
-    known = set.intersection(*(set(outputs) for outputs in chosen))
-    outputs = {n: np.concatenate([one[n] for one in chosen]) for n in sorted(known)}
-    emotions = plan.store.clips.emotion[index]
+    emotions = clips.emotion[index].tolist()
     blocks = []
     for name, classes in tasks:
         of = {e: k for k, (_, several) in enumerate(classes) for e in several}
-        label = np.asarray([of.get(emotion, -1) for emotion in emotions.tolist()])
+        label = np.asarray([of.get(emotion, -1) for emotion in emotions])
         rows = label >= 0  # what the task leaves out is not scored
         if not rows.any():
             continue
-        some = {n: values[rows] for n, values in outputs.items()}
         rules = rules_of([title for title, _ in classes])
-        answers = _answers(plan, rules, index[rows], some)
+        each = [
+            _answers(clips, rules, member, reading, outputs)
+            for member, reading, outputs in zip(members, readings, chosen, strict=True)
+        ]
         # From the order of the rules to that of the task's classes.
         place = [title for title, _ in classes].index
         order = np.asarray([place(title) for title in rules.names])
-        answers = {key: order[answer] for key, answer in answers.items()}
+        answers = {
+            form: order[np.concatenate([one[form] for one in each])][rows]
+            for form in _NAMES
+            if all(form in one for one in each)
+        }
         answers["majority"] = np.full(rows.sum(), np.bincount(label[rows]).argmax())
-        subjects = plan.store.clips.subject[index[rows]]
+        subjects = clips.subject[index[rows]]
         table = [
             {"key": f"{name}/{key}", "name": _NAMES[key]}
             | _scores(label[rows], answer, subjects, seeds[rows], len(classes))
             for key, answer in answers.items()
         ]
-        clips = len(np.unique(index[rows]))
-        blocks.append(_block(name, table, rules, _numbers(plan), clips))
+        count = len(np.unique(index[rows]))
+        blocks.append(_block(name, table, rules, readings, count))
     return blocks
 
 
@@ -76,28 +94,25 @@ _NAMES = {
 
 
 def _answers(
-    plan: Plan, rules: Rules, index: np.ndarray, outputs: Mapping[str, np.ndarray]
+    clips: Clips,
+    rules: Rules,
+    member: Member,
+    reading: Reading,
+    outputs: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Form -> answers [n], indices into the names of the rules."""
-    task, aus = plan.system.task, _numbers(plan)
+    """Form -> answers of the member's test clips, indices into the rules' names."""
     found = {
-        "hard": rules.hard(task.answer(outputs), aus),
-        "soft": rules.soft(task.probabilities(outputs), aus).argmax(1),
+        "hard": rules.hard(reading.shown, reading.aus),
+        "soft": rules.soft(reading.probabilities, reading.aus).argmax(1),
     }
     if TEXT in outputs:
         found["text"] = outputs[TEXT][:, part_of_all(rules)].argmax(1)
-    cells = plan.store.clips.au_cell[index].tolist()
+    cells = clips.au_cell[member.fold.test].tolist()
     every = [facs.parse_cell(cell).numbers for cell in cells]
-    shown = np.asarray([[au in own for au in rules.reads] for own in every])
-    annotated = plan.columns[task.target][index].astype(bool)
-    return found | {
-        "own": rules.hard(annotated, aus),
-        "all": rules.hard(shown, rules.reads),
-    }
-
-
-def _numbers(plan: Plan) -> list[int]:
-    return [int(name.removeprefix("AU")) for name in plan.system.task.names]
+    for form, aus in (("own", reading.aus), ("all", rules.reads)):
+        shown = np.asarray([[au in own for au in aus] for own in every])
+        found[form] = rules.hard(shown, aus)
+    return found
 
 
 def _scores(
@@ -127,23 +142,26 @@ def _scores(
 
 
 def _block(
-    name: str, rows: list[dict], rules: Rules, aus: list[int], clips: int
+    name: str, rows: list[dict], rules: Rules, readings: list[Reading], clips: int
 ) -> Block:
     note = (
-        f"{clips} clips of {name}; no emotion label was trained on. Rules of our own "
-        "after FACS turn AUs into emotions: as answered (hard), by the probability of "
-        "each AU (soft)"
+        f"{clips} clips of {name}; no emotion label has a part in the reading. Rules "
+        "of our own after FACS turn AUs into emotions: as answered (hard), by the "
+        "probability of each AU (soft)"
     )
     if any(row["key"].endswith("/text") for row in rows):
         note += ", by sentences of the AUs that an emotion lists (AU text)"
     note += (
         ". “annotated AUs” reads the annotators' own in the same way, so far as the "
-        "detector knows them, and “annotated, all” all of them: what these rules can "
+        "system knows them, and “annotated, all” all of them: what these rules can "
         "reach at best, on these clips. Intervals are those of the headline."
     )
-    if lacking := [f"AU{au}" for au in rules.reads if au not in aus]:
+    if how := readings[0].note:
+        note += f" {how}"
+    known = set.intersection(*(set(reading.aus) for reading in readings))
+    if lacking := [f"AU{au}" for au in rules.reads if au not in known]:
         note += (
-            f" The rules look at {', '.join(lacking)} too, which the detector "
+            f" The rules look at {', '.join(lacking)} too, which the system "
             "does not know and never says."
         )
     return Block(

@@ -22,6 +22,17 @@ _SURE = 1e-6  # no probability is nearer to 0 or 1: one AU alone must not decide
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What is said of AUs: `aus` [a] their numbers, `shown` bool [n, a] which of them a
+    clip shows, `probabilities` [n, a]; `note`: how it is read, for the card."""
+
+    aus: tuple[int, ...]
+    shown: np.ndarray
+    probabilities: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Sign:
     """One way in which an emotion shows.
 
@@ -145,6 +156,11 @@ def rules_of(names: Collection[str]) -> Rules:
     raise ValueError(f"no rules tell {sorted(names)}; there are rules for {known}")
 
 
+def has_rules(names: Collection[str]) -> bool:
+    """Whether there are rules whose emotions are these classes."""
+    return any(set(rules.names) == set(names) for rules in ALL)
+
+
 def weights_of_all(aus: Sequence[int]) -> np.ndarray:
     """Weights w [k, a] of all emotions of `ALL`, one set of rules after another.
 
@@ -186,7 +202,7 @@ def by_text(
 
 
 def of_combinations(
-    similarity: np.ndarray, holds: np.ndarray, *, scale: float
+    similarity: np.ndarray, holds: np.ndarray, *, scale: np.ndarray | float
 ) -> np.ndarray:
     """Probabilities of AUs [n, a] from a clip's similarity to AU combinations.
 
@@ -196,7 +212,8 @@ def of_combinations(
     Args:
         similarity: [n, s] cosines of clips and sentences.
         holds: bool [s, a] which AUs each sentence names.
-        scale: of the cosines, as in training.
+        scale: of the cosines, one or [n], as in training.
     """
-    share = softmax(scale * np.asarray(similarity, np.float64), axis=-1)
+    cosines = np.asarray(similarity, np.float64)
+    share = softmax(np.expand_dims(scale, -1) * cosines, axis=-1)
     return np.clip(share @ np.asarray(holds, np.float64), 0, 1)

@@ -176,6 +176,16 @@ class FdpSystem:
         del key
         return batch["frames"].astype(jnp.float32)
 
+    def reading(
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        outputs: dict,
+    ) -> None:
+        """Nothing: FDP knows no AUs."""
+
     def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """Clips without motion, whose scale test clips have, and by which OpenCV."""
         still = columns["dynamic_image"].max((1, 2)) == 0

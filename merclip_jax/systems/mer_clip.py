@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from merclip_jax import facs
 from merclip_jax.augment import clips as augment
 from merclip_jax.augment.clips import Augmentation, denormalise, normalise
 from merclip_jax.data.clips import Clips
@@ -17,6 +18,8 @@ from merclip_jax.data.view import View
 from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
+from merclip_jax.scoring import emotion_rules
+from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.scoring.tasks import EmotionTask
 from merclip_jax.systems.microbatch import divided
 from merclip_jax.systems.system import (
@@ -175,10 +178,11 @@ class MerClip:
         return loss, (changed, scalars)
 
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
-        """Emotion logits [b, k] and video embeddings [b, e] of the frames."""
+        """Emotion logits [b, k], video embeddings [b, e], the scale of cosines [b]."""
         del context  # no text when it is used
         out = self.module.apply(variables, normalise(batch["frames"]), train=False)
-        return {"logits": out.logits, "video": out.video}
+        scale = jnp.broadcast_to(out.scale, len(out.video))
+        return {"logits": out.logits, "video": out.video, "scale": scale}
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -213,6 +217,39 @@ class MerClip:
             text = made.descriptions[mine] if mine >= 0 else "no AU annotated"
             rows.append((None, text, True))
         return (Exhibit("AU text, cosine similarity with the clip", tuple(rows)),)
+
+    def reading(
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        outputs: dict,
+    ) -> Reading | None:
+        """AUs by the likeness to training clips' sentences; None where none names AUs.
+
+        Of a chosen epoch the embeddings are not kept: None too.
+        """
+        if self.prompting.supervision == "emotion" or "video" not in outputs:
+            return None
+        said = np.unique(columns["au_combination"][train])
+        said = said[said >= 0]
+        names = np.asarray(self.prompts(clips).names)[said]
+        combinations = [facs.parse_cell(name).numbers for name in names.tolist()]
+        aus = tuple(sorted(set().union(*combinations)))
+        probabilities = emotion_rules.of_combinations(
+            table.similarities(context.run["features"][:, said], outputs["video"]),
+            np.asarray([[au in own for au in aus] for own in combinations]),
+            scale=outputs["scale"],
+        )
+        return Reading(
+            aus=aus,
+            shown=probabilities > 0.5,
+            probabilities=probabilities,
+            note="An AU is as probable as the training clips' sentences that name it, "
+            "by the likeness of clip and sentence; what sees the clip did learn from "
+            "emotion labels.",
+        )
 
     def _answers(
         self, variables: Variables, clips: Array, key: jax.Array

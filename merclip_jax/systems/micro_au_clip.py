@@ -25,6 +25,7 @@ from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
 from merclip_jax.scoring import emotion_rules
 from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
+from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.systems.system import (
     Batch,
     Context,
@@ -202,6 +203,23 @@ class MicroAuClip:
         if none:
             said.append(f"{none} clips show none of these AUs.")
         return said
+
+    def reading(
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        outputs: dict,
+    ) -> Reading:
+        """What it is scored by."""
+        del clips, columns, context, train
+        return Reading(
+            aus=tuple(self.model.aus),
+            shown=self.task.answer(outputs),
+            probabilities=self.task.probabilities(outputs),
+            note="No emotion label was trained on.",
+        )
 
     def exhibits(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.view import View
 from merclip_jax.scoring.blocks import Task
+from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.typing import Array
 
 # "frames" [b, t, h, w, c] in 0..255 and what `columns` names, each [b, ...].
@@ -149,3 +150,16 @@ class System(Protocol):
         outputs: dict,
     ) -> tuple[Exhibit, ...]:
         """What to show beside clip `index`, of its `outputs` without the batch axis."""
+
+    def reading(
+        self,
+        clips: Clips,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        outputs: dict,
+    ) -> Reading | None:
+        """What the `outputs` [n, ...] of a member say of AUs; None: nothing.
+
+        `train` are the indices of its training clips: no other may tell how to read.
+        """

@@ -119,17 +119,18 @@ def random_text_tower(
 
 
 def similarities(features: jax.Array, video: np.ndarray) -> np.ndarray:
-    """Returns the cosine of a clip with each prompt, [s].
+    """Returns the cosine of clips with each prompt, [..., s].
 
     Args:
         features: [p, s, e] of p templates.
-        video: [e].
+        video: [..., e].
     """
     # Mean over templates on the unit sphere, then back onto it, as CLIP's ensembles.
     unit = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     unit = unit.mean(0)
     unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
-    return np.asarray(unit @ (video / np.linalg.norm(video)))
+    length = np.linalg.norm(video, axis=-1, keepdims=True)
+    return np.asarray((video / length) @ unit.T)
 
 
 def encode_prompts(tower: ClipText, variables: dict, ids: np.ndarray) -> jax.Array:

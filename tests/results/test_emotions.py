@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import micro_au_clip
-from merclip_jax import build, experiment
+from merclip_jax import build, experiment, facs
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.errors import UserError
@@ -71,7 +71,7 @@ def test_right_aus_are_read_as_the_annotated_are(plan, tasks):
     scores = {key: row["uf1"] for key, row in rows.items()}
     assert list(scores) == ["hard", "soft", "own", "all", "majority"]
     assert scores["hard"] == scores["own"] > scores["majority"]
-    assert block.kind == "table" and "no emotion label was trained on" in block.note
+    assert block.kind == "table" and "No emotion label was trained on" in block.note
     assert "look at AU9, AU10, AU15, AU17 too" in block.note
     wrong = rows_of(read(plan, tasks, results=results(plan, right=False)))
     assert wrong["hard"]["uf1"] < rows["hard"]["uf1"]
@@ -110,6 +110,74 @@ def test_emotions_outside_of_the_task_are_not_scored(plan, tasks):
     assert f"{left} clips of" in block.note
     nobody = tuple((c, (f"no {c}",)) for c, _ in classes)
     assert read(plan, ((name, nobody),)) == []
+
+
+@pytest.fixture(scope="module")
+def aligned(mini_data):
+    """MER-CLIP's plan on the same clips."""
+    config = mini.config(mini_data)
+    job = build.job(config, build.clips(config))
+    return job, experiment.plan_of(job)
+
+
+def near(plan, members, sentence):
+    """Members whose clips lie on the sentence number `sentence(clip)`."""
+    unit = plan.context.run["features"]
+    unit = unit / np.linalg.norm(unit, axis=-1, keepdims=True)
+    unit = np.asarray(unit.mean(0))
+    found = []
+    for member in members:
+        test = member.fold.test
+        video = unit[np.asarray([sentence(i) for i in test])]
+        outputs = {"video": video, "scale": np.full(len(test), 1e5)}
+        found.append(MemberResult(plan.store.clips.clip[test], outputs, {}, {}))
+    return found
+
+
+def test_mer_clips_alignment_says_aus(aligned):
+    """... as far as training clips had them: clips on their own sentence are right."""
+    job, plan = aligned
+    members, own = mini.members_of(job), plan.columns["au_combination"]
+    assert [name for name, _ in job.emotions] == [TASK]
+    right = near(plan, members, lambda i: own[i])
+    (block,) = emotions.read_off(plan, members, right, job.emotions, selected=False)
+    rows = rows_of([block])
+    assert list(rows) == ["hard", "soft", "own", "all", "majority"]
+    assert "did learn from emotion labels" in block.note
+    clips = plan.store.clips
+    for member, result in zip(members, right, strict=True):
+        train, test = member.fold.train, member.fold.test
+        reading = plan.system.reading(
+            clips, dict(plan.columns), plan.context, train, result.outputs
+        )
+        known = np.isin(own[test], own[train])
+        assert known.any()
+        for i in np.flatnonzero(known):
+            said = {
+                au for au, on in zip(reading.aus, reading.shown[i], strict=True) if on
+            }
+            assert said == facs.parse_cell(clips.au_cell[test[i]]).numbers
+    wrong = near(plan, members, lambda i: own[0])
+    (block,) = emotions.read_off(plan, members, wrong, job.emotions, selected=False)
+    assert rows_of([block])["hard"]["uf1"] < rows["hard"]["uf1"]
+
+
+def test_a_sentence_of_test_clips_alone_is_never_said(aligned):
+    job, plan = aligned
+    member, own = mini.members_of(job)[0], plan.columns["au_combination"]
+    clips, columns = plan.store.clips, dict(plan.columns)
+    (result,) = near(plan, [member], lambda i: own[i])
+    few = member.fold.train[own[member.fold.train] == own[member.fold.train[0]]]
+    reading = plan.system.reading(clips, columns, plan.context, few, result.outputs)
+    assert set(reading.aus) == facs.parse_cell(clips.au_cell[few[0]]).numbers
+    assert reading.shown.all()
+
+
+def test_what_no_longer_holds_embeddings_says_no_aus(aligned):
+    job, plan = aligned
+    members = mini.members_of(job)
+    found = near(plan, members, lambda i: 0)
+    assert emotions.read_off(plan, members, found, job.emotions, selected=True) == []
 
 
 @pytest.mark.whole

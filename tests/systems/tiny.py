@@ -97,6 +97,9 @@ class Tiny:
     def remarks(self, clips, columns):
         return ["Tiny says nothing about people."]
 
+    def reading(self, clips, columns, context, train, outputs):
+        return None
+
     def exhibits(self, clips, columns, context, index, outputs):
         return (Exhibit("Energy", ((float(outputs["energy"]), "mean grey", False),)),)
 
