@@ -18,7 +18,7 @@ _ONE = "[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?"
 _DATASET = f"|{_ONE}([+]{_ONE})*"
 _FORM = "NAME or NAME/CONFIG, several joined by +"
 COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
-COLUMNS += ("positions", "apex", "spans", "records")
+COLUMNS += ("positions", "apex", "spans", "records", "flows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Clips:
     clip, subject, split, emotion, au_cell: [n] str; label: [n] int32; positions:
     [n, t] the frames of each record that a test sees; apex: [n] where among these;
     spans: [n, 2] first and last frame of the expression; records: [n] where each lies
-    in `source`; fingerprint and metadata: the builder's; flows: folder in which the
-    flows of a view with flow are kept, None for nowhere.
+    in `source`; flows: [n] str the folder in which a view's flow is kept, "" for
+    nowhere; fingerprint and metadata: the builder's.
     """
 
     dataset: str
@@ -76,9 +76,9 @@ class Clips:
     apex: np.ndarray
     spans: np.ndarray
     records: np.ndarray
+    flows: np.ndarray
     source: Sequence
     view: View
-    flows: Path | None = None
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -123,7 +123,8 @@ class Clips:
         from merclip_jax.data import flow
 
         onset = int(self.spans[index, 0])
-        path = flow.kept(self.flows, record, onset, apex) if self.flows else None
+        folder = str(self.flows[index])
+        path = flow.kept(Path(folder), record, onset, apex) if folder else None
         picture = flow.read(path, self.view.image_size) if path else None
         if picture is None:
             grey = dataclasses.replace(self.view, grey=True, flow=False)

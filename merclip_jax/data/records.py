@@ -133,6 +133,8 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
     if not rows:
         raise UserError(f"{dataset}: no clip has an emotion of the task")
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    flows = str(folder_of(folder, view)) if view.flow else ""
+    columns["flows"] = np.full(len(rows), flows)
     notes = []
     if short:
         notes.append(
@@ -147,7 +149,6 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
         classes=tuple(name for name, _ in options.classes),
         source=Checked(source, digests),
         view=view,
-        flows=folder_of(folder, view) if view.flow else None,
         **columns,
     )
     if view.flow:

@@ -95,8 +95,6 @@ def merge(parts: Sequence[Clips]) -> Clips:
         # What else metadata say is of one dataset alone: counts, a ceiling.
         metadata={"notes": notes},
         source=source,
-        # One folder cannot stand beside several datasets: flows are computed anew.
-        flows=None,
         **columns,
     )
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from data_builders.tasks import TASKS
 from merclip_jax.data import flow
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import find, load_clips
+from merclip_jax.data.several import merge
 from merclip_jax.data.store import ClipStore
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
@@ -31,8 +33,13 @@ def clips(mini_data):
     return load(mini_data)
 
 
+def folder_of(clips):
+    (name,) = set(clips.flows.tolist())
+    return Path(name)
+
+
 def files(clips):
-    return sorted(clips.flows.iterdir())
+    return sorted(folder_of(clips).iterdir())
 
 
 def pattern(shift_x=0, shift_y=0, size=48):
@@ -101,7 +108,7 @@ def test_a_view_with_flow_is_one_picture(clips):
 
 
 def load_pairs(clips):
-    data_dir = clips.flows.parents[3]
+    data_dir = folder_of(clips).parents[3]
     return load(data_dir, dataclasses.replace(VIEW, flow=False, grey=True))
 
 
@@ -120,9 +127,9 @@ def test_the_store_holds_flows_as_any_pictures(clips, residency):
 
 def test_flows_are_kept_beside_the_versions(clips, mini_data, monkeypatch):
     folder = find(mini.DATASET, str(mini_data))
-    assert clips.flows.parent == folder.parent / "flow"
+    assert folder_of(clips).parent == folder.parent / "flow"
     version = importlib.metadata.version("scikit-image")
-    assert clips.flows.name == f"tvl1-15-0.3-5-10-p99-32px-32-skimage-{version}"
+    assert folder_of(clips).name == f"tvl1-15-0.3-5-10-p99-32px-32-skimage-{version}"
     assert len(files(clips)) == 24
     before = [clips.decode(i) for i in range(24)]
 
@@ -135,7 +142,7 @@ def test_flows_are_kept_beside_the_versions(clips, mini_data, monkeypatch):
     for i, picture in enumerate(before):
         np.testing.assert_array_equal(again.decode(i), picture)
     larger = load(mini_data, dataclasses.replace(VIEW, image_size=40))
-    assert larger.flows != clips.flows and len(files(larger)) == 24
+    assert folder_of(larger) != folder_of(clips) and len(files(larger)) == 24
     # The dataset is still what it was, for whoever looks at all of its files.
     load(mini_data, View(frames=8, image_size=32))
 
@@ -183,16 +190,30 @@ def test_a_damaged_file_is_named(clips, damage):
     path.write_bytes(made)
     try:
         with pytest.raises(UserError, match=f"{path.name}: damaged; delete it"):
-            load(clips.flows.parents[3])
+            load(folder_of(clips).parents[3])
     finally:
         path.write_bytes(whole)
+
+
+def test_flows_of_joined_datasets_are_those_that_are_kept(clips, monkeypatch):
+    names = {n: np.char.add("other/", getattr(clips, n)) for n in ("clip", "subject")}
+    both = merge([clips, dataclasses.replace(clips, **names)])
+    before = clips.decode(3)
+
+    def never(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(flow, "tv_l1", never)
+    for index in (3, 24 + 3):
+        np.testing.assert_array_equal(both.decode(index), before)
+    np.testing.assert_array_equal(both.take(np.asarray([27])).decode(0), before)
 
 
 def test_a_place_that_cannot_be_written_to_is_named(clips, tmp_path):
     (tmp_path / "flow").write_bytes(b"")
     with pytest.raises(UserError, match="the flow cannot be kept"):
         flow.keep(tmp_path / "flow" / "x.flow", np.zeros((4, 4, 3), np.uint8))
-    nowhere = dataclasses.replace(clips, flows=None)
+    nowhere = dataclasses.replace(clips, flows=np.full(24, ""))
     np.testing.assert_array_equal(nowhere.decode(2), clips.decode(2))
 
 
