@@ -2,17 +2,13 @@
 
 import dataclasses
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
-from merclip_jax import processes
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.encoded import (
     Encoded,
@@ -29,6 +25,7 @@ from merclip_jax.data.record import (
     rebuild,
 )
 from merclip_jax.data.sequences import Chained, Checked
+from merclip_jax.data.threads import in_order
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.files import expanded, expect_regular
@@ -158,18 +155,8 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
 
 def _compute_flows(clips: Clips) -> None:
     """Keeps the flows of all clips; those of an earlier try are there already."""
-    pool = ThreadPoolExecutor(os.cpu_count(), "flow")
-    try:
-        for _ in tqdm(
-            pool.map(clips.decode, range(len(clips))),
-            total=len(clips),
-            desc="flow from onset to apex",
-            leave=False,
-            disable=not processes.first(),
-        ):
-            pass
-    finally:  # who stops it must not wait for the others
-        pool.shutdown(cancel_futures=True)
+    for _ in in_order(clips.decode, len(clips), says="flow from onset to apex"):
+        pass
 
 
 def is_built(dataset: str, data_dir: str) -> bool:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
-from tqdm import tqdm
 
 from merclip_jax import processes
 from merclip_jax.data.clips import RESIDENCIES, Clips, DataOptions
 from merclip_jax.data.gather import shelf
+from merclip_jax.data.threads import in_order
 from merclip_jax.typing import Array, Leaf
 
 DEVICE_SHARE = 0.25  # of a device's memory that "auto" gives to the clips
@@ -62,7 +62,7 @@ class ClipStore:
         self._frames = None
         # uint8 rows, a clip's frames one after another: a quarter of float32.
         if residency == "device":
-            frames = self._decode_all(sizes)
+            frames = self._decode_all(sizes, threads)
             frames = frames.reshape(shelf(len(frames), frames.shape[1:]))
             # Several processes make an array of all from the host's.
             self._frames = frames if processes.many() else jnp.asarray(frames)
@@ -151,7 +151,7 @@ class ClipStore:
             within = np.broadcast_to(np.arange(asked.shape[-1]), asked.shape)
         return (self._starts[index][..., None] + within).astype(np.int32)
 
-    def _decode_all(self, sizes: np.ndarray) -> np.ndarray:
+    def _decode_all(self, sizes: np.ndarray, threads: int | None) -> np.ndarray:
         frames = None
 
         def decode(i: int) -> np.ndarray:
@@ -159,13 +159,8 @@ class ClipStore:
             every = np.arange(first, last + 1) if self.clips.view.drawn else None
             return self.clips.decode(i, every)
 
-        for i, decoded in tqdm(
-            enumerate(self._threads.map(decode, range(len(sizes)))),
-            total=len(sizes),
-            desc="decoding clips",
-            leave=False,
-            disable=not processes.first(),
-        ):
+        clips = in_order(decode, len(sizes), says="decoding clips", threads=threads)
+        for i, decoded in enumerate(clips):
             if frames is None:
                 shape = (int(sizes.sum()), *decoded.shape[1:])
                 frames = np.empty(shape, decoded.dtype)

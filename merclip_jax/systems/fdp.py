@@ -12,6 +12,7 @@ import numpy as np
 
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.dynamic_image import dynamic_image, opencv
+from merclip_jax.data.threads import in_order
 from merclip_jax.data.view import View
 from merclip_jax.declared import Range, check
 from merclip_jax.losses.classification import focal
@@ -91,12 +92,14 @@ class FdpSystem:
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Emotions, dynamic images, and the mean and maximum of each clip in 0..1."""
-        images, means, brightest = [], [], []
-        for i in range(len(clips)):
-            frames = clips.decode(i)[..., 0]
-            images.append(dynamic_image(frames))
-            means.append(frames.mean(dtype=np.float64) / 255)
-            brightest.append(frames.max() / 255)
+
+        def of(index: int) -> tuple[np.ndarray, float, float]:
+            frames = clips.decode(index)[..., 0]
+            mean = frames.mean(dtype=np.float64) / 255
+            return dynamic_image(frames), mean, frames.max() / 255
+
+        found = in_order(of, len(clips), says="dynamic images")
+        images, means, brightest = zip(*found, strict=True)
         return {
             "label": clips.label,
             "dynamic_image": np.stack(images),
