@@ -157,10 +157,21 @@ def _example(plan: Plan, index: int, outputs: dict, p: np.ndarray) -> Example:
         answered=tuple(task.marks(task.answer(batched))[0].tolist()),
         frames=clips.decode(index),
         apex=int(clips.apex[index]),
+        names=_key_frames(clips, index),
         exhibits=plan.system.exhibits(
             clips, dict(plan.columns), plan.context, index, outputs
         ),
     )
+
+
+def _key_frames(clips: Clips, index: int) -> dict[int, str]:
+    """Which of a clip's frames that are seen are key frames, in words."""
+    seen = clips.positions[index].tolist()
+    first, last = clips.spans[index].tolist()
+    exact = clips.view.sampling not in ("stride", "uniform")
+    names = {len(seen) - 1: "offset"} if seen[-1] == last else {}
+    names[int(clips.apex[index])] = "apex" if exact else "near apex"
+    return names | ({0: "onset"} if seen[0] == first else {})
 
 
 def first_batch(plan: Plan, member: Member, *, shown: int = 8) -> FirstBatch:

@@ -48,7 +48,8 @@ class Example:
     """A clip to show: frames [t, h, w, c] uint8, what was annotated and answered.
 
     true, guess: in words; bars: (name, probability) of all that can be answered, of
-    which `annotated` and `answered` say what holds; apex: an index into frames.
+    which `annotated` and `answered` say what holds; apex: an index into frames, the
+    nearest that is seen; names: of key frames, by their indices.
     """
 
     clip: str
@@ -60,6 +61,7 @@ class Example:
     answered: tuple[bool, ...]
     frames: np.ndarray
     apex: int
+    names: Mapping[int, str]
     exhibits: tuple[Exhibit, ...] = ()
 
 
@@ -220,7 +222,6 @@ def _example(example: Example) -> dict:
         raise ValueError(f"{example.clip}: apex {apex} of {len(frames)} frames")
     # The key frames, and one between each two of them.
     shown = sorted({0, apex // 2, apex, (apex + last + 1) // 2, last})
-    names = {last: "offset", apex: "apex", 0: "onset"}
     heat, gain = figures.onset_difference(frames, apex)
     marks = zip(example.annotated, example.answered, strict=True)
     return {
@@ -230,7 +231,10 @@ def _example(example: Example) -> dict:
         "guess": example.guess,
         "right": example.annotated == example.answered,
         "strip": [
-            {"name": names.get(i, f"frame {i + 1}"), "src": figures.png(frames[i])}
+            {
+                "name": example.names.get(i, f"frame {i + 1}"),
+                "src": figures.png(frames[i]),
+            }
             for i in shown
         ],
         "heat": {"src": figures.png(heat), "gain": gain},

@@ -1,5 +1,7 @@
 """What the report shows is what the members did and saw."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,3 +98,29 @@ def test_the_ceiling_is_what_the_builder_stored_for_the_task(plan):
     assert clips.metadata["notes"] and all(
         isinstance(note, str) for note in clips.metadata["notes"]
     )
+
+
+@pytest.mark.parametrize(
+    ("sampling", "names"),
+    [
+        ("keyframes", ["onset", "apex", "offset"]),
+        ("stride", ["onset", "near apex"]),
+    ],
+)
+def test_key_frames_are_called_what_they_are(plan, sampling, names):
+    """Strided frames end before the offset, and may miss the apex."""
+    clips = plan.store.clips
+    onset, apex, offset = 10, 14, 30
+    view = dataclasses.replace(clips.view, frames=8, sampling=sampling)
+    positions = view.positions(onset, apex, offset)[None]
+    nearest = np.abs(positions - apex).argmin(1)
+    some = dataclasses.replace(
+        clips.take(np.asarray([0])),
+        view=view,
+        positions=positions,
+        spans=np.asarray([[onset, offset]]),
+        apex=nearest,
+    )
+    found = collect._key_frames(some, 0)
+    assert [found[i] for i in sorted(found)] == names
+    assert found[int(nearest[0])] == names[1]

@@ -147,6 +147,7 @@ def _examples(count=3) -> list[report.Example]:
                 answered=tuple(k == guess for k in range(3)),
                 frames=_frames(i, size=(48, 64, 224)[i % 3]),
                 apex=7,
+                names={0: "onset", 7: "apex", 15: "offset"},
                 exhibits=(Exhibit("AU text, cosine similarity", tuple(rows)),),
             )
         )
