@@ -1,5 +1,7 @@
 """A 3x3 convolution of pictures, computed as each platform likes it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -43,24 +45,27 @@ def convolve(
         kernel: of c / i groups.
         stride: pixels from one result to the next.
     """
-    groups = x.shape[-1] // kernel.shape[2]
+    # XLA's CPU backend computes its own many times slower than products where members
+    # have a kernel each, and slower still in a loop, as the steps of a dispatch are
+    # (benchmarks/convolutions.py).
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_as_products, stride=stride),
+        default=functools.partial(_plain, stride=stride),
+    )
 
-    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            ((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=groups,
-        )
 
-    def as_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _as_products(x, kernel, stride)
-
-    # A stack of members makes a convolution with a kernel for each: XLA's CPU backend
-    # computes that many times slower than products.
-    return jax.lax.platform_dependent(x, kernel, cpu=as_products, default=plain)
+def _plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """As XLA's own convolution."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
+    )
 
 
 def _as_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
