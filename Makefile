@@ -1,13 +1,21 @@
 # `make demo` and `make test` set up what they need: Python 3.11+, make, a package index.
+# PYTHON=python3.13 VENV=.venv313 chooses another; its constraints file is that of its
+# version.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
+version = $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
+CONSTRAINTS = $(or $(wildcard constraints-$(version).txt),constraints.txt)
+INSTALL = $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 
-.PHONY: demo test test-processes test-systems test-datasets test-compile \
-	test-convert aot fuzz lint controls clean
+.PHONY: help demo test test-processes test-systems test-datasets test-compile \
+	test-convert test-package aot fuzz lint controls clean
 
-demo: $(VENV)/.demo
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
+
+demo: $(VENV)/.demo ## procedural clips, a model per subject, its card and report
 	@start=$$(date +%s); \
 	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny && \
 	built=$$(date +%s) && \
@@ -16,7 +24,7 @@ demo: $(VENV)/.demo
 	echo "clips built in $$((built - start)) s," \
 		"trained and reported in $$(($$(date +%s) - built)) s"
 
-test: $(VENV)/.test
+test: $(VENV)/.test ## the suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
 		--no-loadscope-reorder --ignore=tests/weights_torch \
 		--ignore=tests/test_builders_run.py \
@@ -24,68 +32,72 @@ test: $(VENV)/.test
 		--ignore=tests/training/test_kill.py \
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
-		--ignore=tests/compile -m "not whole"
+		--ignore=tests/compile --ignore=tests/package -m "not whole"
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
-test-processes: $(VENV)/.test
+test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 \
 		tests/training/test_stopping.py tests/training/test_kill.py \
 		tests/training/test_devices.py tests/training/test_processes.py
 
 # Each system from clips to card, killed and resumed, with its test subject poisoned.
-test-systems: $(VENV)/.test
+test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
 		-m whole tests/systems tests/data tests/results
 
 # Every dataset in miniature, from its owners' tree to a card.
-test-datasets: $(VENV)/.test
+test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 tests/test_builders_run.py
 
 # Compiles for TPUs and GPUs that are not there.
-test-compile: $(VENV)/.test $(VENV)/aot/.done
+test-compile: $(VENV)/.test $(VENV)/aot/.done ## programs for TPUs and GPUs that are not there
 	PYTHONPATH=$(VENV)/aot $(BIN)/python -m pytest tests/compile
 
 # The compilers, apart from what runs here: PYTHONPATH=.venv/aot finds them.
-aot: $(VENV)/aot/.done
+aot: $(VENV)/aot/.done ## their compilers, for benchmarks.aot
 
-test-convert: $(VENV)/.convert
+test-convert: $(VENV)/.convert ## weights against torch
 	$(BIN)/python -m pytest tests/weights_torch
 
+# The wheel in an environment of its own, outside of the checkout.
+test-package: $(VENV)/.test ## the wheel, installed elsewhere
+	$(BIN)/python -m pytest tests/package
+
 # Twenty times the cases of hostile input that `make test` tries.
-fuzz: $(VENV)/.test
+fuzz: $(VENV)/.test ## hostile input, twenty times as many cases
 	FUZZ_CASES=20000 $(BIN)/python -m pytest -n auto --maxprocesses=4 \
 		--dist loadfile tests/fuzz
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-controls: $(VENV)/.demo
+controls: $(VENV)/.demo ## where the score comes from
 	$(BIN)/python -m data_builders.build --dataset=synthetic/tiny
 	$(BIN)/python -m benchmarks.controls --config=configs/synthetic_3class.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e . && \
+	$(INSTALL) -e . && \
 	touch $@ && echo "installed in $$(($$(date +%s) - start)) s"
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]" && \
+	$(INSTALL) -e ".[test]" && \
 	touch $@ $(VENV)/.demo && echo "installed in $$(($$(date +%s) - start)) s"
 
 $(VENV)/aot/.done: constraints-aot.txt | $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/aot \
 		-r constraints-aot.txt && touch $@
 
-$(VENV)/.convert: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.convert: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	@start=$$(date +%s); echo "installing into $(VENV)" && \
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,test-convert]" && \
+	$(INSTALL) -e ".[test,test-convert]" && \
 	touch $@ $(VENV)/.test $(VENV)/.demo && \
 	echo "installed in $$(($$(date +%s) - start)) s"
 
-clean:
+clean: ## away with the environment, runs and data
 	rm -rf $(VENV) runs data *.egg-info

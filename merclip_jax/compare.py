@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from merclip_jax import atomic
+from merclip_jax import atomic, packaged
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import CardError, read_card
 from merclip_jax.scoring import paired
@@ -198,9 +198,8 @@ def _train(
     """Each config's run, one after another, in a process of its own."""
     folders = []
     for config in configs:
+        packaged.find(config)  # raises UserError before anything trains
         path = Path(config.partition(":")[0])
-        if not path.is_file():
-            raise UserError(f"{path}: no such config")
         words = [part for part in path.with_suffix("").parts if part != "configs"]
         words += [w for w in re.split(r"[^\w]+", config.partition(":")[2]) if w]
         folder = out / "_".join(words).strip("/._")

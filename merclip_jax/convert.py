@@ -10,11 +10,19 @@ Of several sources the first that has a video part gives it, and so for the text
 unexplained; without --dst nothing is written. Families: docs/weights.md.
 """
 
+import sys
+
 from absl import flags
 
 from merclip_jax.weights import __main__ as command
 
 flags.adopt_module_key_flags(command)  # so that --help lists them
 
+
+def run() -> None:
+    """The command."""
+    command.run(sys.modules[__name__])
+
+
 if __name__ == "__main__":
-    command.run()
+    run()

@@ -2,6 +2,7 @@
 
   python -m merclip_jax.main --config=configs/synthetic_3class.py --workdir=runs/demo
 
+A packaged config may be named without its folder: --config=synthetic_3class
 The config file may take an argument (recipe=paper|released, ablation=..., seeds=N):
   --config=configs/casme3_7class.py:recipe=released,seeds=3
 and every value in it can be changed: --config.train.epochs=10
@@ -123,7 +124,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     aside = io.StringIO()
     try:
         with contextlib.redirect_stderr(aside):
-            return command.parse(argv)
+            return command.parse(argv, sys.modules[__name__])
     except SystemExit as error:
         said = aside.getvalue()
         if "Traceback" in said:  # of the config file: its last line is the error

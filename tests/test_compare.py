@@ -162,4 +162,4 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys):
     assert compare.main([str(tmp_path), "--config.train.epochs=2"]) == 1
     assert "nothing is trained without --configs" in capsys.readouterr().err
     assert compare.main(["--configs", "no.py", "--out", str(tmp_path)]) == 1
-    assert "no.py: no such config" in capsys.readouterr().err
+    assert "no.py: no such file, and no packaged config" in capsys.readouterr().err

@@ -19,7 +19,7 @@ PACKAGES = ("merclip_jax", "configs", "data_builders")
 # Rooms and modules in the order of the house: each imports what stands before it, in
 # its own line or above. So models know no training, training no result, none an app.
 ORDER = """
-typing errors stopping files atomic lock printable declared naming command
+typing errors stopping files atomic lock printable declared naming packaged command
 aborting place processes facs
 compile_cache
 models losses augment faces text data scoring

@@ -1,7 +1,9 @@
 """The command that converts: `python -m merclip_jax.convert`, which has its help."""
 
+import functools
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from absl import app, flags, logging
 
@@ -43,10 +45,10 @@ def main(argv: list[str]) -> None:
         sys.exit(printable(f"error: {error}"))
 
 
-def run() -> None:
-    """Read the flags and convert."""
+def run(module: ModuleType | None = None) -> None:
+    """Read the flags and convert; `module`: whose help is printed."""
     flags.mark_flag_as_required("src")
-    app.run(main, flags_parser=command.parse)
+    app.run(main, flags_parser=functools.partial(command.parse, module=module))
 
 
 # jax and orbax take seconds to import: only when the flags are right.

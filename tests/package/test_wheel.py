@@ -1,0 +1,132 @@
+"""What is published, installed in an environment of its own and used elsewhere."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+
+import merclip_jax
+from tests import mini
+
+PACKAGES = ("configs", "data_builders", "merclip_jax")
+CONSTRAINTS = mini.ROOT / "constraints-{}.{}.txt".format(*sys.version_info)
+if not CONSTRAINTS.exists():
+    CONSTRAINTS = mini.ROOT / "constraints.txt"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Folder with the wheel and the source distribution."""
+    out = tmp_path_factory.mktemp("dist")
+    # From a copy: a build folder that lies about would end up in the wheel.
+    copy = tmp_path_factory.mktemp("source")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=mini.ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (mini.ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((mini.ROOT / name).read_bytes())
+    subprocess.run([sys.executable, "-m", "build", "-o", out, copy], check=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def installed(built, tmp_path_factory):
+    """Runs a command of a fresh environment in an empty folder."""
+    venv = tmp_path_factory.mktemp("fresh") / "venv"
+    folder = tmp_path_factory.mktemp("empty")
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    (wheel,) = built.glob("*.whl")
+    pip = [venv / "bin" / "pip", "install", "--quiet", "-c", CONSTRAINTS, wheel]
+    subprocess.run(pip, check=True)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    env |= {"JAX_PLATFORMS": "cpu", "PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
+
+    def run(*command, status=0):
+        done = subprocess.run(
+            command, cwd=folder, env=env, capture_output=True, text=True, timeout=500
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run.folder = folder
+    return run
+
+
+def test_the_wheel_holds_all_of_the_package_and_nothing_else(built):
+    (wheel,) = built.glob("*.whl")
+    held = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    ours = {
+        path.relative_to(mini.ROOT).as_posix()
+        for package in PACKAGES
+        for path in (mini.ROOT / package).rglob("*")
+        if path.suffix in (".py", ".j2", ".typed")
+    }
+    assert held == ours
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert ours | {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_the_version_stands_in_one_place(built):
+    version = merclip_jax.__version__
+    (wheel,) = built.glob("*.whl")
+    assert wheel.name.startswith(f"merclip_jax-{version}-py3-none-any")
+    cited = (mini.ROOT / "CITATION.cff").read_text()
+    assert re.search(r"(?m)^version: (.*)$", cited)[1] == version
+
+
+def test_the_demo_runs_from_the_wheel(installed):
+    installed("merclip-build", f"--dataset={mini.DATASET}")
+    said = installed(
+        "merclip",
+        "--config=synthetic_3class",
+        "--workdir=run",
+        f"--config.data.dataset={mini.DATASET}",
+        "--config.train.epochs=1",
+        "--config.train.batch_size=8",
+    )
+    assert "report: run/report.html" in said
+    card = json.loads((installed.folder / "run" / "card.json").read_text())
+    assert card["task"]["clips"] == 24
+    assert card["versions"]["merclip_jax"] == merclip_jax.__version__
+    again = installed(
+        *("python", "-m", "merclip_jax.main", "--workdir=run"),
+        "--config=configs/synthetic_3class.py",
+        f"--config.data.dataset={mini.DATASET}",
+        "--config.train.epochs=1",
+        "--config.train.batch_size=8",
+    )
+    assert "report: run/report.html" in again
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("merclip", "recipe=paper|released"),
+        ("merclip-build", "--manual_dir"),
+        ("merclip-doctor", "--quick"),
+        ("merclip-convert", "--src=FILE --dst=DIR"),
+        ("merclip-compare", "--configs"),
+    ],
+)
+def test_every_command_has_help(installed, command, told):
+    said = installed(command, "--help")
+    assert told in said and "Traceback" not in said
+
+
+def test_commands_say_what_is_wrong(installed):
+    said = installed("merclip", "--config=synthetic_4class", "--workdir=w", status=1)
+    assert "did you mean synthetic_" in said
+    missing = ("--dataset=casme2", "--manual_dir=nowhere")
+    assert "nowhere" in installed("merclip-doctor", *missing, status=1)
