@@ -47,7 +47,7 @@ class PromptSet:
     """All prompts that training may use, of AU combinations or of emotions.
 
     names: [s] canonical AU cells or emotions; descriptions: [s] the middle parts of
-    their sentences; sentences: [p][s] whole prompts; mirror: [s] index of each with
+    their sentences; sentences: [p, s] whole prompts; mirror: [s] index of each with
     left and right swapped; overlap: [s, s] Jaccard similarity of their phrases.
     """
 
