@@ -10,7 +10,7 @@ CONSTRAINTS = $(or $(wildcard constraints-$(version).txt),constraints.txt)
 INSTALL = $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 
 .PHONY: help demo test test-processes test-systems test-datasets test-compile \
-	test-convert test-package aot fuzz lint controls clean
+	test-convert test-package aot docs fuzz lint controls clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -43,7 +43,8 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 # Each system from clips to card, killed and resumed, with its test subject poisoned.
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
-		-m whole tests/systems tests/data tests/results
+		-m whole tests/systems tests/data tests/results tests/docs \
+		tests/test_examples.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card
@@ -62,6 +63,9 @@ test-convert: $(VENV)/.convert ## weights against torch
 # The wheel in an environment of its own, outside of the checkout.
 test-package: $(VENV)/.test ## the wheel, installed elsewhere
 	$(BIN)/python -m pytest tests/package
+
+docs: $(VENV)/.docs ## the site, strictly, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Twenty times the cases of hostile input that `make test` tries.
 fuzz: $(VENV)/.test ## hostile input, twenty times as many cases
@@ -98,6 +102,9 @@ $(VENV)/.convert: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	$(INSTALL) -e ".[test,test-convert]" && \
 	touch $@ $(VENV)/.test $(VENV)/.demo && \
 	echo "installed in $$(($$(date +%s) - start)) s"
+
+$(VENV)/.docs: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
+	$(INSTALL) -e ".[docs]" && touch $@
 
 clean: ## away with the environment, runs and data
 	rm -rf $(VENV) runs data *.egg-info

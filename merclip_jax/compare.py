@@ -58,15 +58,7 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 compared, 1 not."""
-    parser = argparse.ArgumentParser(
-        "merclip_jax.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
-    parser.add_argument("--configs", nargs="+", default=[], help="to train and compare")
-    parser.add_argument("--out", type=Path, help="folder of the runs of --configs")
-    flags, passed = parser.parse_known_args(argv)
+    flags, passed = _parser().parse_known_args(argv)
     try:
         if flags.configs and not flags.out:
             raise UserError("--configs goes with --out, where the runs will lie")
@@ -190,6 +182,18 @@ def table(rows: Sequence[Row], told: str) -> str:
     if len({row.system for row in rows}) > 1:
         lines += ["", "Systems see different things of a clip: see each run's card."]
     return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "merclip_jax.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
+    made.add_argument("--configs", nargs="+", default=[], help="to train and compare")
+    made.add_argument("--out", type=Path, help="folder of the runs of --configs")
+    return made
 
 
 def _train(

@@ -27,6 +27,7 @@ from merclip_jax.systems.system import (
     Exhibit,
     Outputs,
     Scalar,
+    System,
     Variables,
 )
 from merclip_jax.typing import Array, Float, Num
@@ -50,7 +51,7 @@ class FdpLossOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class FdpSystem:
+class FdpSystem(System):
     """The system: classes, what it sees, the network's options and the losses'."""
 
     classes: tuple[str, ...]
@@ -61,8 +62,6 @@ class FdpSystem:
 
     name = "fdp"
     title = "FDP"
-    inputs = ()
-    together = 0  # BatchNorm's statistics are of the whole batch
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/classification", "Classification loss"),
@@ -106,11 +105,6 @@ class FdpSystem:
             "mean": np.asarray(means, np.float32),
             "brightest": np.asarray(brightest, np.float32),
         }
-
-    def run_context(self, clips: Clips) -> dict[str, jax.Array]:
-        """Nothing: no constant of FDP comes from all clips."""
-        del clips
-        return {}
 
     def fold_context(
         self, train_clips: Clips, columns: dict[str, np.ndarray]
@@ -173,21 +167,6 @@ class FdpSystem:
         out = self.module.apply(variables, x, train=False)
         image = jnp.round(255 * out.image).astype(jnp.uint8)
         return {"logits": out.logits, "image": image}
-
-    def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
-        """The frames as they are: FDP augments nothing."""
-        del key
-        return batch["frames"].astype(jnp.float32)
-
-    def reading(
-        self,
-        clips: Clips,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        train: np.ndarray,
-        outputs: dict,
-    ) -> None:
-        """Nothing: FDP knows no AUs."""
 
     def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """Clips without motion, whose scale test clips have, and by which OpenCV."""

@@ -29,6 +29,7 @@ from merclip_jax.systems.system import (
     Exhibit,
     Outputs,
     Scalar,
+    System,
     Variables,
 )
 from merclip_jax.text import prompts, table
@@ -45,7 +46,7 @@ _au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
 
 
 @dataclasses.dataclass(frozen=True)
-class MerClip:
+class MerClip(System):
     """The system: options, and the text tower that sentences are encoded with.
 
     classes: emotions; epochs: of a training, which the loss weights depend on; wording:
@@ -66,7 +67,6 @@ class MerClip:
     name = "mer_clip"
     title = "MER-CLIP"
     inputs = ()  # the frames alone: neither AUs nor text of a test clip
-    transductive = False
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/contrastive", "Contrastive loss"),
@@ -128,13 +128,6 @@ class MerClip:
             "mirror": jnp.asarray(made.mirror),
             "overlap": jnp.asarray(made.overlap),
         }
-
-    def fold_context(
-        self, train_clips: Clips, columns: dict[str, np.ndarray]
-    ) -> dict[str, jax.Array]:
-        """Nothing: no constant of MER-CLIP comes from a fold."""
-        del train_clips, columns
-        return {}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Random variables; the shapes of the frames are all that counts."""

@@ -33,6 +33,7 @@ from merclip_jax.systems.system import (
     Exhibit,
     Outputs,
     Scalar,
+    System,
     Variables,
 )
 from merclip_jax.text import au_prompts, table
@@ -44,7 +45,7 @@ MAPS = 3  # AUs of a clip whose attention a report shows
 
 
 @dataclasses.dataclass(frozen=True)
-class MicroAuClip:
+class MicroAuClip(System):
     """The system: options, and the text tower that sentences are encoded with.
 
     tower: None for a random one, made from the sentences of all AUs; threshold: how its
@@ -63,7 +64,6 @@ class MicroAuClip:
     title = "Micro-AU CLIP (our equations)"
     inputs = ("landmarks",)
     together = 0  # the contrastive loss compares all clips of a batch
-    transductive = False
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/bce", "Detection loss"),

@@ -91,24 +91,26 @@ class System(Protocol):
     the method is: weights trained under one are at home under any other. A microbatch
     must be a multiple of `together` clips; 0: the batch cannot be divided.
     `transductive`: clips are answered under constants made of themselves, as some
-    published code does, in place of those of the training clips.
+    published code does, in place of those of the training clips. What has a value or a
+    body here is what a class that inherits from it need not say.
     """
 
     name: str
     title: str
     view: View
     task: Task
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
     scalars: tuple[Scalar, ...]
-    execution: Execution
-    together: int
-    transductive: bool
+    execution: Execution = Execution()
+    together: int = 0
+    transductive: bool = False
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""
 
     def run_context(self, clips: Clips) -> dict[str, Any]:
         """Constants of the run."""
+        return {}
 
     def fold_context(
         self, train_clips: Clips, columns: dict[str, np.ndarray]
@@ -117,6 +119,7 @@ class System(Protocol):
 
         Neither `train_clips` nor `columns`, which are theirs, holds any other clip.
         """
+        return {}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """A member's variables at step 0."""
@@ -137,9 +140,11 @@ class System(Protocol):
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames as `loss` trains on them with this key, in 0..255, to look at."""
+        return batch["frames"]
 
     def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """What a reader of the card should know of these clips under this method."""
+        return []
 
     def exhibits(
         self,
@@ -150,6 +155,7 @@ class System(Protocol):
         outputs: dict,
     ) -> tuple[Exhibit, ...]:
         """What to show beside clip `index`, of its `outputs` without the batch axis."""
+        return ()
 
     def reading(
         self,
@@ -163,3 +169,4 @@ class System(Protocol):
 
         `train` are the indices of its training clips: no other may tell how to read.
         """
+        return None

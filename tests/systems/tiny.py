@@ -17,7 +17,7 @@ from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.data.view import View
 from merclip_jax.scoring.tasks import AUTask
-from merclip_jax.systems.system import Execution, Exhibit, Scalar
+from merclip_jax.systems.system import Execution, Exhibit, Scalar, System
 from merclip_jax.training.optim import Optimiser, Steps, adam
 from merclip_jax.training.options import TrainOptions
 
@@ -36,7 +36,7 @@ class Linear(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Tiny:
+class Tiny(System):
     """AUs of a clip by one linear layer."""
 
     view: View = View(frames=4, image_size=16, grey=True, sampling="uniform")
@@ -45,8 +45,6 @@ class Tiny:
 
     name = "tiny"
     title = "Tiny"
-    together = 0
-    transductive = False
     task = AUTask(tuple(f"AU{number}" for number in AUS))
     inputs = ("brightness",)
     scalars = (
@@ -91,14 +89,8 @@ class Tiny:
         logits = self.module.apply(variables, batch["frames"].astype(jnp.float32))
         return {"aus": logits, "energy": batch["brightness"]}
 
-    def augmented(self, batch, *, key):
-        return batch["frames"].astype(jnp.float32)
-
     def remarks(self, clips, columns):
         return ["Tiny says nothing about people."]
-
-    def reading(self, clips, columns, context, train, outputs):
-        return None
 
     def exhibits(self, clips, columns, context, index, outputs):
         return (Exhibit("Energy", ((float(outputs["energy"]), "mean grey", False),)),)

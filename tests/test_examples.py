@@ -1,0 +1,45 @@
+"""What `examples/` shows runs, is short, and ends with a score."""
+
+import runpy
+
+import pytest
+
+from tests import mini
+
+NAMES = ("train_one_fold", "add_a_dataset", "add_a_system")
+
+
+def path(name):
+    return mini.ROOT / "examples" / f"{name}.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_short(name):
+    assert len(path(name).read_text().splitlines()) < 100
+
+
+def test_all_are_tried():
+    assert {p.stem for p in (mini.ROOT / "examples").glob("*.py")} == {*NAMES}
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs(name, tmp_path, monkeypatch, capsys):
+    # An example may register a dataset, which no other test should see.
+    monkeypatch.setattr("data_builders.datasets.BUILDERS", {**builders()})
+    given = [f"--data_dir={tmp_path / 'data'}"]
+    if name == "train_one_fold":
+        given += [f"--picture={tmp_path / 'batch.png'}", "--epochs=1"]
+    else:
+        given += [f"--workdir={tmp_path / 'run'}"]
+    runpy.run_path(str(path(name)))["main"](given)
+    assert "UF1" in capsys.readouterr().out
+    shown = tmp_path / ("batch.png" if name == "train_one_fold" else "run/report.html")
+    assert shown.stat().st_size > 1000
+
+
+def builders():
+    from data_builders.datasets import BUILDERS
+
+    return BUILDERS
