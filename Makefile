@@ -10,7 +10,7 @@ CONSTRAINTS = $(or $(wildcard constraints-$(version).txt),constraints.txt)
 INSTALL = $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 
 .PHONY: help demo test test-processes test-systems test-datasets test-compile \
-	test-convert test-package test-notebooks aot docs fuzz lint controls clean
+	test-convert test-package aot docs fuzz lint controls clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -32,8 +32,7 @@ test: $(VENV)/.test ## the suite, under ten minutes on two cores
 		--ignore=tests/training/test_kill.py \
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
-		--ignore=tests/compile --ignore=tests/package \
-		--ignore=tests/notebooks -m "not whole"
+		--ignore=tests/compile --ignore=tests/package -m "not whole"
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
@@ -61,13 +60,9 @@ aot: $(VENV)/aot/.done ## their compilers, for benchmarks.aot
 test-convert: $(VENV)/.convert ## weights against torch
 	$(BIN)/python -m pytest tests/weights_torch
 
-# The wheel in an environment of its own, outside of the checkout.
-test-package: $(VENV)/.test ## the wheel, installed elsewhere
+# In an environment of their own, outside of the checkout.
+test-package: $(VENV)/.test ## the notebooks and the wheel, installed elsewhere
 	$(BIN)/python -m pytest tests/package
-
-# Each notebook in an environment that its own install cell makes.
-test-notebooks: $(VENV)/.test ## the notebooks, each in an environment of its own
-	$(BIN)/python -m pytest -n auto --maxprocesses=2 tests/notebooks
 
 docs: $(VENV)/.docs ## the site, strictly, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

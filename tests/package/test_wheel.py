@@ -1,10 +1,7 @@
 """What is published, installed in an environment of its own and used elsewhere."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tarfile
 import zipfile
 
@@ -14,52 +11,6 @@ import merclip_jax
 from tests import mini
 
 PACKAGES = ("configs", "data_builders", "merclip_jax")
-CONSTRAINTS = mini.ROOT / "constraints-{}.{}.txt".format(*sys.version_info)
-if not CONSTRAINTS.exists():
-    CONSTRAINTS = mini.ROOT / "constraints.txt"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """Folder with the wheel and the source distribution."""
-    out = tmp_path_factory.mktemp("dist")
-    # From a copy: a build folder that lies about would end up in the wheel.
-    copy = tmp_path_factory.mktemp("source")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=mini.ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (mini.ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((mini.ROOT / name).read_bytes())
-    subprocess.run([sys.executable, "-m", "build", "-o", out, copy], check=True)
-    return out
-
-
-@pytest.fixture(scope="session")
-def installed(built, tmp_path_factory):
-    """Runs a command of a fresh environment in an empty folder."""
-    venv = tmp_path_factory.mktemp("fresh") / "venv"
-    folder = tmp_path_factory.mktemp("empty")
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    (wheel,) = built.glob("*.whl")
-    pip = [venv / "bin" / "pip", "install", "--quiet", "-c", CONSTRAINTS, wheel]
-    subprocess.run(pip, check=True)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    env |= {"JAX_PLATFORMS": "cpu", "PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
-
-    def run(*command, status=0):
-        done = subprocess.run(
-            command, cwd=folder, env=env, capture_output=True, text=True, timeout=500
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    run.folder = folder
-    return run
 
 
 def test_the_wheel_holds_all_of_the_package_and_nothing_else(built):

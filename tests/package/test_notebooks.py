@@ -1,21 +1,19 @@
-"""Every notebook runs in an environment that its own install cell makes."""
+"""Every notebook runs in an environment that the first one's install cell makes."""
 
 import json
 import os
 import re
 import subprocess
-import sys
 
 import jupytext
 import pytest
 
 from tests import mini
 from tests.fixtures.casme2 import write_casme2
-from tests.package.test_wheel import CONSTRAINTS, built
+from tests.package.conftest import CONSTRAINTS
 
 FOLDER = mini.ROOT / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
-__all__ = ["built"]  # the wheel, as a fixture
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,12 +43,7 @@ def test_they_lead_to_pages_that_there_are():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs(name, built, tmp_path):
-    venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    python = venv / "bin" / "python"
-    kernel = [python, "-m", "pip", "install", "-q", "-c", CONSTRAINTS]
-    subprocess.run([*kernel, "nbmake", "ipykernel"], check=True)
+def test_it_runs(name, built, fresh, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     page = work / f"{name}.ipynb"
@@ -66,6 +59,7 @@ def test_it_runs(name, built, tmp_path):
         "PIP_CONSTRAINT": str(CONSTRAINTS),
         "JAX_PLATFORMS": "cpu",
     }
+    python = fresh / "bin" / "python"
     run = [python, "-m", "pytest", "--nbmake", "--nbmake-timeout=900", "--overwrite"]
     done = subprocess.run(
         [*run, page], cwd=work, env=env, capture_output=True, text=True
