@@ -44,7 +44,7 @@ PURE = (
     "training.finetune",
 )
 STANDARD = {"collections", "dataclasses", "functools", "itertools", "math", "numbers"}
-STANDARD |= {"random", "re", "typing"}
+STANDARD |= {"operator", "random", "re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
