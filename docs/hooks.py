@@ -4,6 +4,7 @@ Pages beside `docs/` join it under their own paths, links keep working from thei
 place, and the reference has a page for every room of the package.
 """
 
+import functools
 import posixpath
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ BESIDE += ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
 
 
+@functools.cache
 def _beside() -> dict[str, str]:
     """Path in the checkout -> path in the site, of pages that are not in docs/."""
     builders = ROOT.glob("data_builders/*/README.md")

@@ -8,7 +8,7 @@ from merclip_jax.errors import UserError
 
 # Beside this package, where it is installed as in a checkout.
 _FOLDER = Path(__file__).parents[1] / "configs"
-_SHARED = ("common", "synthetic", "fdp/base")  # by the files that are configs
+_SHARED = ("common", "synthetic", "fdp/base")  # what configs are made with
 
 
 def names() -> list[str]:
@@ -28,7 +28,7 @@ def find(config: str) -> str:
         UserError: there is neither; names the nearest.
     """
     file, colon, argument = config.partition(":")
-    if Path(file).is_file():
+    if Path(file).exists():
         return config
     name = file.removeprefix("configs/").removesuffix(".py")
     known = names()

@@ -3,14 +3,14 @@
 import os
 import pathlib
 
-from tests import flags
+from tests import xla
 
 # Small models spend their time in the compiler: a third of it with its optimiser off
 # and its older emitters. Where two programs must give the same bits, `exact_emitters`.
 # Processes that the tests start inherit it, so that their bits can be compared.
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
-    f"{flags.OLDER_EMITTERS}"
+    f"{xla.OLDER_EMITTERS}"
 )
 
 import jax

@@ -18,7 +18,7 @@ from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.models import mer_clip
 from merclip_jax.training import sharding
 from merclip_jax.training.stack import Plan
-from tests import flags
+from tests import xla
 
 DATASET = "synthetic/mini"
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ VALUES = {
 }
 mer_clip.SIZES["nano"] = NANO
 # Of a compiled program: XLA's emitters of today, not those of `conftest.py`.
-EMITTERS = {"xla_cpu_use_fusion_emitters": True} if flags.OLDER_EMITTERS else {}
+EMITTERS = {"xla_cpu_use_fusion_emitters": True} if xla.OLDER_EMITTERS else {}
 
 
 def config(data_dir: Path, changes: dict | None = None) -> ConfigDict:

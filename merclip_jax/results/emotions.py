@@ -40,13 +40,15 @@ def read_off(
         tasks: (name, (class, its emotions), ...) by which the clips were labelled.
         selected: whether to take the answers of the chosen epoch, not of the last.
     """
+    if not tasks:
+        return []
     chosen = [result.best if selected else result.outputs for result in results]
     clips, columns = plan.store.clips, dict(plan.columns)
     readings = [
         plan.system.reading(clips, columns, plan.context, member.fold.train, outputs)
         for member, outputs in zip(members, chosen, strict=True)
     ]
-    if None in readings:
+    if any(reading is None for reading in readings):
         return []
     index = np.concatenate([member.fold.test for member in members])
     seeds = np.concatenate([np.full(len(m.fold.test), m.seed) for m in members])

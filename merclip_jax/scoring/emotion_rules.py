@@ -73,6 +73,10 @@ class Rules:
         """Emotions in the order of the rules, `rest` last."""
         return (*(name for name, _ in self.signs), self.rest)
 
+    def tells(self, names: Collection[str]) -> bool:
+        """Whether its emotions are these classes, in any order."""
+        return set(self.names) == set(names)
+
     @property
     def reads(self) -> tuple[int, ...]:
         """All AUs that a rule looks at, for or against an emotion."""
@@ -150,7 +154,7 @@ def rules_of(names: Collection[str]) -> Rules:
         ValueError: there are none; lists those that there are.
     """
     for rules in ALL:
-        if set(rules.names) == set(names):
+        if rules.tells(names):
             return rules
     known = [sorted(rules.names) for rules in ALL]
     raise ValueError(f"no rules tell {sorted(names)}; there are rules for {known}")
@@ -158,7 +162,7 @@ def rules_of(names: Collection[str]) -> Rules:
 
 def has_rules(names: Collection[str]) -> bool:
     """Whether there are rules whose emotions are these classes."""
-    return any(set(rules.names) == set(names) for rules in ALL)
+    return any(rules.tells(names) for rules in ALL)
 
 
 def weights_of_all(aus: Sequence[int]) -> np.ndarray:

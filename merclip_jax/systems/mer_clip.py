@@ -219,14 +219,17 @@ class MerClip(System):
         train: np.ndarray,
         outputs: dict,
     ) -> Reading | None:
-        """AUs by the likeness to training clips' sentences; None where none names AUs.
+        """AUs by the likeness to training clips' sentences.
 
-        Of a chosen epoch the embeddings are not kept: None too.
+        None where no sentence names AUs, and of a chosen epoch, whose embeddings are
+        not kept.
         """
         if self.prompting.supervision == "emotion" or "video" not in outputs:
             return None
         said = np.unique(columns["au_combination"][train])
         said = said[said >= 0]
+        if not said.size:
+            return None
         names = np.asarray(self.prompts(clips).names)[said]
         combinations = [facs.parse_cell(name).numbers for name in names.tolist()]
         aus = tuple(sorted(set().union(*combinations)))

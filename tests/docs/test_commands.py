@@ -134,8 +134,8 @@ def needs_nothing(words):
 
 
 @pytest.mark.parametrize(("title", "words"), ALL)
-def test_what_cannot_run_here_says_what_it_needs(title, words):
-    """On the pages for newcomers every block that needs something is titled so."""
+def test_titles_of_blocks_are_needs(title, words):
+    """A title tells a need, and nothing else."""
     if title.startswith("title="):
         assert re.match(r'title="needs ', title)
 

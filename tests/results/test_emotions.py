@@ -202,3 +202,16 @@ def test_tasks_without_rules_are_refused():
     config.score.emotions = (("two", (("joy", ("happiness",)), ("other", ("fear",)))),)
     with pytest.raises(UserError, match=r"no rules tell \['joy', 'other'\]"):
         build.check(config)
+
+
+def test_no_sentence_of_training_clips_names_aus(aligned):
+    """As in a fold of clips without AUs: nothing is said, and the run goes on."""
+    job, plan = aligned
+    columns = {"au_combination": np.full(len(plan.store.clips), -1)}
+    members = mini.members_of(job)
+    (result,) = near(plan, members[:1], lambda i: 0)
+    train = members[0].fold.train
+    said = plan.system.reading(
+        plan.store.clips, columns, plan.context, train, result.outputs
+    )
+    assert said is None
