@@ -177,7 +177,7 @@ class FdpSystem(System):
         if still.any():
             names = ", ".join(clips.clip[still][:5].tolist())
             found.append(
-                f"{int(still.sum())} clips do not move: their dynamic image is black "
+                f"Clips that do not move, whose dynamic image is black: {still.sum()} "
                 f"({names})."
             )
         if self.transductive:

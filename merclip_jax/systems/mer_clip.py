@@ -188,7 +188,7 @@ class MerClip(System):
         silent = int((columns["au_combination"] < 0).sum())
         if not silent:
             return []
-        return [f"{silent} clips have no describable AU: not aligned with text."]
+        return [f"Clips without a describable AU, not aligned with text: {silent}."]
 
     def exhibits(
         self,

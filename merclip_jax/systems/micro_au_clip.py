@@ -201,7 +201,7 @@ class MicroAuClip(System):
             "scores are of another method."
         ]
         if none:
-            said.append(f"{none} clips show none of these AUs.")
+            said.append(f"Clips with none of these AUs: {none}.")
         return said
 
     def reading(

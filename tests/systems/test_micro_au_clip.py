@@ -123,7 +123,7 @@ def test_its_columns(clips):
     np.testing.assert_array_equal(columns["aus"], wanted)
     np.testing.assert_array_equal(columns["landmarks"], clips.landmarks[:5])
     told = tiny_au.system().remarks(some, columns)
-    assert told[1] == "2 clips show none of these AUs."
+    assert told[1] == "Clips with none of these AUs: 2."
     assert "whose equations are not at hand" in told[0]
 
 
