@@ -15,9 +15,10 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
+from merclip_jax.results import answers, collect, emotions, figures, report
 from merclip_jax.results import card as cards
-from merclip_jax.results import collect, datasets, emotions, figures, report
 from merclip_jax.systems.system import Context
+from merclip_jax.training import cost
 from merclip_jax.training.loop import load_results, train_members
 from merclip_jax.training.memory import Stacks
 from merclip_jax.training.parameters import parameter_table
@@ -105,11 +106,16 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
     bound = collect.pool(plan, members, results, selected=True) if oracle else None
     # Of the last epoch a file holds all outputs, of a chosen one what its score reads.
     inner = job.protocol.selection == "inner"
-    further = emotions.read_off(plan, members, results, job.emotions, selected=inner)
-    if job.protocol.name == "cross_dataset":
-        further = [*datasets.left_out(predictions), *further]
-    card = cards.build_card(
+    read = emotions.read_off(plan, members, results, job.emotions, selected=inner)
+    given = answers.Answers(
         predictions,
+        bound=bound,
+        readings=tuple(read),
+        epochs=max(map(plan.epochs, members)),
+        test_splits=job.protocol.test_splits,
+    )
+    card = cards.build_card(
+        given,
         cards.Facts(
             title=f"{job.system.title} on {job.clips.dataset}, "
             f"{len(job.system.task.names)} classes",
@@ -123,18 +129,15 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
             selection="last" if oracle else job.protocol.selection,
             input_contract=job.system.view.contract,
             config=job.values,
-            epochs=max(map(plan.epochs, members)),
             versions=collect.versions(),
             command=command,
             dropped=job.data.dropped,
-            test_splits=job.protocol.test_splits,
-            further=further,
             ceiling=collect.ceiling(job.clips, job.data.task),
-            oracle=cards.means(bound) if bound else None,
             parameters=parameters,
             machines=collect.machines(members, results),
             lineage=plan.lineage,
-            timing={"seconds_this_command": round(time.monotonic() - started, 1)},
+            run=workdir.run,
+            compute=cost.summary(workdir.costs(), seconds=time.monotonic() - started),
             notes=[
                 *job.clips.metadata.get("notes", []),
                 *job.system.remarks(job.clips, dict(plan.columns)),
@@ -153,6 +156,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
         first_batch=batch,
     )
     workdir.write("predictions.csv", predictions.csv().encode())
+    workdir.write(answers.FILE, answers.encode(given))
     workdir.write("card.json", cards.to_json(card))
     workdir.write("report.html", page.encode())
     return card

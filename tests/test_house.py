@@ -27,7 +27,7 @@ systems
 weights training results
 job
 making
-build experiment dry_run convert compare main apps
+build experiment dry_run convert compare card main apps
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (
@@ -49,9 +49,9 @@ ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
     "absl array_record beartype cv2 dlib ftfy grain huggingface_hub hypothesis "
-    "jaxtyping jinja2 matplotlib ml_collections openpyxl pandas PIL safetensors "
-    "sklearn tensorboardX tensorflow tensorflow_datasets tokenizers torch tqdm "
-    "transformers"
+    "jaxtyping jinja2 jsonschema matplotlib ml_collections openpyxl pandas PIL "
+    "safetensors sklearn tensorboardX tensorflow tensorflow_datasets tokenizers "
+    "torch tqdm transformers"
 ).split()
 
 
@@ -153,10 +153,11 @@ ONLY = {
     "skimage": {"data.flow"},
     "jaxtyping": {"typing"},
     "tensorboardX": {"training.scalars"},
-    "huggingface_hub": {"weights.hub"},
+    "huggingface_hub": {"weights.hub", "results.model_card"},
     "tokenizers": {"text.tokenizer"},
     "ftfy": {"text.tokenizer"},
-    "jinja2": {"results.report"},
+    "jinja2": {"results.report", "results.model_card"},
+    "jsonschema": {"results.card"},
     "matplotlib": {"results.figures"},
 }
 

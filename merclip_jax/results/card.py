@@ -1,9 +1,9 @@
 """The result card: what was measured, how, and how far the number can be trusted.
 
 The card is a plain dict that is written as JSON. `card_sha256` signs what was measured
-and how; the command and the timing stand outside it, so that two runs of the same thing
-in two places carry the same signature. Scores stand in blocks (`scoring.blocks.Block`),
-whatever the task.
+and how; the command and what it cost stand outside it, so that two runs of the same
+thing in two places carry the same signature. Scores stand in blocks
+(`scoring.blocks.Block`), whatever the task.
 """
 
 import dataclasses
@@ -12,22 +12,19 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from merclip_jax.printable import printable
-from merclip_jax.scoring.blocks import Block
+from merclip_jax.results import datasets
+from merclip_jax.results.answers import Answers
 from merclip_jax.scoring.predictions import Predictions, named
 
-SCHEMA = "merclip_jax.card/2"
-_KEYS = (
-    "title system task protocol recipe selection input_contract config config_sha256 "
-    "scores splits chance ceiling oracle parameters machines lineage versions notes "
-    "predictions_sha256 command timing"
-).split()
+SCHEMA = "merclip_jax.card/3"
 # What may differ between two runs of the same thing.
-_UNSIGNED = ("card_sha256", "command", "timing")
+_UNSIGNED = ("card_sha256", "command", "compute")
 
 
 class CardError(ValueError):
@@ -38,13 +35,10 @@ class CardError(ValueError):
 class Facts:
     """What a card states beside its scores.
 
-    config: flat dict; epochs: how many a best-on-test selection could have chosen from;
-    ceiling: {name, and scores by key} that no model can pass; oracle: scores by key of
-    the epoch that suits the test subjects, an upper bound and never the headline;
-    test_splits: the owners' splits that were tested on, where the protocol names them;
-    further: blocks behind the task's own, never the headline;
-    parameters: rows of `training.memory.parameter_table`; machines: what trained ->
-    names of the members.
+    config: flat dict; ceiling: {name, and scores by key} that no model can pass;
+    parameters: rows of `training.parameters.parameter_table`; machines: what trained ->
+    names of the members; run: hash of all that the run's numbers depend on; compute:
+    what it cost, `training.cost`.
     """
 
     title: str
@@ -57,84 +51,103 @@ class Facts:
     selection: str
     input_contract: str
     config: Mapping
-    epochs: int
     versions: Mapping[str, str]
     command: str = ""
+    run: str = ""
     dropped: Sequence[str] = ()
     ceiling: Mapping | None = None
-    oracle: Mapping | None = None
     parameters: Sequence[Mapping] = ()
     machines: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     lineage: Sequence[str] = ()
-    timing: Mapping = dataclasses.field(default_factory=dict)
+    compute: Mapping = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
-    test_splits: Sequence[str] = ()
-    further: Sequence[Block] = ()
 
 
-def build_card(predictions: Predictions, facts: Facts) -> dict:
-    """Score pooled predictions and state everything the number depends on.
+def build_card(answers: Answers, facts: Facts) -> dict:
+    """Score a run's answers and state everything the number depends on.
 
     Args:
-        predictions: of all members.
+        answers: of all members.
         facts: what else the card says.
 
-    Raises ValueError when the ceiling lacks the task's first score or the oracle any,
-    CardError for what JSON cannot hold.
+    Raises ValueError when the ceiling lacks the task's first score, CardError for what
+    JSON cannot hold.
     """
-    task = predictions.task
-    # Checked before anything is scored: a ceiling of other scores would be divided by.
-    blocks = task.score(predictions)
-    keys = [row["key"] for row in blocks[0].rows]
-    needed = ("ceiling", facts.ceiling, keys[:1]), ("oracle", facts.oracle, keys)
-    for name, column, own in needed:
-        if lacking := set(own) - set(column or own):
-            raise ValueError(f"{name}: lacks {sorted(lacking)}")
-    blocks = (*blocks, *facts.further)
-    remarks = [remark for block in blocks for remark in block.remarks]
     config = _plain(dict(facts.config), "config")
-    card = {
+    found = computed(answers)
+    # A ceiling of other scores would be divided by.
+    first = found["scores"][0]["rows"][0]["key"]
+    if facts.ceiling and first not in facts.ceiling:
+        raise ValueError(f"ceiling: lacks {[first]}")
+    task = {
+        "name": facts.task,
+        "dataset": facts.dataset,
+        "dataset_fingerprint": facts.dataset_fingerprint,
+        "dropped": sorted(facts.dropped),
+    }
+    remarks = found.pop("remarks")
+    card = found | {
         "schema": SCHEMA,
         "title": facts.title,
         "system": facts.system,
-        "task": {
-            "name": facts.task,
-            "dataset": facts.dataset,
-            "dataset_fingerprint": facts.dataset_fingerprint,
-            "classes": list(task.names),
-            "clips": np.unique(predictions.clip).size,
-            "subjects": np.unique(predictions.subject).size,
-            "clip_list_sha256": clip_list_sha256(predictions),
-            "dropped": sorted(facts.dropped),
-        },
-        "protocol": {
-            "name": facts.protocol,
-            "folds": np.unique(predictions.fold).size,
-            "seeds": np.unique(predictions.seed),
-        },
+        "task": task | found["task"],
+        "protocol": {"name": facts.protocol} | found["protocol"],
         "recipe": facts.recipe,
         "selection": facts.selection,
         "input_contract": facts.input_contract,
         "config": config,
         "config_sha256": _sha256(config),
-        "scores": [_block(block) for block in blocks],
-        "splits": _splits(predictions, facts.test_splits),
-        "chance": [
-            _block(block) for block in task.chance(predictions, epochs=facts.epochs)
-        ],
         "ceiling": facts.ceiling and dict(facts.ceiling),
-        "oracle": facts.oracle and dict(facts.oracle),
         "parameters": list(facts.parameters),
         "machines": dict(facts.machines),
         "lineage": list(facts.lineage),
         "versions": dict(facts.versions),
         "notes": [*facts.notes, *remarks],
-        "predictions_sha256": predictions.sha256(),
+        "run_sha256": facts.run,
         "command": facts.command,
-        "timing": dict(facts.timing),
+        "compute": dict(facts.compute),
     }
     card = _plain(card, "card")
     return card | {"card_sha256": card_sha256(card)}
+
+
+def computed(answers: Answers) -> dict:
+    """What of a card follows from a run's answers alone, as the card holds it.
+
+    Args:
+        answers: of all members.
+
+    Returns:
+        The card's keys of that kind; of `task` and `protocol` a part; and "remarks",
+        which stand among its notes.
+    """
+    predictions = answers.predictions
+    task = predictions.task
+    blocks = [*task.score(predictions), *datasets.by_dataset(predictions)]
+    blocks += [one.block() for one in answers.readings]
+    chance = task.chance(predictions, epochs=answers.epochs)
+    return _plain(
+        {
+            "task": {
+                "classes": list(task.names),
+                "clips": np.unique(predictions.clip).size,
+                "subjects": np.unique(predictions.subject).size,
+                "clip_list_sha256": clip_list_sha256(predictions),
+            },
+            "protocol": {
+                "folds": np.unique(predictions.fold).size,
+                "seeds": np.unique(predictions.seed),
+                "epochs": answers.epochs,
+            },
+            "scores": [_block(block) for block in blocks],
+            "splits": _splits(predictions, answers.test_splits),
+            "chance": [_block(block) for block in chance],
+            "oracle": means(answers.bound) if answers.bound else None,
+            "predictions_sha256": predictions.sha256(),
+            "remarks": [remark for block in blocks for remark in block.remarks],
+        },
+        "card",
+    )
 
 
 def find_row(card: Mapping, key: str, *, part: str = "scores") -> dict:
@@ -171,7 +184,7 @@ def clip_list_sha256(predictions: Predictions) -> str:
 
 
 def card_sha256(card: Mapping) -> str:
-    """Signature of a card: everything but the command, the timing and itself."""
+    """Signature of a card: everything but the command, the cost and itself."""
     return _sha256({key: card[key] for key in card if key not in _UNSIGNED})
 
 
@@ -187,17 +200,32 @@ def read_card(path: str | os.PathLike) -> dict:
     """Read a card; CardError if it is truncated, foreign or was edited."""
     try:
         card = json.loads(Path(path).read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CardError(f"{path}: not a whole JSON file ({error})") from error
     schema = card.get("schema") if isinstance(card, dict) else None
     if schema != SCHEMA:
         raise CardError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}")
-    lacking = [key for key in (*_KEYS, "card_sha256") if key not in card]
-    if lacking:
-        raise CardError(f"{path}: the card lacks {', '.join(lacking)}")
+    if wrong := problem(card):
+        raise CardError(f"{path}: {wrong}")
     if card_sha256(card) != card["card_sha256"]:
         raise CardError(f"{path}: changed since it was written (card_sha256 differs)")
     return card
+
+
+def problem(card: object) -> str:
+    """What of a card is not as its JSON Schema says, "" for nothing."""
+    import jsonschema  # a training never reads a card
+
+    text = resources.files("merclip_jax.results").joinpath("card.schema.json")
+    schema = json.loads(text.read_text("utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    found = jsonschema.exceptions.best_match(validator.iter_errors(card))
+    if found is None:
+        return ""
+    message = found.message
+    if len(message) > 200:  # it quotes the value, which may be all of the card
+        message = f"{message[:90]} ... {message[-90:]}"
+    return f"{found.json_path.replace('$', 'card', 1)}: {message}"
 
 
 def _splits(predictions: Predictions, names: Sequence[str]) -> list[dict]:

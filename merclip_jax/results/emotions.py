@@ -1,6 +1,7 @@
 """What emotions a system's AUs amount to, beside those that were annotated."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +24,62 @@ from merclip_jax.training.stack import Plan
 COLUMNS = ("acc", "uf1", "uf1_low", "uf1_high", "uar", "wf1")
 
 
+@dataclass(frozen=True)
+class ReadOff:
+    """What a run's AUs amount to in one emotion task; a row for each clip and seed.
+
+    task: its name; classes: how many; answers: form -> [n] class; label: [n] class;
+    subject: [n] str; seed: [n] int; note: how it was read.
+    """
+
+    task: str
+    classes: int
+    answers: Mapping[str, np.ndarray]
+    label: np.ndarray
+    subject: np.ndarray
+    seed: np.ndarray
+    note: str
+
+    def block(self) -> Block:
+        """Its scores as a table, a row for each form."""
+        rows = tuple(
+            {"key": f"{self.task}/{key}", "name": NAMES[key]} | self._scores(answer)
+            for key, answer in self.answers.items()
+        )
+        return Block(
+            kind="table",
+            title=f"Emotion read off the AUs: {self.task}",
+            rows=rows,
+            columns=COLUMNS,
+            note=self.note,
+        )
+
+    def _scores(self, answer: np.ndarray) -> dict[str, float | None]:
+        """Means over seeds, and the interval of UF1 over subjects, None for one."""
+        runs = [
+            metrics.scores(
+                metrics.confusion_matrix(
+                    self.label[own], answer[own], classes=self.classes
+                )
+            )
+            for own in (self.seed == seed for seed in np.unique(self.seed))
+        ]
+        found: dict[str, float | None] = {
+            name: float(np.mean([getattr(run, name) for run in runs]))
+            for name in ("acc", "uf1", "uar", "wf1")
+        }
+        low, high = None, None
+        if np.unique(self.subject).size > 1:
+            low, high = metrics.subject_intervals(
+                self.label,
+                answer,
+                self.subject,
+                classes=self.classes,
+                seeds=self.seed,
+            ).uf1
+        return found | {"uf1_low": low, "uf1_high": high}
+
+
 def read_off(
     plan: Plan,
     members: Sequence[Member],
@@ -30,8 +87,8 @@ def read_off(
     tasks: Sequence[tuple[str, EmotionClasses]],
     *,
     selected: bool,
-) -> list[Block]:
-    """A table for each emotion task; none where no clip is of it, or none says AUs.
+) -> list[ReadOff]:
+    """What each emotion task becomes; none where no clip is of it, or none says AUs.
 
     Args:
         plan: of the run.
@@ -53,7 +110,7 @@ def read_off(
     index = np.concatenate([member.fold.test for member in members])
     seeds = np.concatenate([np.full(len(m.fold.test), m.seed) for m in members])
     emotions = clips.emotion[index].tolist()
-    blocks = []
+    found = []
     for name, classes in tasks:
         of = {e: k for k, (_, several) in enumerate(classes) for e in several}
         label = np.asarray([of.get(emotion, -1) for emotion in emotions])
@@ -70,22 +127,27 @@ def read_off(
         order = np.asarray([place(title) for title in rules.names])
         answers = {
             form: order[np.concatenate([one[form] for one in each])][rows]
-            for form in _NAMES
+            for form in NAMES
             if all(form in one for one in each)
         }
         answers["majority"] = np.full(rows.sum(), np.bincount(label[rows]).argmax())
-        subjects = clips.subject[index[rows]]
-        table = [
-            {"key": f"{name}/{key}", "name": _NAMES[key]}
-            | _scores(label[rows], answer, subjects, seeds[rows], len(classes))
-            for key, answer in answers.items()
-        ]
         count = len(np.unique(index[rows]))
-        blocks.append(_block(name, table, rules, readings, count))
-    return blocks
+        found.append(
+            ReadOff(
+                task=name,
+                classes=len(classes),
+                answers=answers,
+                label=label[rows],
+                subject=clips.subject[index[rows]],
+                seed=seeds[rows],
+                note=_note(name, answers, rules, readings, count),
+            )
+        )
+    return found
 
 
-_NAMES = {
+# Form -> what its row is called.
+NAMES = {
     "hard": "hard rules",
     "soft": "soft rules",
     "text": "AU text",
@@ -117,41 +179,19 @@ def _answers(
     return found
 
 
-def _scores(
-    label: np.ndarray,
-    answer: np.ndarray,
-    subjects: np.ndarray,
-    seeds: np.ndarray,
-    classes: int,
-) -> dict[str, float | None]:
-    """Means over seeds, and the interval of UF1 over subjects, None for one subject."""
-    runs = [
-        metrics.scores(
-            metrics.confusion_matrix(label[own], answer[own], classes=classes)
-        )
-        for own in (seeds == seed for seed in np.unique(seeds))
-    ]
-    found: dict[str, float | None] = {
-        name: float(np.mean([getattr(run, name) for run in runs]))
-        for name in ("acc", "uf1", "uar", "wf1")
-    }
-    low, high = None, None
-    if np.unique(subjects).size > 1:
-        low, high = metrics.subject_intervals(
-            label, answer, subjects, classes=classes, seeds=seeds
-        ).uf1
-    return found | {"uf1_low": low, "uf1_high": high}
-
-
-def _block(
-    name: str, rows: list[dict], rules: Rules, readings: list[Reading], clips: int
-) -> Block:
+def _note(
+    name: str,
+    answers: Mapping[str, np.ndarray],
+    rules: Rules,
+    readings: list[Reading],
+    clips: int,
+) -> str:
     note = (
         f"{clips} clips of {name}; no emotion label has a part in the reading. Rules "
         "of our own after FACS turn AUs into emotions: as answered (hard), by the "
         "probability of each AU (soft)"
     )
-    if any(row["key"].endswith("/text") for row in rows):
+    if "text" in answers:
         note += ", by sentences of the AUs that an emotion lists (AU text)"
     note += (
         ". “annotated AUs” reads the annotators' own in the same way, so far as the "
@@ -166,10 +206,4 @@ def _block(
             f" The rules look at {', '.join(lacking)} too, which the system "
             "does not know and never says."
         )
-    return Block(
-        kind="table",
-        title=f"Emotion read off the AUs: {name}",
-        rows=tuple(rows),
-        columns=COLUMNS,
-        note=note,
-    )
+    return note

@@ -115,7 +115,7 @@ def render_report(
         headline=card["scores"][0],
         details=card["scores"][1:],
         percent=percent_of_ceiling(card),
-        paragraphs=_paragraphs(card),
+        paragraphs=paragraphs(card),
         yardsticks=_yardsticks(card),
         subjects=_subjects(predictions),
         right=_right(predictions).mean(),
@@ -128,7 +128,7 @@ def render_report(
     return printable(page)
 
 
-def _paragraphs(card: Mapping) -> list[str]:
+def paragraphs(card: Mapping) -> list[str]:
     """What was done, and what the number does not say, in sentences."""
     task, protocol = card["task"], card["protocol"]
     seeds = len(protocol["seeds"])

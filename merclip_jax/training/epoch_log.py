@@ -36,7 +36,7 @@ class EpochLog:
         self.writer = workdir.scalars(name, resume_at=self.epoch)
         self.started = self.when = time.monotonic()
         self.steps = self._steps()
-        self.clips = self._clips()
+        self.clips = self.began = self._clips()
 
     def write_new(self) -> None:
         """Write the epochs that were finished since the last call."""
@@ -49,6 +49,10 @@ class EpochLog:
             self.writer.write(self.epoch, line | speed)
             self.workdir.say(self._line(line, speed))
             self.epoch += 1
+
+    def learned(self) -> int:
+        """Clips that were learned from since this object was made."""
+        return self._clips() - self.began
 
     def close(self) -> None:
         """Close the files."""

@@ -13,6 +13,7 @@ from merclip_jax.data.folds import Member
 from merclip_jax.errors import Stopped, UserError
 from merclip_jax.systems.system import Context
 from merclip_jax.training.checkpoint import GroupCheckpoint
+from merclip_jax.training.cost import Meter
 from merclip_jax.training.epoch_log import EpochLog
 from merclip_jax.training.history import History
 from merclip_jax.training.interrupts import Interrupts
@@ -118,7 +119,7 @@ def _train_group(
 
     batches = _batches(stack, stacked, start=call * steps)
     waits = Waits(plan.store.ahead(batches, stack.programs.scanned))
-    log = EpochLog(stack, name, history, workdir, waits)
+    log, meter = EpochLog(stack, name, history, workdir, waits), Meter()
     try:
         with Interrupts() as interrupts:
             for index, sent in waits:
@@ -160,6 +161,7 @@ def _train_group(
         profile.close()
         log.close()
         checkpoint.close()
+        workdir.add_cost(meter.read(log.learned()))
 
 
 def _facts(stacked: Sequence[Member], workdir: Workdir) -> dict[str, object]:

@@ -74,28 +74,42 @@ def decode(path: Path, member: Member, run: str, clips: np.ndarray) -> MemberRes
     remedy = "delete it to train this member again"
     expect_regular(path)
     try:
-        arrays = _read(path)
-        seal = json.loads(str(arrays.pop(_SEAL)[()]))
-        found = {key: seal[key] for key in _whose(member, run)}
-        intact = seal.pop("sha256") == _digest(arrays, seal)
-        result = _result(arrays, tuple(map(str, seal["machines"])))
-    except Exception as error:  # zip, NumPy and JSON raise about ten kinds
-        text = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: damaged ({text}); {remedy}") from error
+        seal, result = unsealed(path)
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}") from error
     for key, expected in _whose(member, run).items():
-        if found[key] != expected:
+        if seal.get(key) != expected:
             raise UserError(
-                f"{path}: of another {key}: {found[key]!r}, expected {expected!r}; "
+                f"{path}: of another {key}: {seal.get(key)!r}, expected {expected!r}; "
                 f"{remedy}"
             )
-    if not intact:
-        raise UserError(f"{path}: what it holds is not what was written; {remedy}")
     if result.clip.tolist() != list(clips):
         raise UserError(f"{path}: holds other clips than this fold tests; {remedy}")
     for name, values in [*result.outputs.items(), *result.best.items()]:
         if len(values) != len(clips) or not np.isfinite(values).all():
             raise UserError(f"{path}: holds {name} that are not finite; {remedy}")
     return result
+
+
+def unsealed(path: Path) -> tuple[dict[str, object], MemberResult]:
+    """A member's file, whoever's it is: its seal (run, fold, seed), and the rest.
+
+    Args:
+        path: where it is.
+
+    Raises:
+        UserError: it is damaged, or holds other than what was written.
+    """
+    try:
+        arrays = _read(path)
+        seal = json.loads(str(arrays.pop(_SEAL)[()]))
+        intact = seal.pop("sha256") == _digest(arrays, seal)
+        result = _result(arrays, tuple(map(str, seal["machines"])))
+    except Exception as error:  # zip, NumPy and JSON raise about ten kinds
+        raise UserError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+    if not intact:
+        raise UserError(f"{path}: what it holds is not what was written")
+    return seal, result
 
 
 def _whose(member: Member, run: str) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """A run's folder: everything that is written there, by process 0 alone."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -31,7 +32,8 @@ MANIFEST = "run.json"
 SCHEMA = "merclip_jax.run/3"
 _LOCK = ".lock"
 _MACHINES, _SUM = "machines", "sha256"
-_OUTPUTS = ("card.json", "report.html", "predictions.csv", "first_batch.png")
+_OUTPUTS = ("card.json", "report.html", "predictions.csv", "predictions.npz")
+_OUTPUTS += ("first_batch.png", "cost.json")
 
 
 class Workdir:
@@ -195,6 +197,29 @@ class Workdir:
         """The log of a group's scalars from epoch `resume_at` on."""
         folder = self.path / "scalars"
         return ScalarWriter(folder, group, resume_at=resume_at, writes=self.writes)
+
+    def costs(self) -> list[dict[str, object]]:
+        """What each command's training cost, as `add_cost` was told.
+
+        What a command that was killed had spent is not in it.
+        """
+        try:
+            return list(json.loads((self.path / "cost.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return []  # no number depends on it
+
+    def add_cost(self, cost: Mapping[str, object]) -> None:
+        """Remember what a command's training cost.
+
+        Args:
+            cost: of `training.cost.Meter`.
+        """
+        if self.writes and cost["clips"]:
+            costs = [*self.costs(), dict(cost)]
+            with contextlib.suppress(
+                OSError
+            ):  # a stop or a full disk is told elsewhere
+                self.write("cost.json", json.dumps(costs, indent=1).encode())
 
     def say(self, text: str) -> None:
         """Print a line, once for all processes."""

@@ -20,7 +20,7 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(built):
         path.relative_to(mini.ROOT).as_posix()
         for package in PACKAGES
         for path in (mini.ROOT / package).rglob("*")
-        if path.suffix in (".py", ".j2", ".typed")
+        if path.suffix in (".py", ".j2", ".json", ".typed")
     }
     assert held == ours
     (source,) = built.glob("*.tar.gz")
@@ -69,6 +69,7 @@ def test_the_demo_runs_from_the_wheel(installed):
         ("merclip-doctor", "--quick"),
         ("merclip-convert", "--src=FILE --dst=DIR"),
         ("merclip-compare", "--configs"),
+        ("merclip-card", "show,verify,publish"),
     ],
 )
 def test_every_command_has_help(installed, command, told):

@@ -12,6 +12,7 @@ import pytest
 
 from merclip_jax.atomic import write_atomically
 from merclip_jax.results import card as cards
+from merclip_jax.results.answers import Answers
 from merclip_jax.results.terminal import format_card
 from merclip_jax.scoring.predictions import Predictions, pool
 from merclip_jax.scoring.tasks import AUTask, EmotionTask
@@ -54,14 +55,15 @@ def _card(predictions: Predictions, **changes) -> dict:
         "selection": "last",
         "input_contract": "oracle-keyframes",
         "config": {"optim.lr": 1e-4, "model.size": "tiny", "folds": (1, 2)},
-        "epochs": 10,
         "versions": {"jax": "0.10.2", "numpy": "2.4"},
         "command": "python -m merclip_jax.main",
         "ceiling": {"name": "Bayes ceiling", "uf1": 0.9, "uar": 0.9, "acc": 0.92},
-        "timing": {"train_s": 12.5},
+        "compute": {"training_hours": 0.5},
         "parameters": [{"part": "head", "arrays": 2, "trained": 99, "frozen": 1}],
     }
-    return cards.build_card(predictions, cards.Facts(**given | changes))
+    own = {"bound", "test_splits"} & changes.keys()
+    answers = Answers(predictions, epochs=10, **{n: changes.pop(n) for n in own})
+    return cards.build_card(answers, cards.Facts(**given | changes))
 
 
 def write_card(path, card):
@@ -146,7 +148,7 @@ def test_card_says_what_is_unknown():
 
 def test_signature_covers_results_but_not_place_and_time():
     card = _card(_pooled())
-    elsewhere = _card(_pooled(), command="other", timing={"train_s": 1.0})
+    elsewhere = _card(_pooled(), command="other", compute={"clips": 1})
     assert card["card_sha256"] == elsewhere["card_sha256"]
     assert card["card_sha256"] != _card(_pooled(), selection="inner")["card_sha256"]
     assert card["config_sha256"] != _card(_pooled(), config={})["config_sha256"]
@@ -172,18 +174,22 @@ def test_wrong_cards_are_refused(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(cards.CardError, match="card.json: not a whole JSON file"):
         cards.read_card(path)
-    for foreign in ([], {}, {"schema": "merclip_jax.card/1"}):
+    for foreign in ([], {}, {"schema": "merclip_jax.card/2"}):
         path.write_text(json.dumps(foreign))
-        with pytest.raises(cards.CardError, match="expected 'merclip_jax.card/2'"):
+        with pytest.raises(cards.CardError, match="expected 'merclip_jax.card/3'"):
             cards.read_card(path)
     path.write_text(json.dumps({k: v for k, v in card.items() if k != "scores"}))
-    with pytest.raises(cards.CardError, match="lacks scores"):
+    with pytest.raises(cards.CardError, match="card: 'scores' is a required property"):
+        cards.read_card(path)
+    # An epoch that was chosen on test subjects cannot be said to be the result.
+    path.write_text(json.dumps(card | {"selection": "oracle"}))
+    with pytest.raises(cards.CardError, match="card.selection: 'oracle' is not one of"):
         cards.read_card(path)
     path.write_text(json.dumps(card | {"selection": "inner"}))
     with pytest.raises(cards.CardError, match="changed since it was written"):
         cards.read_card(path)
-    with pytest.raises(cards.CardError, match="card.timing.train_s is nan"):
-        _card(_pooled(), timing={"train_s": float("nan")})
+    with pytest.raises(cards.CardError, match="card.compute.clips is nan"):
+        _card(_pooled(), compute={"clips": float("nan")})
     with pytest.raises(cards.CardError, match="config.layer: cannot write set"):
         _card(_pooled(), config={"layer": {1}})
 
@@ -221,18 +227,17 @@ def test_card_text_fits_the_terminal():
         outputs={"logits": rng.normal(size=(40, 7)).astype(np.float32)},
     )
     lineage = ["UniFormerV2-B/16 of " + "a/very/long/path/" * 12]
-    oracle = {"uf1": 0.8, "uar": 0.8, "acc": 0.8}
     made = [
         _card(_pooled(), notes=["A remark that is long. " * 8], dropped=["x"]),
         _card(wide, lineage=lineage),
-        _card(_pooled(), oracle=oracle),
+        _card(_pooled(), bound=_pooled()),
         _card(_split(), test_splits=("test_a", "test_b")),
         _card(_au_predictions(), ceiling=None),
     ]
     for one in made:
         lines = format_card(one).splitlines()
         assert {len(line) for line in lines} == {80}
-    assert "selected on test, no result: UF1 0.8000" in format_card(made[2])
+    assert "selected on test, no result: UF1 0.7" in format_card(made[2])
     assert "test_b: 8 clips of 2 subjects" in format_card(made[3])
     text = format_card(_card(_pooled()))
     for part in ("UF1", "% of the ceiling", "negative", "best of 10 epochs", "loso"):

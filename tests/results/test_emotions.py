@@ -58,7 +58,8 @@ def results(plan, right=True):
 
 def read(plan, tasks, **given):
     given = {"results": results(plan), "selected": True} | given
-    return emotions.read_off(plan, members(plan), tasks=tasks, **given)
+    found = emotions.read_off(plan, members(plan), tasks=tasks, **given)
+    return [one.block() for one in found]
 
 
 def rows_of(blocks):
@@ -140,7 +141,8 @@ def test_mer_clips_alignment_says_aus(aligned):
     members, own = mini.members_of(job), plan.columns["au_combination"]
     assert [name for name, _ in job.emotions] == [TASK]
     right = near(plan, members, lambda i: own[i])
-    (block,) = emotions.read_off(plan, members, right, job.emotions, selected=False)
+    (one,) = emotions.read_off(plan, members, right, job.emotions, selected=False)
+    block = one.block()
     rows = rows_of([block])
     assert list(rows) == ["hard", "soft", "own", "all", "majority"]
     assert "did learn from emotion labels" in block.note
@@ -158,7 +160,8 @@ def test_mer_clips_alignment_says_aus(aligned):
             }
             assert said == facs.parse_cell(clips.au_cell[test[i]]).numbers
     wrong = near(plan, members, lambda i: own[0])
-    (block,) = emotions.read_off(plan, members, wrong, job.emotions, selected=False)
+    (one,) = emotions.read_off(plan, members, wrong, job.emotions, selected=False)
+    block = one.block()
     assert rows_of([block])["hard"]["uf1"] < rows["hard"]["uf1"]
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from merclip_jax.results import card as cards
 from merclip_jax.results import figures, report
+from merclip_jax.results.answers import Answers
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring.predictions import Predictions, pool
 from merclip_jax.scoring.tasks import EmotionTask
@@ -69,20 +70,21 @@ def _card(predictions: Predictions, **changes) -> dict:
         "selection": "last",
         "input_contract": "oracle-keyframes",
         "config": {f"block.option_{i}": i / 7 for i in range(30)},
-        "epochs": 20,
         "versions": {"jax": "0.10.2", "flax": "0.12.8", "python": "3.11.9"},
         "command": "python -m merclip_jax.main --config=configs/synthetic_3class.py "
         "--workdir=runs/demo",
         "ceiling": {"name": "Bayes ceiling", "uf1": 0.91, "uar": 0.9, "acc": 0.93},
         "lineage": ["random weights, seed 0"],
-        "timing": {"train_seconds": 214.73},
+        "compute": {"training_hours": 0.06},
         "notes": ["Frames of 48 pixels and an apex motion of 1.5 px, for two cores."],
         "parameters": [
             {"part": "encoder/block_*", "arrays": 28, "trained": 12345, "frozen": 0},
             {"part": "head", "arrays": 2, "trained": 0, "frozen": 678},
         ],
     }
-    return cards.build_card(predictions, cards.Facts(**given | changes))
+    own = {"bound", "test_splits"} & changes.keys()
+    answers = Answers(predictions, epochs=20, **{n: changes.pop(n) for n in own})
+    return cards.build_card(answers, cards.Facts(**given | changes))
 
 
 def _curves(members=12, epochs=20) -> dict:

@@ -14,6 +14,7 @@ from merclip_jax import build, experiment
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.results.card import read_card
+from merclip_jax.results.verify import verify
 from merclip_jax.systems.system import System
 from merclip_jax.training.stack import Stack
 from merclip_jax.training.workdir import Workdir
@@ -55,6 +56,7 @@ def test_it_goes_through_loso_to_card_and_report(run, mini_data):
     job = job_of(name, mini_data)
     assert isinstance(job.system, System)
     assert read_card(path / "card.json") == card
+    assert verify(path / "card.json") == []
     keys = [row["key"] for row in card["scores"][0]["rows"]]
     assert keys == HEADLINES[name]
     assert card["protocol"]["folds"] == 3
