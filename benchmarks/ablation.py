@@ -26,6 +26,10 @@ ROWS = (
     "no_progressive",
     "no_augmentation",
     "emotion_guided",
+    "soft_au",
+    "soft_sides",
+    "label_smoothing",
+    "class_balance",
 )
 
 

@@ -46,7 +46,8 @@ RECIPES = {
     },
 }
 
-# Rows of the paper's Table VIII; its wording is lost, so "no_head" is our reading.
+# Rows of the paper's Table VIII; its wording is lost, so "no_head" is our reading. The
+# last four are others' ideas, on the same terms.
 ABLATIONS = {
     "none": {},
     "no_alignment": {
@@ -67,6 +68,13 @@ ABLATIONS = {
         "augment.static_mix": 0.0,
     },
     "no_static_mix": {"augment.static_mix": 0.0},
+    "soft_au": {"loss.contrastive": "soft_au"},
+    "soft_sides": {
+        "loss.contrastive": "soft_sides",
+        "model.learn_temperature": False,
+    },
+    "label_smoothing": {"loss.label_smoothing": 0.1},
+    "class_balance": {"loss.class_balance": 0.999},
 }
 
 

@@ -16,6 +16,10 @@ ABLATIONS = (
     "emotion_guided",
     "no_augmentation",
     "no_static_mix",
+    "soft_au",
+    "soft_sides",
+    "label_smoothing",
+    "class_balance",
 )
 # Those of the detector of AUs stand in `configs.micro_au_clip`. No paper's recipe is
 # at hand, so that there is but one.

@@ -38,6 +38,8 @@ CHOICES = {
         "model.learn_temperature": True,
         "loss.contrastive": "sigmoid",
         "text.supervision": "emotion",
+        "loss.label_smoothing": 0.1,
+        "loss.class_balance": 0.99,
     },
 }
 
@@ -109,6 +111,11 @@ def test_drawn_frames_are_the_same_from_device_and_host(
         ({"loss.progression": "cosine"}, "config.loss.progression='cosine': expected"),
         ({"model.attention": "flash"}, "config.model.attention='flash': expected"),
         ({"augment.flip": 1.5}, "config.augment.flip=1.5: .* from 0 to 1"),
+        (
+            {"loss.contrastive": "soft_sides", "model.learn_temperature": True},
+            "config.loss.contrastive='soft_sides' has a fixed temperature",
+        ),
+        ({"loss.label_smoothing": 1.0}, "config.loss.label_smoothing=1.0: expected"),
         ({"model.bn_group_size": 3}, "config.model.bn_group_size=3 .* batch.* 8"),
     ],
 )

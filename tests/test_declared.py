@@ -37,7 +37,7 @@ WORDS = {
     },
     "protocol.name": {"loso", "kfold", "holdout"},
     "protocol.selection": {"last", "inner", "oracle"},
-    "loss.contrastive": {"hard", "soft_au", "sigmoid"},
+    "loss.contrastive": {"hard", "soft_au", "soft_sides", "sigmoid"},
     "model.size": {"tiny", "b16", "l14", "nano"},
     "model.dtype": {"auto", "float32", "bfloat16"},
     "train.remat": {"none", "products", "blocks"},

@@ -14,7 +14,7 @@ from merclip_jax.losses import classification, contrastive, progression
 from merclip_jax.models.mer_clip import MerClipOutput
 from merclip_jax.typing import Array, Bool, Float, Int
 
-CONTRASTIVE = ("hard", "soft_au", "sigmoid")
+CONTRASTIVE = ("hard", "soft_au", "soft_sides", "sigmoid")
 _WEIGHT = Range(0, 1000)
 _DECAY = OneOf(progression.DECAYS)
 
@@ -24,10 +24,12 @@ class LossOptions:
     """The weighted sum of alignment and classification (eqs 8 to 15).
 
     contrastive: "hard" pairs each clip with its own sentence, "soft_au" shares the
-    target by what sentences have in common, "sigmoid" judges every pair by itself.
+    target by what sentences have in common, "soft_sides" by AUs and their sides and
+    from clip to text alone (SAC^2-Net, 2026), "sigmoid" judges every pair by itself.
     The contrastive weight goes from `contrastive_start` to `contrastive_floor` by
     `progression`; the other one is `total_weight` minus it. `contrastive_factor`
-    multiplies the contrastive loss alone.
+    multiplies the contrastive loss alone. Of the emotion's loss: `label_smoothing`, and
+    `class_balance`, the beta by which rare classes count more.
     """
 
     contrastive: Annotated[str, OneOf(CONTRASTIVE)] = "hard"
@@ -37,6 +39,8 @@ class LossOptions:
     total_weight: Annotated[float, _WEIGHT] = 2.0
     contrastive_factor: Annotated[float, _WEIGHT] = 1.0
     focal_gamma: Annotated[float, Range(0, 100)] = 2.0
+    label_smoothing: Annotated[float, Range(0, 1, below=True)] = 0.0
+    class_balance: Annotated[float, Range(0, 1, below=True)] = 0.0
 
     def __post_init__(self):
         check(self)
@@ -59,6 +63,7 @@ def objective(
     labels: Int[Array, "b"],
     epoch: Int[Array, ""],
     epochs: int,
+    class_weights: Float[Array, "k"] | None = None,
 ) -> tuple[jax.Array, dict[str, Array]]:
     """The weighted loss of a model's answers (eqs 9 to 15).
 
@@ -66,11 +71,13 @@ def objective(
         options: which contrastive loss, and the weights of both.
         out: the model's answers to a batch.
         text: features of each clip's sentence.
-        overlap: how much two clips' sentences share.
+        overlap: how much two clips' sentences share, by the rule that the contrastive
+            loss asks for.
         described: clips without a sentence have no part in the contrastive loss.
         labels: emotions.
         epoch: from 0.
         epochs: of the whole training.
+        class_weights: of the emotions; None: all count alike.
 
     Returns the loss, and its parts by name.
     """
@@ -81,10 +88,17 @@ def objective(
             logits + out.bias, valid=described, same=overlap == 1
         )
     else:
-        targets = overlap if options.contrastive == "soft_au" else None
+        targets = None if options.contrastive == "hard" else overlap
         both = contrastive.contrastive(logits, valid=described, targets=targets)
-        aligned = sum(both) / 2
-    emotion = classification.focal(out.logits, labels, gamma=options.focal_gamma)
+        one_way = options.contrastive == "soft_sides"
+        aligned = both[0] if one_way else sum(both) / 2
+    emotion = classification.focal(
+        out.logits,
+        labels,
+        gamma=options.focal_gamma,
+        smoothing=options.label_smoothing,
+        weights=class_weights,
+    )
     clip_weight, emotion_weight = progression.progressive_weights(
         epoch,
         epochs=epochs,

@@ -94,6 +94,11 @@ def _misfits(config: ConfigDict) -> list[str]:
             f"{group or batch} clips, more than are in the model at a time; set "
             f"config.model.bn_group_size to {micro} or a divisor of it"
         )
+    if config.loss.contrastive == "soft_sides" and config.model.learn_temperature:
+        found.append(
+            "config.loss.contrastive='soft_sides' has a fixed temperature; set "
+            "config.model.learn_temperature to False"
+        )
     return found + attention_misfits(config)
 
 

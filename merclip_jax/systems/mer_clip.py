@@ -15,6 +15,7 @@ from merclip_jax.augment import clips as augment
 from merclip_jax.augment.clips import Augmentation, denormalise, normalise
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.view import View
+from merclip_jax.losses.classification import class_weights
 from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
@@ -34,6 +35,7 @@ from merclip_jax.systems.system import (
 )
 from merclip_jax.text import prompts, table
 from merclip_jax.text.prompts import PromptOptions, PromptSet
+from merclip_jax.text.sides import likeness
 from merclip_jax.text.table import TextTower
 from merclip_jax.text.vocabulary import WordVocabulary
 from merclip_jax.text.wording import USUAL, Wording
@@ -117,7 +119,7 @@ class MerClip(System):
         """All prompts, encoded once by the frozen text tower, and how they relate.
 
         features: [p, s, e] of p templates x s AU combinations; mirror: [s] each with
-        left and right swapped; overlap: [s, s] Jaccard similarity of what two say.
+        left and right swapped; overlap: [s, s] how much two have in common.
         """
         made = self.prompts(clips)
         # Frozen, and every prompt is known: no step ever runs the tower.
@@ -126,8 +128,19 @@ class MerClip(System):
         return {
             "features": features,
             "mirror": jnp.asarray(made.mirror),
-            "overlap": jnp.asarray(made.overlap),
+            "overlap": jnp.asarray(self._overlap(made)),
         }
+
+    def fold_context(
+        self, train_clips: Clips, columns: dict[str, np.ndarray]
+    ) -> dict[str, jax.Array]:
+        """Weights of the emotions by their training clips, where they are balanced."""
+        del train_clips
+        if not self.loss_options.class_balance:
+            return {}
+        counts = np.bincount(columns["label"], minlength=len(self.classes))
+        weights = class_weights(counts, beta=self.loss_options.class_balance)
+        return {"class_weights": jnp.asarray(weights)}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Random variables; the shapes of the frames are all that counts."""
@@ -167,6 +180,7 @@ class MerClip(System):
             labels=batch["label"],
             epoch=epoch,
             epochs=self.epochs,
+            class_weights=context.fold.get("class_weights"),
         )
         return loss, (changed, scalars)
 
@@ -283,6 +297,13 @@ class MerClip(System):
             return augment.augment(
                 key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
             )
+
+    def _overlap(self, made: PromptSet) -> np.ndarray:
+        """How much two AU combinations have in common, [s, s]."""
+        sides = self.loss_options.contrastive == "soft_sides"
+        if sides and self.prompting.supervision == "au":
+            return likeness([facs.parse_cell(name) for name in made.names])
+        return made.overlap
 
     def _random_tower(self, made: PromptSet) -> TextTower:
         """A tower whose sentences differ, made from no clip of the dataset."""

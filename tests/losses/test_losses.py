@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from merclip_jax.losses import contrastive
-from merclip_jax.losses.classification import focal
+from merclip_jax.losses.classification import class_weights, focal
 from merclip_jax.losses.progression import progressive_weights
 
 
@@ -85,6 +85,36 @@ def test_focal_is_finite_where_the_model_is_sure(gamma):
     value, grad = jax.value_and_grad(focal)(logits, labels, gamma=gamma)
     assert value == 200.0  # half of 0 + 400
     assert jnp.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_a_smoothed_target_is_a_share_of_every_class(gamma):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(9, 4)), rng.integers(0, 4, 9)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    target = 0.8 * np.eye(4)[labels] + 0.2 / 4
+    wanted = -(target * (1 - p) ** gamma * np.log(p)).sum(1).mean()
+    given = as_f32(logits), jnp.asarray(labels, jnp.int32)
+    found = focal(*given, gamma=gamma, smoothing=0.2)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert focal(*given, gamma=gamma, smoothing=0.0) == focal(*given, gamma=gamma)
+
+
+def test_rare_classes_count_more():
+    """Cui et al. (2019), eq. 2, K in sum; of a class without clips as of one."""
+    counts, beta = np.array([100, 10, 0]), 0.9
+    each = [(1 - beta) / (1 - beta**n) for n in (100, 10, 1)]
+    weights = class_weights(counts, beta=beta)
+    np.testing.assert_allclose(weights, 3 * np.array(each) / sum(each), rtol=1e-6)
+    assert weights.sum() == pytest.approx(3)
+    np.testing.assert_array_equal(class_weights(counts, beta=0.0), 1)
+    logits, labels = as_f32([[1, 0, 0], [0, 0, 2]]), jnp.asarray([0, 1])
+    one, two = (
+        float(focal(logits[i : i + 1], labels[i : i + 1], gamma=2.0)) for i in (0, 1)
+    )
+    found = focal(logits, labels, gamma=2.0, weights=jnp.asarray(weights))
+    wanted = (weights[0] * one + weights[1] * two) / 2
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_contrastive_equals_the_reference(golden):

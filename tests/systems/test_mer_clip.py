@@ -143,6 +143,8 @@ def test_each_contrastive_loss_is_the_one_that_is_named(made):
     wanted = {
         "hard": sum(contrastive.contrastive(logits)) / 2,
         "soft_au": sum(contrastive.contrastive(logits, targets=overlap)) / 2,
+        # From clip to text alone.
+        "soft_sides": contrastive.contrastive(logits, targets=overlap)[0],
         "sigmoid": contrastive.sigmoid_contrastive(
             logits + out.bias, same=overlap == 1
         ),
@@ -150,7 +152,7 @@ def test_each_contrastive_loss_is_the_one_that_is_named(made):
     found = {n: step_loss(made, contrastive=n)["loss/contrastive"] for n in wanted}
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5)
-    assert len({round(value, 3) for value in found.values()}) == 3
+    assert len({round(value, 3) for value in found.values()}) == 4
     with pytest.raises(ValueError, match="contrastive='soft': expected one of"):
         step_loss(made, contrastive="soft")
 
