@@ -166,11 +166,21 @@ def take_words(
     return found
 
 
+def access(datasets: list[str]) -> str:
+    """How the owners of some datasets hand them out.
+
+    `datasets` are their names, without configs.
+    """
+    if len(datasets) == 1:
+        return ACCESS.get(datasets[0], "")
+    return "; ".join(f"{each}: {ACCESS[each]}" for each in datasets if each in ACCESS)
+
+
 def _set_task(config: ConfigDict, name: str) -> None:
     """Put a task of the class-map table into the config, which takes its name."""
-    dataset = config.data.dataset.partition("/")[0]
-    config.data.access = ACCESS.get(dataset, "")
-    known = tasks_of(dataset)
+    several = [each.partition("/")[0] for each in config.data.dataset.split("+")]
+    config.data.access = access(several)
+    known = tasks_of("+".join(several))
     if name not in known:
         raise ValueError(f"task={name!r}: expected one of {list(known)}")
     config.name = config.data.task = name

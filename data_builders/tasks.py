@@ -102,6 +102,8 @@ _CASME3_FOUR = (
     ("surprise", ("surprise",)),
     ("others", ("others",)),
 )
+# Several datasets are joined by "+".
+MEGC2019 = "casme2+samm+smic"
 _FOURDME = ("negative", "positive", "surprise", "repression", "others")
 
 # How a dataset is to be had: what a run says when it is not built.
@@ -230,6 +232,27 @@ TASKS: dict[str, Task] = {
             for names in combinations(_FOURDME, size)
         ),
     ),
+    # The Micro-Expression Grand Challenge of 2019. A dataset's own emotions go by its
+    # name: CASME II's fear and sadness are left out, SAMM's are negative.
+    "megc2019_3class": _one_split(
+        MEGC2019,
+        (
+            (
+                "negative",
+                (
+                    *("casme2/disgust", "casme2/repression", "smic/negative"),
+                    *("samm/anger", "samm/contempt", "samm/disgust", "samm/fear"),
+                    "samm/sadness",
+                ),
+            ),
+            ("positive", ("casme2/happiness", "samm/happiness", "smic/positive")),
+            ("surprise", ("surprise",)),
+        ),
+        (250, 109, 83),
+        68,
+        dropped=("casme2/fear", "casme2/others", "casme2/sadness", "samm/others"),
+        excluded=(*SUB24, *_NO_APEX),
+    ),
     # No counts: how many clips of a class there are is a setting of each config.
     "synthetic_3class": _one_split(
         "synthetic",
@@ -254,5 +277,5 @@ TASKS: dict[str, Task] = {
 
 
 def tasks_of(dataset: str) -> dict[str, Task]:
-    """Returns the tasks of a dataset, by name."""
+    """Returns the tasks of a dataset, or of several joined by "+", by name."""
     return {name: task for name, task in TASKS.items() if task.dataset == dataset}

@@ -33,7 +33,12 @@ _FREE += ("init.merclip", "init.model", "train.checkpoint_every", "train.profile
 
 
 def run(
-    config: ConfigDict, path: Path, *, command: str = "", elsewhere: bool = False
+    config: ConfigDict,
+    path: Path,
+    *,
+    command: str = "",
+    elsewhere: bool = False,
+    overlap: bool = False,
 ) -> dict:
     """Train and score everything that `config` asks for; returns the result card.
 
@@ -47,6 +52,7 @@ def run(
         path: the run's folder.
         command: how the run was started, for the card.
         elsewhere: whether it may go on on another machine than it began on.
+        overlap: whether its weights may have seen its test subjects.
 
     Raises:
         UserError: for what the user can mend.
@@ -54,7 +60,7 @@ def run(
     """
     job = build.job(config, build.clips(config))
     with Workdir(path, elsewhere=elsewhere) as workdir:
-        return train_and_score(job, workdir, command=command)
+        return train_and_score(job, workdir, command=command, overlap=overlap)
 
 
 def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -> dict:
@@ -63,18 +69,23 @@ def run_on(clips: Clips, config: ConfigDict, path: Path, *, command: str = "") -
         return train_and_score(build.job(config, clips), workdir, command=command)
 
 
-def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
+def train_and_score(
+    job: Job, workdir: Workdir, *, command: str = "", overlap: bool = False
+) -> dict:
     """Run a job from its clips to its card, in the order that is read here.
 
     Args:
         job: system, clips, protocol and options.
         workdir: the run's folder; what is finished there is not done again.
         command: how the run was started, for the card.
+        overlap: whether its weights may have seen its test subjects.
     """
     started = time.monotonic()
 
-    # Subjects to folds to members, before anything else happens to a clip.
+    # Subjects to folds to members, before anything else happens to a clip; whom the
+    # weights that it starts from have seen is none of its test subjects.
     members = members_of(job)
+    seen = check_overlap(job, members, allowed=overlap)
     columns = columns_of(job)
     parameters = parameter_table(job.system, job.optimiser, columns)
 
@@ -142,6 +153,7 @@ def train_and_score(job: Job, workdir: Workdir, *, command: str = "") -> dict:
                 *job.clips.metadata.get("notes", []),
                 *job.system.remarks(job.clips, dict(plan.columns)),
                 *job.remarks,
+                *seen,
             ],
         ),
     )
@@ -168,6 +180,36 @@ def members_of(job: Job) -> list[Member]:
         job.protocol, job.clips.subject, job.clips.label, splits=job.clips.split
     )
     return folds.members(parts, job.protocol.seeds)
+
+
+def check_overlap(job: Job, members: list[Member], *, allowed: bool) -> list[str]:
+    """What the card says of whom the weights have seen that the run starts from.
+
+    Args:
+        job: with these weights.
+        members: all of the run.
+        allowed: whether they may be subjects of its tests.
+
+    Raises:
+        UserError: they are, and may not be.
+    """
+    seen = provenance.seen_by(job.origins, job.seen)
+    tested = {s for m in members for s in job.clips.subject[m.fold.test].tolist()}
+    found = provenance.overlap(seen, tested)
+    if found and not allowed:
+        raise UserError(
+            "the weights that this run starts from were trained on subjects that it "
+            f"tests: {'; '.join(found)}. Such a score is none of new people. Start "
+            "from others, or add --allow_overlap: the card then says so"
+        )
+    lines = [f"Overlap: the weights have seen test subjects ({'; '.join(found)})."]
+    unknown = [] if job.seen else provenance.untold(job.origins)
+    lines = (lines if found else []) + [
+        f"It is not recorded whom {name} was trained on: test subjects may be among "
+        "them. config.init.seen says which datasets it has seen."
+        for name in dict.fromkeys(unknown)
+    ]
+    return lines
 
 
 def columns_of(job: Job) -> Mapping[str, np.ndarray]:
@@ -200,6 +242,7 @@ def plan_of(job: Job, columns: Mapping[str, np.ndarray] | None = None) -> Plan:
         selection=job.protocol.selection,
         start=job.start,
         lineage=provenance.lineage_lines(job.origins),
+        seen=provenance.seen_by(job.origins, job.seen),
     )
 
 

@@ -27,8 +27,9 @@ class Job:
     """A run that is ready to go: what trains, on what, and what the card says of it.
 
     values: the config as a flat dict; start: Flax paths to the arrays that every member
-    starts from; origins: all published weights that the run uses; remarks: on the
-    values, for the card; emotions: tasks that a system's AUs are read for.
+    starts from; origins: all weights that the run uses; seen: datasets that these were
+    trained on, by the config; remarks: on the values, for the card; emotions: tasks
+    that a system's AUs are read for.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     values: Mapping[str, object]
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     origins: Sequence[Part] = ()
+    seen: Sequence[str] = ()
     remarks: Sequence[str] = ()
     emotions: Sequence[tuple[str, EmotionClasses]] = ()
 

@@ -7,6 +7,7 @@ The config file may take an argument (recipe=paper|released, ablation=..., seeds
   --config=configs/casme3_7class.py:recipe=released,seeds=3
 and every value in it can be changed: --config.train.epochs=10
 The same command run again continues a run that was stopped, by a signal or a crash.
+With --pretrain=CONFIG another training comes first, whose encoder this one starts from.
 On several hosts each runs it with --distributed; see docs/scale.md.
 """
 
@@ -29,6 +30,13 @@ from merclip_jax.printable import printable
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, see configs/README.md.", lock_config=True
 )
+PRETRAIN = config_flags.DEFINE_config_file(
+    "pretrain",
+    None,
+    "Config of a training that comes first, in WORKDIR/pretrain; that of --config "
+    "starts from its encoder.",
+    lock_config=True,
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run's results.")
 COMPILE_CACHE = flags.DEFINE_string(
     "compile_cache",
@@ -46,6 +54,11 @@ ELSEWHERE = flags.DEFINE_bool(
     False,
     "Go on with a run that began on other devices or another jax; the card says which "
     "members were trained where.",
+)
+OVERLAP = flags.DEFINE_bool(
+    "allow_overlap",
+    False,
+    "Start from weights that were trained on subjects of the test; the card says so.",
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -75,21 +88,24 @@ def main(argv: list[str]) -> None:
         from merclip_jax import compile_cache, experiment
         from merclip_jax.dry_run import dry_run
         from merclip_jax.results.terminal import format_card
+        from merclip_jax.staged import pretrained
 
         if COMPILE_CACHE.value is None:
             compile_cache.use(compile_cache.default_folder())
         elif COMPILE_CACHE.value:
             compile_cache.use(expanded(COMPILE_CACHE.value))
         if DRY_RUN.value:
-            found = printable(dry_run(CONFIG.value))
-            if processes.first():
-                print(found)
+            for config in filter(None, (PRETRAIN.value, CONFIG.value)):
+                found = printable(dry_run(config))
+                if processes.first():
+                    print(found)
             processes.finish()
             return
-        path = expanded(WORKDIR.value)
-        card = experiment.run(
-            CONFIG.value, path, command=typed, elsewhere=ELSEWHERE.value
-        )
+        path, config = expanded(WORKDIR.value), CONFIG.value
+        how = {"command": typed, "elsewhere": ELSEWHERE.value, "overlap": OVERLAP.value}
+        if PRETRAIN.value:
+            config = pretrained(PRETRAIN.value, config, path, **how)
+        card = experiment.run(config, path, **how)
     except UserError as error:
         _end(1, f"error: {error}")
     except OSError as error:
@@ -138,7 +154,8 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def _refuse(argv: list[str], why: str) -> None:
-    given = [a for a in argv[1:] if a.lstrip("-").startswith("config")]
+    names = ("config", "pretrain")
+    given = [a for a in argv[1:] if a.lstrip("-").startswith(names)]
     sys.exit(printable(f"error: {why}\namong {shlex.join(given)}"))
 
 

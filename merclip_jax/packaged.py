@@ -8,6 +8,7 @@ from merclip_jax.errors import UserError
 
 # Beside this package, where it is installed as in a checkout.
 _FOLDER = Path(__file__).parents[1] / "configs"
+_FLAGS = ("config", "pretrain")  # that name a config
 _SHARED = ("common", "synthetic", "fdp/base")  # what configs are made with
 
 
@@ -40,7 +41,7 @@ def find(config: str) -> str:
 
 
 def found_in(argv: Sequence[str]) -> list[str]:
-    """A command line whose `--config` can be opened.
+    """A command line whose `--config` and `--pretrain` can be opened.
 
     Raises:
         UserError: as `find` does.
@@ -48,9 +49,9 @@ def found_in(argv: Sequence[str]) -> list[str]:
     given, after = [], False
     for argument in argv:
         flag, equals, value = argument.partition("=")
-        if after or (equals and flag in ("--config", "-config")):
+        if after or (equals and flag.lstrip("-") in _FLAGS and flag[:1] == "-"):
             path = find(argument if after else value)
-            argument = path if after else f"--config={path}"
-        after = not after and argument in ("--config", "-config")
+            argument = path if after else f"{flag}={path}"
+        after = not after and argument.lstrip("-") in _FLAGS and argument[:1] == "-"
         given.append(argument)
     return given

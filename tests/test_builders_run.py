@@ -7,7 +7,9 @@ import pytest
 from data_builders.build import build
 from data_builders.tasks import TASKS
 from merclip_jax import experiment
+from merclip_jax.build import clips as build_clips
 from merclip_jax.results.card import find_row, read_card
+from merclip_jax.results.verify import verify
 from tests import mini
 from tests.fixtures.casme2 import write_casme2
 from tests.fixtures.casme3 import write_casme3
@@ -34,15 +36,12 @@ assert mini.NANO  # the size "nano" is known
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-@pytest.mark.parametrize("name", list(CASES))
-def test_one_epoch_of_the_matching_config(tmp_path, name):
-    dataset, write = CASES[name]
-    write(tmp_path / "owners")
-    build(dataset, manual_dir=tmp_path / "owners", data_dir=tmp_path / "data")
+def small(name, data_dir):
+    """A config's task, on a small model and for one epoch."""
     config = importlib.import_module(f"configs.{name}").get_config()
     config.update_from_flattened_dict(
         {
-            "data.data_dir": str(tmp_path / "data"),
+            "data.data_dir": str(data_dir),
             "data.frames": 8,
             "data.image_size": 32,
             "data.resize": 0,
@@ -52,9 +51,46 @@ def test_one_epoch_of_the_matching_config(tmp_path, name):
             "train.scan_steps": 2,
         }
     )
+    return config
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_one_epoch_of_the_matching_config(tmp_path, name):
+    dataset, write = CASES[name]
+    write(tmp_path / "owners")
+    build(dataset, manual_dir=tmp_path / "owners", data_dir=tmp_path / "data")
+    config = small(name, tmp_path / "data")
     card = experiment.run(config, tmp_path / "run")
     assert read_card(tmp_path / "run" / "card.json") == card
     assert card["task"]["dataset"] in (dataset, dataset.split("/")[0])
     assert card["task"]["classes"] == [c for c, _ in TASKS[name].classes]
     assert 0 <= find_row(card, "uf1")["mean"] <= 1
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+
+
+def test_megc2019_scores_three_datasets_together_and_apart(tmp_path):
+    """Subjects of all three are left out one at a time; what is one's own stays so."""
+    for name in ("casme2_3class", "samm_5class", "smic_3class"):
+        dataset, write = CASES[name]
+        write(tmp_path / dataset)
+        build(dataset, manual_dir=tmp_path / dataset, data_dir=tmp_path / "data")
+    config = small("megc2019_3class", tmp_path / "data")
+    clips = build_clips(config)
+    of = {}
+    for clip, emotion, label in zip(
+        clips.clip, clips.emotion, clips.label, strict=True
+    ):
+        of.setdefault(clip.partition("/")[0], set()).add((emotion, int(label)))
+    assert set(of) == {"casme2", "samm", "smic"}
+    assert not {e for e, _ in of["casme2"]} & {"fear", "sadness", "others"}
+    assert of["smic"] == {("negative", 0), ("positive", 1), ("surprise", 2)}
+    for emotion, label in of["samm"]:
+        wanted = {"happiness": 1, "surprise": 2}.get(emotion, 0)
+        assert label == wanted and emotion != "others"
+    card = experiment.run(config, tmp_path / "run")
+    assert card["protocol"]["folds"] == len(set(clips.subject.tolist()))
+    (table,) = [b for b in card["scores"] if b["title"] == "Dataset by dataset"]
+    assert [row["name"] for row in table["rows"]] == ["casme2", "samm", "smic"]
+    assert sum(row["clips"] for row in table["rows"]) == len(clips)
+    assert "uf1" in table["columns"] and "uar" in table["columns"]
+    assert verify(tmp_path / "run" / "card.json") == []

@@ -27,7 +27,7 @@ systems
 weights training results
 job
 making
-build experiment dry_run convert compare card main apps
+build experiment staged dry_run convert compare card main apps
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (
@@ -143,7 +143,7 @@ def test_the_core_takes_values(name):
 
 ONLY = {
     "orbax": {"training.checkpoint", "weights.arrays"},
-    "ml_collections": {"experiment", "main", "build", "dry_run"}
+    "ml_collections": {"experiment", "main", "build", "dry_run", "staged"}
     | {name for name in OURS if room(name) in ("job", "making")},
     "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},

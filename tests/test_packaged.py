@@ -63,5 +63,8 @@ def test_a_command_line_names_it_in_either_way():
         f"{path}:seeds=2",
         "-v",
     ]
+    both = ["main", "--pretrain=samm_3class", "--config", "samm_3class"]
+    wanted = ["main", f"--pretrain={path}", "--config", path]
+    assert packaged.found_in(both) == wanted
     other = ["main", "--config.train.epochs=3", "--configs=x", "--config"]
     assert packaged.found_in(other) == other

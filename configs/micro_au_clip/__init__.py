@@ -8,8 +8,8 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from configs.common import take_words, values
-from data_builders.tasks import ACCESS, TASKS, tasks_of
+from configs.common import access, take_words, values
+from data_builders.tasks import TASKS, tasks_of
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -99,7 +99,7 @@ def on(dataset: str, *, protocol: str = "") -> ConfigDict:
     config.name = f"micro_au_clip_{name}"
     config.model.aus = AUS[name]
     config.data.dataset = dataset
-    config.data.access = _access(several)
+    config.data.access = access(several)
     # Every clip counts, whatever its emotion: each is a class of its own, and nothing is
     # told of them. 4DME has clips of several.
     emotions = {
@@ -117,14 +117,6 @@ def on(dataset: str, *, protocol: str = "") -> ConfigDict:
         (task, TASKS[task].classes) for task in EMOTIONS if TASKS[task].dataset == name
     )
     return config
-
-
-def _access(datasets: list[str]) -> str:
-    """How the owners hand the datasets out."""
-    told = {name: ACCESS[name] for name in datasets if name in ACCESS}
-    if len(told) < 2:
-        return "".join(told.values())
-    return "; ".join(f"{name}: {how}" for name, how in told.items())
 
 
 def finish(config: ConfigDict, arg: str | None) -> ConfigDict:

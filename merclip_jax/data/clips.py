@@ -29,7 +29,8 @@ class DataOptions:
     are built; access: how the owners hand it out; task: of the class-map table, which
     gives the next three; classes: (class, (emotions, ...)), ...; dropped: emotions that
     the task leaves out; excluded: clips that it leaves out; residency: "device", "host"
-    or "auto" by size; balanced: draw every class equally often.
+    or "auto" by size; balanced: draw every class equally often. An emotion "samm/fear"
+    is SAMM's alone and counts before "fear".
     """
 
     dataset: Annotated[str, Matches(_DATASET, _FORM)] = ""

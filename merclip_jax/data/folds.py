@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 
+from merclip_jax.data.classes import dataset_of
 from merclip_jax.declared import OneOf, Range, check
 from merclip_jax.errors import UserError
 
@@ -55,10 +56,11 @@ class ProtocolOptions:
     """How a task is divided into trainings, and how the scored epoch is chosen.
 
     name: "loso", "kfold", "holdout", or "cross_dataset", which leaves out one of
-    several datasets at a time; seeds: one model of every fold each; folds: of kfold;
-    holdout tests on `test_subjects`, or on the owners' `test_splits` after training on
-    `train_splits`; selection: "last", or "inner" by `inner_subjects` of each training
-    part, or "oracle" by the test subjects, which goes in its own column.
+    several datasets at a time, or only `test_datasets` of them; seeds: one model of
+    every fold each; folds: of kfold; holdout tests on `test_subjects`, or on the
+    owners' `test_splits` after training on `train_splits`; selection: "last", or
+    "inner" by `inner_subjects` of each training part, or "oracle" by the test subjects,
+    which goes in its own column.
     """
 
     name: Annotated[str, OneOf(PROTOCOLS)] = "loso"
@@ -68,6 +70,7 @@ class ProtocolOptions:
     test_subjects: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ()
+    test_datasets: tuple[str, ...] = ()
     selection: Annotated[str, OneOf(SELECTIONS)] = "last"
     inner_subjects: Annotated[int, Range(0, 10_000)] = 0
 
@@ -93,6 +96,13 @@ class ProtocolOptions:
                 raise ValueError(f"{name}={values}: goes with name='holdout' alone")
             if len(set(values)) != len(values):
                 raise ValueError(f"{name}={values}: one stands there twice")
+        if self.test_datasets and self.name != "cross_dataset":
+            raise ValueError(
+                f"test_datasets={self.test_datasets}: goes with name='cross_dataset' "
+                "alone"
+            )
+        if len(set(self.test_datasets)) != len(self.test_datasets):
+            raise ValueError(f"test_datasets={self.test_datasets}: one is there twice")
         if self.folds != ProtocolOptions.folds and self.name != "kfold":
             raise ValueError(f"folds={self.folds}: goes with name='kfold' alone")
         if bool(self.train_splits) != bool(self.test_splits) or (
@@ -146,6 +156,11 @@ def split(
                 f"cross_dataset: every subject is of {titles[0]}; give several "
                 "datasets, joined by + in config.data.dataset"
             )
+        if unknown := sorted(set(protocol.test_datasets) - set(titles)):
+            raise UserError(
+                f"cross_dataset: protocol.test_datasets {unknown} are none of {titles}"
+            )
+        titles = sorted(protocol.test_datasets) or titles
         groups = [[s for s in names if dataset_of(s) == title] for title in titles]
     elif name == "kfold":
         if not 2 <= folds <= len(names):
@@ -181,11 +196,6 @@ def split(
             )
     check_leakage(made, subjects)
     return made
-
-
-def dataset_of(subject: str) -> str:
-    """The dataset that a subject's name begins with."""
-    return subject.partition("/")[0]
 
 
 def members(folds: Sequence[Fold], seeds: Sequence[int]) -> list[Member]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from merclip_jax.data.classes import dataset_of, found_in, label_of
 from merclip_jax.data.clips import Clips, DataOptions
 from merclip_jax.data.encoded import (
     Encoded,
@@ -44,7 +45,7 @@ def load_clips(options: DataOptions, view: View) -> Clips:
         UserError: as `load_one`.
     """
     clips, left_out = load_one(options, view)
-    return noted(clips, idle_words(options, set(clips.emotion.tolist()), left_out))
+    return noted(clips, idle_words(options, clips, left_out))
 
 
 def noted(clips: Clips, notes: Sequence[str]) -> Clips:
@@ -81,7 +82,7 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
     except Exception as error:  # TFDS and array_record each raise their own
         raise UserError(damaged(folder, dataset, error)) from error
 
-    label_of = {e: k for k, (_, names) in enumerate(options.classes) for e in names}
+    known, owners = label_of(options.classes), dataset_of(dataset)
     rows, unknown, digests, hashes, left_out = [], {}, [], [], set()
     short, unaligned = [], []
     for i in range(len(source)):
@@ -97,15 +98,18 @@ def load_one(options: DataOptions, view: View) -> tuple[Clips, set[str]]:
         if row["clip"] in options.excluded:
             left_out.add(row["clip"])
             continue
-        if emotion in label_of:
+        own = found_in(known, owners, emotion)
+        dropped = found_in(options.dropped, owners, emotion)
+        # What is said of one dataset counts before what is said of all.
+        if own and not (dropped and "/" in dropped and "/" not in own):
             if "positions" not in row:
                 short.append(row["clip"])
                 continue
             if not pointed:
                 unaligned.append(row["clip"])
-            rows.append(row | {"label": np.int32(label_of[emotion])})
+            rows.append(row | {"label": np.int32(known[own])})
         # A typing error in the class map would leave clips out in silence.
-        elif emotion not in options.dropped:
+        elif dropped is None:
             unknown.setdefault(emotion, record["clip"].decode())
     _check_hashes(folder, dataset, metadata, digests, hashes)
     _check_task(options, metadata)
@@ -200,20 +204,21 @@ def find(dataset: str, data_dir: str, access: str = "") -> Path:
     raise UserError("\n".join(lines))
 
 
-def idle_words(options: DataOptions, emotions: set, left_out: set) -> list[str]:
+def idle_words(options: DataOptions, clips: Clips, left_out: set) -> list[str]:
     """Notes on words of the task that fit no clip: a typing error, or a part of a set.
 
     Args:
         options: the task.
-        emotions: of its clips.
+        clips: that it keeps.
         left_out: clips that it excludes and that are there.
     """
     notes = [
         f"the task excludes {clip!r}, which is not in the dataset"
         for clip in sorted(set(options.excluded) - left_out)
     ]
-    for name, words in options.classes:
-        if not emotions & set(words):
+    there = set(clips.label.tolist())
+    for label, (name, _) in enumerate(options.classes):
+        if label not in there:
             notes.append(f"no clip is of the class {name!r}")
     return notes
 

@@ -51,11 +51,12 @@ def load_datasets(options: DataOptions, view: View) -> Clips:
         raise UserError("\n".join(lines))
     parts, left_out = [], set()
     for name in built:
-        part, left = load_one(dataclasses.replace(options, dataset=name), view)
+        # A task of several datasets is none that one dataset's builder knows.
+        part, left = load_one(dataclasses.replace(options, dataset=name, task=""), view)
         parts.append(part)
         left_out |= left
     clips = merge(parts)
-    notes = idle_words(options, set(clips.emotion.tolist()), left_out)
+    notes = idle_words(options, clips, left_out)
     if missing:
         notes.append(f"not built, so no part of this: {', '.join(missing)}")
     return noted(clips, notes)

@@ -53,6 +53,7 @@ def run_of(
         values=flatten(config),
         start=start.arrays if start else {},
         origins=[part for part in (start, text) if part],
+        seen=tuple(config.init.get("seen", ())),
         remarks=remarks,
         emotions=emotions,
     )

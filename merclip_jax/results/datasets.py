@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from merclip_jax.data.folds import dataset_of
+from merclip_jax.data.classes import dataset_of
 from merclip_jax.scoring import published
 from merclip_jax.scoring.blocks import Block
 from merclip_jax.scoring.predictions import Predictions

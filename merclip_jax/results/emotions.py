@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from merclip_jax import facs
+from merclip_jax.data.classes import dataset_of, labels
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
 from merclip_jax.scoring import metrics
@@ -110,10 +111,10 @@ def read_off(
     index = np.concatenate([member.fold.test for member in members])
     seeds = np.concatenate([np.full(len(m.fold.test), m.seed) for m in members])
     emotions = clips.emotion[index].tolist()
+    datasets = [dataset_of(name) for name in clips.clip[index].tolist()]
     found = []
     for name, classes in tasks:
-        of = {e: k for k, (_, several) in enumerate(classes) for e in several}
-        label = np.asarray([of.get(emotion, -1) for emotion in emotions])
+        label = labels(classes, datasets, emotions)
         rows = label >= 0  # what the task leaves out is not scored
         if not rows.any():
             continue

@@ -232,6 +232,7 @@ def _finish(
                 _of_member(state.variables, m, everywhere),
                 Context(context.run, _of_member(context.fold, m, everywhere)),
                 lineage=plan.lineage,
+                seen=plan.seen_by(member),
             )
         # Of a group that was stopped between two members: what is there is as good,
         # and never replaced.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from merclip_jax.data.batches import Batches, member_batches
+from merclip_jax.data.classes import dataset_of
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import Fold, Member, ProtocolOptions
 from merclip_jax.data.store import ClipStore, put
@@ -20,6 +21,7 @@ from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.programs import Programs, Spec
 from merclip_jax.training.step import StepMember, TrainState
 from merclip_jax.typing import Array, Leaf
+from merclip_jax.weights.provenance import Seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Plan:
 
     columns: the system's, [n, ...]; context: the run's constants; balanced: whether
     batches draw every class equally often; selection: "last", "inner" or "oracle";
-    start: Flax paths to arrays that every member starts from, and lineage says whence
-    they come.
+    start: Flax paths to arrays that every member starts from, lineage says whence they
+    come, and seen whom they were trained on.
     """
 
     system: System
@@ -42,6 +44,17 @@ class Plan:
     selection: str = ProtocolOptions.selection
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     lineage: Sequence[str] = ()
+    seen: Sequence[Seen] = ()
+
+    def seen_by(self, member: Member) -> list[Seen]:
+        """Whom a member's weights were trained on, those before it included."""
+        clips = self.store.clips
+        index = np.concatenate([member.fold.train, member.fold.inner]).astype(int)
+        found: dict[str, set[str]] = {}
+        for subject in clips.subject[index].tolist():
+            found.setdefault(dataset_of(subject), set()).add(subject)
+        own = [Seen(name, tuple(sorted(who))) for name, who in sorted(found.items())]
+        return [*self.seen, *own]
 
     def steps_per_epoch(self, member: Member) -> int:
         """ceil(training clips / batch): a pass over the member's clips."""

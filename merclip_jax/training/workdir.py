@@ -27,8 +27,10 @@ from merclip_jax.training.machine import machine, name_of
 from merclip_jax.training.members import MemberResult
 from merclip_jax.training.scalars import ScalarWriter
 from merclip_jax.weights import bundle
+from merclip_jax.weights.provenance import Seen
 
 MANIFEST = "run.json"
+FIRST = "pretrain"  # folder of a training whose encoder this one starts from
 SCHEMA = "merclip_jax.run/3"
 _LOCK = ".lock"
 _MACHINES, _SUM = "machines", "sha256"
@@ -167,6 +169,7 @@ class Workdir:
         context: Context,
         *,
         lineage: Sequence[str],
+        seen: Sequence[Seen] = (),
     ) -> None:
         """Write a member's weights as a bundle.
 
@@ -176,11 +179,22 @@ class Workdir:
             variables: NumPy arrays in Flax's collections.
             context: the member's own.
             lineage: what the training started from, as the card says it.
+            seen: whom it was trained on.
         """
         if self.writes:
-            name = member.name
-            folder = self.path / "weights" / name
-            bundle.save(folder, system, variables, context, name=name, lineage=lineage)
+            bundle.save(
+                self.weights(member),
+                system,
+                variables,
+                context,
+                name=member.name,
+                lineage=lineage,
+                seen=seen,
+            )
+
+    def weights(self, member: Member) -> Path:
+        """Where a member's weights lie, if they are kept."""
+        return self.path / "weights" / member.name
 
     def checkpoint(self, group: str) -> GroupCheckpoint:
         """The checkpoints of a group of members that is being trained."""
@@ -250,8 +264,13 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}") from error
-        # Hidden files are the file manager's, and no reason to refuse a folder.
-        if any(p for p in self.path.iterdir() if not p.name.startswith(".")):
+        # Hidden files are the file manager's, and no reason to refuse a folder; a
+        # training that comes first lies inside.
+        if any(
+            p
+            for p in self.path.iterdir()
+            if not p.name.startswith(".") and p.name != FIRST
+        ):
             raise UserError(
                 f"{self.path} is not empty and was not made by this program; give "
                 "another --workdir"

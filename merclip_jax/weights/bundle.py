@@ -32,7 +32,7 @@ from merclip_jax.weights.arrays import holds_weights, load_weights, save_weights
 from merclip_jax.weights.families.fdp import module_of
 from merclip_jax.weights.families.mer_clip import modules_of
 from merclip_jax.weights.part import Source
-from merclip_jax.weights.provenance import digest, of_training
+from merclip_jax.weights.provenance import Seen, digest, of_training
 from merclip_jax.weights.whole import write_whole
 
 SCHEMA = "merclip_jax.bundle/2"
@@ -154,6 +154,7 @@ def save(
     *,
     name: str,
     lineage: Sequence[str],
+    seen: Sequence[Seen] = (),
 ) -> None:
     """Write the weights of a trained model, with all that it takes to use them.
 
@@ -164,6 +165,7 @@ def save(
         context: the member's own, without a member axis.
         name: of the trained member.
         lineage: what its training started from, as its card says it.
+        seen: whom it was trained on.
 
     Raises:
         UserError: `folder` cannot be written; nothing is left.
@@ -175,7 +177,9 @@ def save(
         {"video": arrays},
         modules={"video": _numbers(system)},
         system=describe.to_json(system),
-        lineage=of_training(name, arrays, title=system.title, earlier=lineage),
+        lineage=of_training(
+            name, arrays, title=system.title, earlier=lineage, seen=seen
+        ),
         tokenizer=None,
         context={path: np.asarray(leaf) for path, leaf in constants.items()},
         replace=True,  # a group that was stopped while it finished writes it again

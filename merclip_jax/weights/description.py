@@ -132,4 +132,7 @@ def _records(found: object) -> list[dict]:
         lists = [record.get(k, []) for k in ("earlier", "weights", "other_weights")]
         if odd or not all(map(_texts, lists)):
             raise _Odd(f"a source whose {odd or 'lists'} are of another kind")
+        for one in record.get("seen", []):
+            if not (isinstance(one["dataset"], str) and _texts(one["subjects"])):
+                raise _Odd("a source that has seen what is no dataset")
     return found

@@ -11,16 +11,18 @@ class WholeOptions:
 
     model: the source, "" for random weights; new_head: start the last layer anew;
     weights: which of the sets of weights in the file (a name that convert --check
-    shows), "" for the training's own.
+    shows), "" for the training's own; seen: datasets that it was trained on, where it
+    does not say so itself.
     """
 
     model: str = ""
     new_head: bool = False
     weights: str = ""
+    seen: tuple[str, ...] = ()
 
     def __post_init__(self):
         check(self)
-        for name in ("new_head", "weights"):
+        for name in ("new_head", "weights", "seen"):
             if getattr(self, name) and not self.model:
                 raise ValueError(f"{name}={getattr(self, name)}: goes with model")
 
@@ -34,7 +36,8 @@ class InitOptions:
     UniFormerV2's norm before its classifier as the pooled feature's; new_head: with
     merclip, start the last layer anew; weights: which of the sets of weights in the
     file of vision or merclip (raw, ema, or a name that convert --check shows), "" for
-    the training's own.
+    the training's own; seen: datasets of micro-expressions that these weights were
+    trained on, where they do not say so themselves.
     """
 
     vision: str = ""
@@ -43,9 +46,12 @@ class InitOptions:
     norm_from_classifier: bool = True
     new_head: bool = False
     weights: str = ""
+    seen: tuple[str, ...] = ()
 
     def __post_init__(self):
         check(self)
+        if self.seen and not (self.vision or self.merclip):
+            raise ValueError(f"seen={self.seen}: goes with vision or merclip")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,25 @@
 """Where weights come from: kept in bundles, told on the card as their lineage."""
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from merclip_jax.weights.part import Part, Source
 
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """Subjects of a dataset that weights were trained on; () where none is named."""
+
+    dataset: str
+    subjects: tuple[str, ...] = ()
+
+
+# Families whose published weights have seen no micro-expression: photographs, actions.
+PUBLIC = ("clip", "uniformer_v2", "viclip")
 RANDOM = "random initialisation (no pretrained weights)"
 RANDOM_VIDEO = "video: random initialisation"
 RANDOM_TEXT = "text: random tower (no published weights)"
@@ -65,6 +77,7 @@ def of_training(
     *,
     title: str,
     earlier: Sequence[str] = (),
+    seen: Sequence[Seen] = (),
 ) -> dict:
     """The provenance of a video part that a training here made.
 
@@ -73,6 +86,7 @@ def of_training(
         arrays: its variables by Flax path.
         title: of the system that was trained.
         earlier: what that training started from, as its card says it.
+        seen: whom it, and what it started from, was trained on.
 
     Returns:
         A plain JSON object, for `bundle.write`.
@@ -83,6 +97,9 @@ def of_training(
         "bytes": sum(array.nbytes for array in arrays.values()),
         "sha256": digest(arrays),
         "earlier": list(earlier),
+        "seen": [
+            {"dataset": one.dataset, "subjects": list(one.subjects)} for one in seen
+        ],
     }
     # Nothing was renamed: every array is its own source.
     part = Part(sources=[record], arrays=arrays, used={p: (p,) for p in arrays})
@@ -112,6 +129,54 @@ def identity(parts: Sequence[Part]) -> dict[str, object]:
     return found
 
 
+def seen_by(parts: Sequence[Part], declared: Sequence[str] = ()) -> list[Seen]:
+    """Whom the weights that a run starts from were trained on, so far as is known.
+
+    Args:
+        parts: of the run's start.
+        declared: datasets that the config says its weights have seen.
+    """
+    kept = [one for part in parts for record in part.sources for one in _seen(record)]
+    return [*kept, *(Seen(name.partition("/")[0]) for name in declared)]
+
+
+def untold(parts: Sequence[Part]) -> list[str]:
+    """Sources of a run's start that may have seen any dataset: none of them says."""
+    return [
+        record["name"]
+        for part in parts
+        for record in part.sources
+        # A text tower is frozen: it has seen no face.
+        if part.kind == "video"
+        and not _seen(record)
+        and part.module.get("family") not in PUBLIC
+    ]
+
+
+def overlap(seen: Sequence[Seen], subjects: Collection[str]) -> list[str]:
+    """Test subjects that weights have seen, or may have, in words; [] for none.
+
+    Args:
+        seen: of `seen_by`.
+        subjects: of all test clips, each beginning with its dataset's name.
+    """
+    lines = []
+    for one in seen:
+        tested = {name for name in subjects if name.partition("/")[0] == one.dataset}
+        if tested and not one.subjects:
+            lines.append(f"{one.dataset}, of which no subject is named")
+        elif both := sorted(tested & set(one.subjects)):
+            more = f" and {len(both) - 3} more" if len(both) > 3 else ""
+            lines.append(f"{', '.join(both[:3])}{more}")
+    return list(dict.fromkeys(lines))
+
+
+def _seen(record: Mapping) -> list[Seen]:
+    return [
+        Seen(one["dataset"], tuple(one["subjects"])) for one in record.get("seen", [])
+    ]
+
+
 def reasons(of: Mapping[str, str]) -> dict[str, int]:
     """How often each reason occurs."""
     return {why: list(of.values()).count(why) for why in sorted(set(of.values()))}
@@ -127,6 +192,9 @@ def _line(part: Part) -> str:
     for word in ("changed", "initialised", "dropped"):
         for why, count in reasons(getattr(part, word)).items():
             line += f"; {count} {word}: {why}"
+    for record in part.sources:
+        for one in _seen(record):
+            line += f"; has seen {len(one.subjects)} subjects of {one.dataset}"
     earlier = [e for r in part.sources for e in r.get("earlier", [])]
     return line + "".join(f"; trained from {e}" for e in earlier)
 

@@ -131,6 +131,49 @@ def test_a_fold_of_theirs_is_a_dataset(data_dir):
         folds.split(protocol, one.subject, one.label)
 
 
+def test_some_datasets_alone_are_tested(data_dir):
+    """Trained on A, tested on B."""
+    clips = load(data_dir, BOTH)
+    protocol = ProtocolOptions(name="cross_dataset", test_datasets=("casme2",))
+    (fold,) = folds.split(protocol, clips.subject, clips.label)
+    assert fold.name == "casme2"
+    assert {s.partition("/")[0] for s in clips.subject[fold.train]} == {"synthetic"}
+    other = dataclasses.replace(protocol, test_datasets=("samm",))
+    with pytest.raises(UserError, match=r"test_datasets \['samm'\] are none of"):
+        folds.split(other, clips.subject, clips.label)
+    with pytest.raises(ValueError, match="goes with name='cross_dataset' alone"):
+        ProtocolOptions(test_datasets=("samm",))
+    with pytest.raises(ValueError, match="one is there twice"):
+        ProtocolOptions(name="cross_dataset", test_datasets=("samm", "samm"))
+
+
+def test_an_emotion_may_be_of_one_dataset_alone(data_dir):
+    """MEGC2019 leaves out CASME II's sadness and counts SAMM's as negative."""
+    both = load(data_dir, BOTH)
+    own = both.emotion == "disgust"
+    here = np.char.startswith(both.clip, "casme2/")
+    assert (own & here).any() and (own & ~here).any()
+    rest = tuple((e, (e,)) for e in EMOTIONS if e != "disgust")
+    apart = load(
+        data_dir,
+        BOTH,
+        classes=(*rest, ("elsewhere", ("disgust",))),
+        dropped=("casme2/disgust",),
+    )
+    assert len(apart) == len(both) - (own & here).sum()
+    named = apart.emotion == "disgust"
+    assert not np.char.startswith(apart.clip[named], "casme2/").any()
+    assert {apart.classes[k] for k in apart.label[named]} == {"elsewhere"}
+    # A class of one dataset counts before one of all.
+    two = (*rest, ("disgust", ("disgust",)), ("ours", ("casme2/disgust",)))
+    split = load(data_dir, BOTH, classes=two)
+    assert len(split) == len(both)
+    found = {split.classes[k] for k in split.label[own & here]}
+    assert found == {"ours"}
+    with pytest.raises(UserError, match="neither maps to a class nor drops: 'disgust'"):
+        load(data_dir, BOTH, classes=rest, dropped=("synthetic/disgust",))
+
+
 @pytest.mark.whole
 @pytest.mark.usefixtures("cache")
 def test_datasets_are_left_out_one_after_another(data_dir, tmp_path):
