@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common, micro_au_clip
+from configs import ablations, common, micro_au_clip
 from configs.fdp import base as fdp
 from data_builders.tasks import tasks_of
 from merclip_jax import build
@@ -24,7 +24,7 @@ SNAPSHOT = Path(__file__).parent / "snapshots" / "configs.json"
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if path.stem not in ("__init__", "common", "synthetic")
+    if path.stem not in ("__init__", "common", "synthetic", "ablations")
 )
 # The sisters' configs lie in folders of their own.
 AU_NAMES = sorted(
@@ -119,6 +119,37 @@ def test_every_ablation_applies_to_every_config(name, ablation):
     flat = flatten(config)
     for key, value in common.ABLATIONS[ablation].items():
         assert flat[key] == value
+
+
+@pytest.mark.parametrize("name", ablations.names())
+def test_every_row_of_every_table_is_a_config(name):
+    """... that can be, and of which no two are alike."""
+    plain = flatten(ablations.CELLS[name.partition("_")[2]].get_config())
+    table = ablations.TABLES[name.partition("_")[0]]
+    found = {}
+    for words in ablations.rows_of(name):
+        config = ablations.get_config(f"{name},{words},seeds=2")
+        build.check(config)
+        values = flatten(config)
+        assert values["protocol.seeds"] == [0, 1]
+        row = words.partition("=")[2]
+        changed = {key for key, value in values.items() if value != plain[key]}
+        assert changed - {"name", "protocol.seeds"} <= table.rows[row].keys()
+        found[row] = json.dumps({k: v for k, v in values.items() if k != "name"})
+    first = next(iter(table.rows))
+    # The procedural set has no faces to mix or to turn, and few templates anyhow.
+    if not name.endswith("synthetic"):
+        assert len(set(found.values())) == len(found)
+    assert ablations.get_config(name).name == f"{plain['name']}-{name}-{first}"
+
+
+def test_tables_and_rows_that_there_are_not_are_named():
+    with pytest.raises(ValueError, match="'order_ck': expected TABLE_DATASET of"):
+        ablations.get_config("order_ck")
+    with pytest.raises(ValueError, match=r"row='no': expected one of \['ascending'"):
+        ablations.get_config("order_samm,row=no")
+    eighth = ablations.get_config("table8_dfme,row=no_head,recipe=released")
+    assert eighth.model.head_blocks == 0 and eighth.recipe == "released"
 
 
 @pytest.mark.parametrize("name", AU_NAMES)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
@@ -181,6 +182,42 @@ def contact_sheet(frames: np.ndarray, *, columns: int = 4) -> bytes:
     data = io.BytesIO()
     picture.save(data, format="PNG", optimize=True)
     return data.getvalue()
+
+
+def forest(rows: Sequence) -> bytes:
+    """Runs' UF1, and how each differs from the first, with 95 % intervals; a PNG.
+
+    Args:
+        rows: of `compare`: name, scores, intervals, differences.
+    """
+    with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 10}):
+        figure = Figure(figsize=(9, 1.2 + 0.45 * len(rows)), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, sharey=True)
+        heights = np.arange(len(rows))[::-1]
+        for height, row in zip(heights, rows, strict=True):
+            value = row.scores["uf1"]
+            low, high = row.intervals.get("uf1", (value, value))
+            left.plot([low, high], [height, height], color="#2b6777", linewidth=2)
+            left.plot(value, height, "o", color="#2b6777")
+            if gap := row.differences.get("uf1"):
+                right.plot(
+                    [gap.low, gap.high], [height, height], color="#b0562a", linewidth=2
+                )
+                right.plot(gap.value, height, "o", color="#b0562a")
+        right.axvline(0, color="#888888", linewidth=1, linestyle="--")
+        left.set_yticks(heights, [row.name for row in rows], parse_math=False)
+        left.set_ylim(-0.6, len(rows) - 0.4)
+        left.set_xlabel("UF1, 95 % over subjects")
+        right.set_xlabel("difference from the first run, paired")
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+            axes.set_axisbelow(True)
+        buffer = io.BytesIO()
+        # No date in it: the same runs give the same bytes.
+        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def onset_difference(frames: np.ndarray, apex: int) -> tuple[np.ndarray, int]:

@@ -16,6 +16,7 @@ from merclip_jax.printable import printable
 from merclip_jax.results import figures
 from merclip_jax.results.counted import counted
 from merclip_jax.results.terminal import percent_of_ceiling
+from merclip_jax.scoring import published
 from merclip_jax.scoring.predictions import Predictions
 from merclip_jax.systems.system import Exhibit, Scalar
 
@@ -115,6 +116,7 @@ def render_report(
         headline=card["scores"][0],
         details=card["scores"][1:],
         percent=percent_of_ceiling(card),
+        published=published.table(card["task"]["name"]),
         paragraphs=paragraphs(card),
         yardsticks=_yardsticks(card),
         subjects=_subjects(predictions),

@@ -133,6 +133,11 @@ def subject_intervals(
         )
     matrices = np.zeros((groups, runs, classes, classes))
     np.add.at(matrices, (group, run, labels, predictions), 1)
+    return intervals_of(matrices)
+
+
+def intervals_of(matrices: np.ndarray) -> Intervals:
+    """The same, of confusion matrices [s, r, K, K] of each subject with each seed."""
     whole = matrices.sum(0)
     # A subject is left out of all seeds at once; their scores are averaged as in the
     # headline.

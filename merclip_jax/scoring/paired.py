@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from merclip_jax.scoring.metrics import pooled_scores
 
@@ -23,6 +24,31 @@ class Difference:
     low: float
     high: float
     better: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Clips that one of two runs alone answered right, and how odd that is.
+
+    mine, theirs: how many; p: of so uneven a split, or a more uneven one, if both were
+    equally good (exact, two-sided). Clips of one subject are alike, so p is too small:
+    the interval over subjects is what to go by.
+    """
+
+    mine: int
+    theirs: int
+    p: float
+
+
+def mcnemar(mine: np.ndarray, theirs: np.ndarray) -> McNemar:
+    """McNemar's exact test of two runs on the same clips (1947).
+
+    Args:
+        mine, theirs: bool [n], whether each clip was answered right.
+    """
+    alone, other = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+    p = stats.binomtest(alone, alone + other).pvalue if alone + other else 1.0
+    return McNemar(alone, other, float(p))
 
 
 def counts(

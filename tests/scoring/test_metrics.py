@@ -15,7 +15,7 @@ from sklearn.metrics import (
     confusion_matrix as sklearn_confusion,
 )
 
-from benchmarks import coverage
+from benchmarks import coverage, field
 from merclip_jax.scoring import chance, metrics
 
 
@@ -187,6 +187,35 @@ def test_chance_levels():
     ours = chance.majority(labels, classes=3)
     assert ours.uf1 == pytest.approx(2 * 250 / (442 + 250) / 3)
     assert ours.uar == pytest.approx(1 / 3)
+
+
+def test_the_chance_of_the_best_epoch_is_that_of_a_simulation():
+    """Clip by clip, as slowly as it can be said, on MEGC2019's folds."""
+    folds = field.folds_of("megc2019_3class")
+    assert [len(f) for f in folds][:3] == [6, 7, 9] and sum(map(len, folds)) == 442
+    labels = np.concatenate(folds)
+    prior = np.bincount(labels) / len(labels)
+    rng = np.random.default_rng(5)
+
+    def pooled(epochs):
+        said = []
+        for fold in folds:
+            drawn = [rng.choice(3, len(fold), p=prior) for _ in range(epochs)]
+            fits = [
+                f1_score(fold, one, average="macro", labels=range(3), zero_division=0)
+                for one in drawn
+            ]
+            said.append(drawn[int(np.argmax(fits))])
+        said = np.concatenate(said)
+        return f1_score(labels, said, average="macro", labels=range(3))
+
+    for epochs, runs, near in ((1, 12, 0.02), (5, 6, 0.02), (55, 2, 0.03)):
+        slow = np.mean([pooled(epochs) for _ in range(runs)])
+        quick = chance.selection_ceiling(folds, classes=3, epochs=epochs)
+        assert quick == pytest.approx(slow, abs=near)
+    assert quick == pytest.approx(0.72, abs=0.02)
+    honest = chance.guess_by_prior(labels, classes=3)
+    assert honest.uf1 == pytest.approx(0.33, abs=0.01)
 
 
 def test_selection_ceiling_grows_with_epochs():
