@@ -2,11 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from benchmarks.hlo import Program
 from benchmarks.profile import Operation, Trace
 
 
+# On Python 3.12 jaxlib's binding makes a type that warns, and an error there aborts.
+@pytest.mark.filterwarnings("ignore:builtin type event_stats:DeprecationWarning")
 def test_a_trace_of_this_machine(tmp_path):
     @jax.jit
     def step(a):
