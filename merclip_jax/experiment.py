@@ -15,7 +15,14 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
-from merclip_jax.results import answers, collect, emotions, figures, report
+from merclip_jax.results import (
+    answers,
+    collect,
+    emotions,
+    figures,
+    findings,
+    report,
+)
 from merclip_jax.results import card as cards
 from merclip_jax.systems.system import Context
 from merclip_jax.training import cost
@@ -166,6 +173,10 @@ def train_and_score(
         curves=collect.curves(plan, members, results),
         examples=collect.examples(plan, members, results),
         first_batch=batch,
+        findings=[
+            findings.calibrated(predictions),
+            *findings.retrieval(plan, members, results),
+        ],
     )
     workdir.write("predictions.csv", predictions.csv().encode())
     workdir.write(answers.FILE, answers.encode(given))

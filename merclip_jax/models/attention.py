@@ -167,6 +167,25 @@ def read_by_one(
     return out.reshape(b, d) + along(bias[d:], query)
 
 
+def read_weights(
+    query: Float[Array, "b d"],
+    contexts: Sequence[Float[Array, "b ... d"]],
+    kernel: Float[Array, "d 2*d"],
+    *,
+    heads: int,
+) -> list[Float[Array, "b h ..."]]:
+    """Returns the weights [b, h, ...] by which `read_by_one` reads each context.
+
+    Args:
+        query, contexts, kernel, heads: as there; weights of all contexts sum to 1.
+    """
+    b, d = query.shape
+    keys = jnp.split(kernel, 2, 1)[0].reshape(-1, heads, d // heads)
+    asked = query.reshape(b, heads, -1) * (d // heads) ** -0.5
+    asked = jnp.einsum("bhc,xhc->bhx", asked, keys)
+    return _read_forward(asked, tuple(contexts))[1][2]
+
+
 @jax.custom_vjp
 def _read(
     asked: Float[Array, "b h d"], contexts: tuple[Float[Array, "b ... d"], ...]
@@ -269,6 +288,10 @@ class PackedAttention(nn.Module):
             q = x @ kernel[:, :width] + along(bias[:width], x)
             kernel, bias = kernel[:, width:], bias[width:]
             if isinstance(context, tuple):
+                if self.is_mutable_collection("intermediates"):
+                    weights = read_weights(q[:, 0], context, kernel, heads=self.heads)
+                    for i, part in enumerate(weights):
+                        self.sow("intermediates", f"weights_{i}", part)
                 y = read_by_one(q[:, 0], context, kernel, bias, heads=self.heads)[
                     :, None
                 ]

@@ -7,7 +7,7 @@ tower: space and time never attend together. Layout and names as in `uniformer_v
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.layers import path_draws, rematerialised
+from merclip_jax.models.layers import path_draws, rematerialised, watched
 from merclip_jax.models.norms import LayerNorm
 from merclip_jax.models.uniformer_v2 import LocalBlock
 from merclip_jax.models.video import (
@@ -66,10 +66,11 @@ class FactorizedViT(nn.Module):
         draws = path_draws(self, [4] * blocks, b, train=train, rate=self.drop_path)
         x = with_class(self, patches, "class_embedding", "positional_embedding")
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
+        x = watched(self, "after_ln_pre", x)
         for i in range(self.layers):
             block = self._block(f"block_{i}", rates[i])
             x = rematerialised(block, self.remat)(x, draws[i], train=train)
-            self.sow("intermediates", f"after_block_{i}", x)
+            x = watched(self, f"after_block_{i}", x)
         # CLIP's `ln_post` was trained for class tokens: patches stay raw.
         frames = LayerNorm(dtype=self.dtype, name="ln_post")(x[:, :, 0])
         self.sow("intermediates", "frames", frames)

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from merclip_jax.models.attention import attend
 from merclip_jax.models.convolution import Conv3x3
-from merclip_jax.models.layers import MLP, DropPath, path_draws
+from merclip_jax.models.layers import MLP, DropPath, path_draws, watched
 from merclip_jax.models.norms import BatchNorm
 from merclip_jax.models.video import linspace_rates
 from merclip_jax.typing import Array, Bool, Dtype, Float
@@ -292,7 +292,7 @@ class FrameNetwork(_OfFrames):
         for stage, blocks in enumerate(stages):
             for block in blocks:
                 x = block(x, next(draws), **mode)
-            self.sow("intermediates", f"stage{stage}", x)
+            x = watched(self, f"stage{stage}", x)
         x = self._norm(x, "norm", **mode)
         self.sow("intermediates", "normed", x)
         pooled = x.mean((1, 2))

@@ -18,6 +18,24 @@ Initializer = Callable[..., jax.Array]
 DTYPES = ("auto", "float32", "bfloat16")  # what a model's options say of its dtype
 
 
+def watched(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """Returns x, kept as an intermediate; a perturbation of that name is added to it.
+
+    So one and the same forward pass says what a layer holds and, by the gradient of the
+    collection "perturbations", what an answer owes to it. Without the two collections
+    it is x, and costs nothing.
+
+    Args:
+        module: that computes x.
+        name: under which it is kept.
+        x: of any shape.
+    """
+    module.sow("intermediates", name, x)
+    if module.has_variable("perturbations", name):
+        x = x + module.get_variable("perturbations", name)
+    return x
+
+
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """CLIP's activation x * sigmoid(1.702 x); any shape."""
     return x * jax.nn.sigmoid(1.702 * x)

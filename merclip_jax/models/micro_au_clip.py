@@ -22,6 +22,7 @@ from merclip_jax.models.layers import (
     at_least_float32,
     compute_dtype,
     gelu,
+    watched,
 )
 from merclip_jax.models.norms import LayerNorm
 from merclip_jax.typing import Array, Bool, Dtype, Float, Shaped
@@ -276,7 +277,7 @@ class MicroAUClip(nn.Module):
         *,
         train: bool,
     ) -> MicroAUOutput:
-        tokens = self.encoder(pictures, train=train)
+        tokens = watched(self, "tokens", self.encoder(pictures, train=train))
         patch = self.encoder.patch_size
         grid = (pictures.shape[1] // patch, pictures.shape[2] // patch)
         # Landmarks are given: nothing is learned of where they lie.
@@ -289,6 +290,7 @@ class MicroAUClip(nn.Module):
         features, dependency = GlobalDependencyAttention(
             self.heads, self.gda_cls, self.dtype, name="gda"
         )(features, tokens[:, 0])
+        self.sow("intermediates", "dependent", features)
         width = features.shape[-1]
         # CLIP's own image projection where its weights are at hand.
         projection = self.param(

@@ -18,6 +18,7 @@ from merclip_jax.models.layers import (
     path_draws,
     rematerialised,
     uniform_fan_in,
+    watched,
 )
 from merclip_jax.models.norms import BatchNorm, LayerNorm
 from merclip_jax.models.video import (
@@ -232,7 +233,7 @@ class UniFormerV2(nn.Module):
         # Positions are of space alone: time enters by convolutions (stem, MHRA, DPE).
         x = jnp.concatenate([cls, x], axis=2) + position[None, None]
         x = LayerNorm(dtype=self.dtype, name="ln_pre")(x)
-        self.sow("intermediates", "after_ln_pre", x)
+        x = watched(self, "after_ln_pre", x)
 
         query = self.param("temporal_cls_token", nn.initializers.zeros, (d,))
         query = jnp.broadcast_to(query.astype(self.dtype).reshape(1, 1, d), (b, 1, d))
@@ -257,7 +258,7 @@ class UniFormerV2(nn.Module):
                 name=f"block_{i}",
             )
             x = rematerialised(block, self.remat)(x, draws[i], train=train)
-            self.sow("intermediates", f"after_block_{i}", x)
+            x = watched(self, f"after_block_{i}", x)
             # The query is carried on: each global block adds to what those before read.
             if i in self.global_layers:
                 j = self.global_layers.index(i)

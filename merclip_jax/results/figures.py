@@ -28,8 +28,11 @@ _THEME = {
 }
 _INK, _MUTED, _LINE, _ACCENT, _ACCENT2 = _THEME
 _COLOURS = (_INK, _ACCENT, _ACCENT2)
+# Told apart by most eyes, on light and on dark (Okabe and Ito, 2008).
+_MANY = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999")
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a clip's or a class's name is no formula
     "svg.hashsalt": "merclip_jax",
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -120,9 +123,14 @@ def _panel(drawn: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> str:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
         if len(drawn) > 1:
             axes.legend(frameon=False)
-        text = io.StringIO()
-        metadata = {"Date": None, "Creator": None}
-        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as SVG, the same bytes whenever it is drawn."""
+    text = io.StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(text, format="svg", transparent=True, metadata=metadata)
     return text.getvalue()
 
 
@@ -184,13 +192,79 @@ def contact_sheet(frames: np.ndarray, *, columns: int = 4) -> bytes:
     return data.getvalue()
 
 
+def reliability(before: np.ndarray, after: np.ndarray) -> str:
+    """Confidence against the share of right answers, as answered and mended; an SVG.
+
+    Args:
+        before, after: curves of `scoring.calibration`.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(340 / 72, 300 / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for curve, colour, label in (
+            (before, _ACCENT, "as answered"),
+            (after, _ACCENT2, "with a temperature"),
+        ):
+            size = 10 + 90 * curve[:, 2] / curve[:, 2].max()
+            axes.plot(
+                curve[:, 0], curve[:, 1], color=colour, linewidth=1.6, label=label
+            )
+            axes.scatter(curve[:, 0], curve[:, 1], s=size, color=colour, linewidths=0)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.set_xlabel("probability of the answer")
+        axes.set_ylabel("share that is right")
+        axes.legend(frameon=False, loc="upper left", fontsize=10)
+        return _embed(_svg(figure), "cal-")
+
+
+def scatter(
+    points: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    tested: np.ndarray,
+    *,
+    prefix: str,
+) -> str:
+    """Clips as points, a colour a class, those of the test with a ring; an SVG.
+
+    Args:
+        points: [n, 2].
+        labels: [n] class.
+        names: of the classes.
+        tested: bool [n].
+        prefix: of its ids, which no other drawing of the page has.
+    """
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(440 / 72, 380 / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for k, name in enumerate(names):
+            own = labels == k
+            colour, marker = _MANY[k % len(_MANY)], "osD^vP*X"[k % 8]
+            style = {"marker": marker, "s": 22, "color": colour}
+            axes.scatter(*points[own & ~tested].T, alpha=0.45, linewidths=0, **style)
+            axes.scatter(
+                *points[own & tested].T,
+                linewidths=1,
+                edgecolors=_INK,
+                label=name,
+                **style,
+            )
+        axes.set(xticks=[], yticks=[])
+        axes.legend(frameon=False, fontsize=9, ncols=2, loc="best")
+        return _embed(_svg(figure), f"{prefix}-")
+
+
 def forest(rows: Sequence) -> bytes:
     """Runs' UF1, and how each differs from the first, with 95 % intervals; a PNG.
 
     Args:
         rows: of `compare`: name, scores, intervals, differences.
     """
-    with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 10}):
+    style = {"font.family": "DejaVu Sans", "font.size": 10, "text.parse_math": False}
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=(9, 1.2 + 0.45 * len(rows)), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -206,7 +280,7 @@ def forest(rows: Sequence) -> bytes:
                 )
                 right.plot(gap.value, height, "o", color="#b0562a")
         right.axvline(0, color="#888888", linewidth=1, linestyle="--")
-        left.set_yticks(heights, [row.name for row in rows], parse_math=False)
+        left.set_yticks(heights, [row.name for row in rows])
         left.set_ylim(-0.6, len(rows) - 0.4)
         left.set_xlabel("UF1, 95 % over subjects")
         right.set_xlabel("difference from the first run, paired")
@@ -218,6 +292,14 @@ def forest(rows: Sequence) -> bytes:
         # No date in it: the same runs give the same bytes.
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def overlaid(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w, c] under a heat map [h, w] of 0..1: uint8 [h, w, 3]."""
+    wide = np.broadcast_to(picture, (*picture.shape[:2], 3)).astype(np.float64)
+    colour = matplotlib.colormaps["inferno"](np.clip(heat, 0, 1))[..., :3] * 255
+    share = 0.65 * np.clip(heat, 0, 1)[..., None]
+    return np.rint(wide * (1 - share) + colour * share).astype(np.uint8)
 
 
 def onset_difference(frames: np.ndarray, apex: int) -> tuple[np.ndarray, int]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from merclip_jax.printable import printable
 from merclip_jax.results import figures
 from merclip_jax.results.counted import counted
+from merclip_jax.results.findings import Finding
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring import published
 from merclip_jax.scoring.predictions import Predictions
@@ -50,7 +51,8 @@ class Example:
 
     true, guess: in words; bars: (name, probability) of all that can be answered, of
     which `annotated` and `answered` say what holds; apex: an index into frames, the
-    nearest that is seen; names: of key frames, by their indices.
+    nearest that is seen; names: of key frames, by their indices; heats: (what of, maps
+    [t, h, w] from 0 to 1) of where an answer comes from.
     """
 
     clip: str
@@ -64,6 +66,7 @@ class Example:
     apex: int
     names: Mapping[int, str]
     exhibits: tuple[Exhibit, ...] = ()
+    heats: tuple[tuple[str, np.ndarray], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def render_report(
     curves: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     examples: Sequence[Example] = (),
     first_batch: FirstBatch | None = None,
+    findings: Sequence[Finding] = (),
 ) -> str:
     """Render the page.
 
@@ -97,6 +101,7 @@ def render_report(
         curves: member -> scalar's name -> [epochs].
         examples: clips to show.
         first_batch: what training saw first.
+        findings: further sections.
 
     Raises ValueError if card and predictions do not belong together.
     """
@@ -108,8 +113,7 @@ def render_report(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["counted"] = counted
-    source = resources.files("merclip_jax.results").joinpath("report.html.j2")
-    template = environment.from_string(source.read_text("utf-8"))
+    template = environment.from_string(_text("report.html.j2"))
     panels = figures.curve_panels(curves, scalars) if curves else []
     page = template.render(
         card=card,
@@ -125,13 +129,34 @@ def render_report(
         members=len(curves or ()),
         examples=[_example(example) for example in examples],
         batch=_batch(first_batch) if first_batch else None,
+        findings=[
+            {
+                "title": finding.title,
+                "note": finding.note,
+                "alt": finding.alt,
+                "svg": Markup(finding.svg),
+                "block": finding.block,
+            }
+            for finding in findings
+        ],
+        cost=_cost(card["compute"]),
+        script=Markup(_text("sort.js")),
     )
     # Marks that turn the direction of text would hide what a name is.
     return printable(page)
 
 
+def _text(name: str) -> str:
+    """A file that lies beside this one."""
+    return resources.files("merclip_jax.results").joinpath(name).read_text("utf-8")
+
+
 def paragraphs(card: Mapping) -> list[str]:
-    """What was done, and what the number does not say, in sentences."""
+    """What was done, and what the number does not say, in sentences.
+
+    Args:
+        card: of the run.
+    """
     task, protocol = card["task"], card["protocol"]
     seeds = len(protocol["seeds"])
     folds = counted(protocol["folds"], "fold")
@@ -156,6 +181,26 @@ def paragraphs(card: Mapping) -> list[str]:
         "to judge anyone.",
     ]
     return [" ".join(done), " ".join(limits)]
+
+
+def _cost(compute: Mapping) -> list[tuple[str, str]]:
+    """What the run cost, in words; of an unknown thing nothing."""
+    told = []
+    if compute.get("clips"):
+        rate = compute.get("clips_per_second")
+        told.append(("training", f"{compute['training_hours']:.3g} hours"))
+        told.append(("clips learned from", f"{compute['clips']:,}"))
+        if rate:
+            told.append(("clips per second", f"{rate:,.3g}"))
+    if compute.get("energy_kwh") is not None:
+        told.append(("energy", f"{compute['energy_kwh']:.3g} kWh"))
+    for key, name in (("devices", "devices"), ("processor", "processor")):
+        if compute.get(key):
+            told.append((name, str(compute[key])))
+    if compute.get("cores"):
+        memory = compute.get("memory_gb", 0)
+        told.append(("host", f"{compute['cores']} cores, {memory} GB of memory"))
+    return told
 
 
 def _yardsticks(card: Mapping) -> list[dict]:
@@ -225,6 +270,11 @@ def _example(example: Example) -> dict:
     # The key frames, and one between each two of them.
     shown = sorted({0, apex // 2, apex, (apex + last + 1) // 2, last})
     heat, gain = figures.onset_difference(frames, apex)
+    for _, maps in example.heats:
+        if maps.shape != frames.shape[:3]:
+            raise ValueError(
+                f"{example.clip}: heat {maps.shape} of frames {frames.shape}"
+            )
     marks = zip(example.annotated, example.answered, strict=True)
     return {
         "clip": example.clip,
@@ -236,8 +286,23 @@ def _example(example: Example) -> dict:
             {
                 "name": example.names.get(i, f"frame {i + 1}"),
                 "src": figures.png(frames[i]),
+                "apex": i == apex,
             }
             for i in shown
+        ],
+        "heats": [
+            {
+                "title": title,
+                "strip": [
+                    {
+                        "name": example.names.get(i, f"frame {i + 1}"),
+                        "src": figures.png(figures.overlaid(frames[i], maps[i])),
+                        "apex": i == apex,
+                    }
+                    for i in shown
+                ],
+            }
+            for title, maps in example.heats
         ],
         "heat": {"src": figures.png(heat), "gain": gain},
         "bars": [

@@ -29,6 +29,7 @@ from merclip_jax.systems.system import (
     Scalar,
     System,
     Variables,
+    first,
 )
 from merclip_jax.typing import Array, Float, Num
 
@@ -62,6 +63,7 @@ class FdpSystem(System):
 
     name = "fdp"
     title = "FDP"
+    place = ("frames", "stage1")
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/classification", "Classification loss"),
@@ -164,9 +166,36 @@ class FdpSystem(System):
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
         """Emotion logits [b, k] and dynamic images [b, h, w] in 256 levels."""
         x = normalised(batch["frames"], context.fold)
-        out = self.module.apply(variables, x, train=False)
-        image = jnp.round(255 * out.image).astype(jnp.uint8)
-        return {"logits": out.logits, "image": image}
+        return _outputs(self.module.apply(variables, x, train=False))
+
+    def inspect(
+        self, variables: Variables, context: Context, batch: Batch
+    ) -> tuple[Outputs, dict]:
+        """The same, and what the modules kept."""
+        x = normalised(batch["frames"], context.fold)
+        out, kept = self.module.apply(
+            variables, x, train=False, mutable=["intermediates"]
+        )
+        return _outputs(out), kept["intermediates"]
+
+    def places(self, kept: dict) -> Array:
+        """What each frame's network holds before it is halved again, [b, t, y, x, c].
+
+        Of the second of four stages: the last ones are a few pixels large.
+        """
+        stage = first(kept["frames"]["stage1"])
+        maps = stage.reshape(self.view.frames, -1, *stage.shape[1:])
+        return jnp.moveaxis(maps, 0, 1)
+
+    def features(self, kept: dict) -> dict[str, Array]:
+        """All frames' features side by side, and the clip's dynamics."""
+        frames, dynamics = first(kept["features"]), first(kept["dynamics"])
+        return {
+            "features of the frames": jnp.moveaxis(frames, 0, 1).reshape(
+                frames.shape[1], -1
+            ),
+            "dynamics": dynamics.reshape(len(dynamics), -1),
+        }
 
     def remarks(self, clips: Clips, columns: dict[str, np.ndarray]) -> list[str]:
         """Clips without motion, whose scale test clips have, and by which OpenCV."""
@@ -203,6 +232,11 @@ class FdpSystem(System):
             ("target", columns["dynamic_image"][index][..., None]),
         )
         return (Exhibit("Dynamic image", pictures=pictures),)
+
+
+def _outputs(out: fdp.FdpOutput) -> Outputs:
+    image = jnp.round(255 * out.image).astype(jnp.uint8)
+    return {"logits": out.logits, "image": image}
 
 
 def normalised(

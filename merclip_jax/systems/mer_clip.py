@@ -26,12 +26,14 @@ from merclip_jax.systems.microbatch import divided
 from merclip_jax.systems.system import (
     Batch,
     Context,
+    Evidence,
     Execution,
     Exhibit,
     Outputs,
     Scalar,
     System,
     Variables,
+    first,
 )
 from merclip_jax.text import prompts, table
 from merclip_jax.text.prompts import PromptOptions, PromptSet
@@ -45,6 +47,11 @@ from merclip_jax.typing import Array
 JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
 # Asked for by columns, context, remarks and each exhibit of one run's clips.
 _au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
+
+
+def _outputs(out: MerClipOutput) -> Outputs:
+    scale = jnp.broadcast_to(out.scale, len(out.video))
+    return {"logits": out.logits, "video": out.video, "scale": scale}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +76,7 @@ class MerClip(System):
     name = "mer_clip"
     title = "MER-CLIP"
     inputs = ()  # the frames alone: neither AUs nor text of a test clip
+    place = ("encoder", "after_ln_pre")
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/contrastive", "Contrastive loss"),
@@ -187,9 +195,85 @@ class MerClip(System):
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
         """Emotion logits [b, k], video embeddings [b, e], the scale of cosines [b]."""
         del context  # no text when it is used
-        out = self.module.apply(variables, normalise(batch["frames"]), train=False)
-        scale = jnp.broadcast_to(out.scale, len(out.video))
-        return {"logits": out.logits, "video": out.video, "scale": scale}
+        return _outputs(
+            self.module.apply(variables, normalise(batch["frames"]), train=False)
+        )
+
+    def inspect(
+        self, variables: Variables, context: Context, batch: Batch
+    ) -> tuple[Outputs, dict]:
+        """The same, and what the modules kept."""
+        del context
+        out, kept = self.module.apply(
+            variables,
+            normalise(batch["frames"]),
+            train=False,
+            mutable=["intermediates"],
+        )
+        return _outputs(out), kept["intermediates"]
+
+    def places(self, kept: dict) -> Array:
+        """Patch tokens as they enter the encoder's blocks, [b, t, y, x, d].
+
+        Blocks carry what a patch shows to others: behind them a token is no longer of
+        its place alone.
+        """
+        tokens = first(kept["encoder"]["after_ln_pre"])[:, :, 1:]
+        side = int(tokens.shape[2] ** 0.5)
+        return tokens.reshape(*tokens.shape[:2], side, side, -1)
+
+    def looks(self, kept: dict) -> Array | None:
+        """What UniFormerV2's query read of the patches, its global blocks' rollout.
+
+        Each block adds to what those before it read: half and half, the heads' mean.
+        How patches read each other in between is not followed.
+        """
+        found = None
+        for j in range(self._layers):
+            own = kept["encoder"].get(f"global_{j}")
+            if own is not None:
+                read = first(own["attn"]["weights_1"]).mean(1)
+                found = read if found is None else (found + read) / 2
+        return found
+
+    def features(self, kept: dict) -> dict[str, Array]:
+        """The clip's feature before the head, and token 0 behind its last block."""
+        found = {"before the head": first(kept["pooled"])}
+        if blocks := self.model.head_blocks:
+            token = first(kept["head"][f"after_block_{blocks - 1}"])[:, 0]
+            found["after the head"] = token
+        return found
+
+    def evidence(self, clips: Clips, context: Context) -> Evidence | None:
+        """Likeness to the sentences that name an AU less that to those that do not."""
+        if self.prompting.supervision == "emotion":
+            return None
+        names = self.prompts(clips).names
+        numbers = [facs.parse_cell(name).numbers for name in names]
+        aus = sorted(set().union(*numbers))
+        # An AU that all sentences name, or none, cannot be told apart by them.
+        holds = np.asarray([[au in own for au in aus] for own in numbers])
+        told = holds.any(0) & ~holds.all(0)
+        aus = tuple(au for au, of in zip(aus, told, strict=True) if of)
+        if not aus:
+            return None
+        texts = table.ensemble(context.run["features"])
+        holds = jnp.asarray(holds[:, told], texts.dtype)
+        named, others = (
+            (w / w.sum(0, keepdims=True)).T @ texts for w in (holds, 1 - holds)
+        )
+        directions = named - others
+
+        def of(outputs: Outputs) -> Array:
+            length = jnp.linalg.norm(outputs["video"], axis=-1, keepdims=True)
+            return (outputs["video"] / length) @ directions.T
+
+        return Evidence(
+            aus,
+            of,
+            "The clip's cosine with the sentences that name the AU less that with "
+            "those that do not.",
+        )
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -297,6 +381,10 @@ class MerClip(System):
             return augment.augment(
                 key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
             )
+
+    @property
+    def _layers(self) -> int:
+        return mer_clip.SIZES[self.model.size].layers
 
     def _overlap(self, made: PromptSet) -> np.ndarray:
         """How much two AU combinations have in common, [s, s]."""

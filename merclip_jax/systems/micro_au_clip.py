@@ -14,6 +14,7 @@ from merclip_jax import facs
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips
+from merclip_jax.data.flow import NO_FLOW
 from merclip_jax.data.record import build_command
 from merclip_jax.data.view import View
 from merclip_jax.losses import au as losses
@@ -29,12 +30,14 @@ from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.systems.system import (
     Batch,
     Context,
+    Evidence,
     Execution,
     Exhibit,
     Outputs,
     Scalar,
     System,
     Variables,
+    first,
 )
 from merclip_jax.text import au_prompts, table
 from merclip_jax.text.table import TextTower
@@ -62,6 +65,7 @@ class MicroAuClip(System):
 
     name = "micro_au_clip"
     title = "Micro-AU CLIP (our equations)"
+    place = ("tokens",)
     inputs = ("landmarks",)
     together = 0  # the contrastive loss compares all clips of a batch
     scalars = (
@@ -179,7 +183,66 @@ class MicroAuClip(System):
         The last are scores [b, e] by the AUs' sentences, as in `emotion_rules`.
         """
         frames = batch["frames"].astype(jnp.float32)
-        out = self._answers(variables, context, frames, batch["landmarks"], train=False)
+        return self._outputs(
+            self._answers(variables, context, frames, batch["landmarks"], train=False)
+        )
+
+    def inspect(
+        self, variables: Variables, context: Context, batch: Batch
+    ) -> tuple[Outputs, dict]:
+        """The same, and what the modules kept, with where the AUs looked."""
+        frames, marks = batch["frames"].astype(jnp.float32), batch["landmarks"]
+        out, kept = self.module.apply(
+            variables,
+            picture(frames, self.model.input),
+            marks,
+            context.run["features"],
+            train=False,
+            mutable=["intermediates"],
+        )
+        side = self.view.image_size // SIZES[self.model.size].patch_size
+        patches, _ = regions(
+            marks,
+            self.model.aus,
+            patch_size=SIZES[self.model.size].patch_size,
+            grid=(side, side),
+        )
+        looks = on_grid(out.slots, patches, (side, side)).mean(1)[:, None]
+        return self._outputs(out), kept["intermediates"] | {"looks": looks}
+
+    def places(self, kept: dict) -> Array:
+        """Patch tokens of the one picture, [b, 1, y, x, d]."""
+        tokens = first(kept["tokens"])[:, 1:]
+        side = self.view.image_size // SIZES[self.model.size].patch_size
+        return tokens.reshape(len(tokens), 1, side, side, -1)
+
+    def still(self, batch: Batch) -> Batch:
+        """The same clips without motion; of a flow, which is one picture, no flow."""
+        if self.model.input == "flow":
+            return {**batch, "frames": jnp.full_like(batch["frames"], NO_FLOW)}
+        return super().still(batch)
+
+    def looks(self, kept: dict) -> Array:
+        """Attention to the patches of the AUs' regions, the AUs' mean, [b, 1, y, x]."""
+        return kept["looks"]
+
+    def features(self, kept: dict) -> dict[str, Array]:
+        """All AUs' features side by side, before and after they read each other."""
+        return {
+            title: first(kept[name]).reshape(len(first(kept[name])), -1)
+            for title, name in (
+                ("AUs each by its region", "independent"),
+                ("AUs that read each other", "dependent"),
+            )
+        }
+
+    def evidence(self, clips: Clips, context: Context) -> Evidence:
+        """The AUs' logits, by which it is scored."""
+        del clips, context
+        note = "The AU's logit: present against absent."
+        return Evidence(tuple(self.model.aus), lambda outputs: outputs["aus"], note)
+
+    def _outputs(self, out: MicroAUOutput) -> Outputs:
         every = losses.own(losses.scores(out.visual, out.text, out.scale))
         logits = losses.presence(every)
         weights = emotion_rules.weights_of_all(self.model.aus)

@@ -5,10 +5,12 @@ what it answers. All else (folds, members, stacks, resume, card, report) is shar
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from merclip_jax.data.clips import Clips
@@ -80,6 +82,23 @@ class Exhibit:
     pictures: tuple[tuple[str, np.ndarray], ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a system's outputs say for each AU, as numbers that have a gradient.
+
+    aus: their numbers; of: outputs -> [b, a]; note: what these are, in words.
+    """
+
+    aus: tuple[int, ...]
+    of: Callable[[Outputs], Array]
+    note: str
+
+
+def first(kept: tuple | jax.Array) -> jax.Array:
+    """An intermediate that a module kept (flax keeps tuples), or a gradient of one."""
+    return kept[0] if isinstance(kept, tuple) else kept
+
+
 @runtime_checkable
 class System(Protocol):
     """A method: a model with its input, target, loss and answers.
@@ -91,7 +110,9 @@ class System(Protocol):
     the method is: weights trained under one are at home under any other. A microbatch
     must be a multiple of `together` clips; 0: the batch cannot be divided.
     `transductive`: clips are answered under constants made of themselves, as some
-    published code does, in place of those of the training clips. What has a value or a
+    published code does, in place of those of the training clips. `place`: path of the
+    layer among what `inspect` keeps that `places` reads: all that an answer is made of
+    passes it. What has a value or a
     body here is what a class that inherits from it need not say.
     """
 
@@ -104,6 +125,7 @@ class System(Protocol):
     execution: Execution = Execution()
     together: int = 0
     transductive: bool = False
+    place: tuple[str, ...] = ()
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""
@@ -156,6 +178,40 @@ class System(Protocol):
     ) -> tuple[Exhibit, ...]:
         """What to show beside clip `index`, of its `outputs` without the batch axis."""
         return ()
+
+    def inspect(
+        self, variables: Variables, context: Context, batch: Batch
+    ) -> tuple[Outputs, dict[str, Any]]:
+        """What `predict` says, and what the model's modules kept on the way.
+
+        With a collection "perturbations" among the variables, of the paths and shapes
+        of what was kept, these are added to it (`layers.watched`).
+        """
+        return self.predict(variables, context, batch), {}
+
+    def places(self, kept: dict[str, Any]) -> Array | None:
+        """Of what `inspect` kept at `place` what lies on the frames, [b, t, y, x, c].
+
+        t frames, or as many moments as the model has. None: nothing lies there.
+        """
+        return None
+
+    def still(self, batch: Batch) -> Batch:
+        """The same clips without motion, which answers are held against."""
+        frames = batch["frames"]
+        return {**batch, "frames": jnp.broadcast_to(frames[:, :1], frames.shape)}
+
+    def looks(self, kept: dict[str, Any]) -> Array | None:
+        """Where the model looked, by its own attention, [b, t, y, x]; None: nowhere."""
+        return None
+
+    def features(self, kept: dict[str, Any]) -> dict[str, Array]:
+        """Features of clips, by their names, each [b, d]."""
+        return {}
+
+    def evidence(self, clips: Clips, context: Context) -> Evidence | None:
+        """What is said for each AU; None: the method knows of none."""
+        return None
 
     def reading(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 from merclip_jax.models.clip_text import TOKEN_STD, ClipText
 from merclip_jax.text.prompts import PromptSet
 from merclip_jax.text.vocabulary import Vocabulary, WordVocabulary
+from merclip_jax.typing import Array, Float
 
 # As large as what the blocks add to a token, see `random_tower`.
 RANDOM_TOKEN_STD = 0.5
@@ -125,12 +126,21 @@ def similarities(features: jax.Array, video: np.ndarray) -> np.ndarray:
         features: [p, s, e] of p templates.
         video: [..., e].
     """
+    unit = ensemble(features)
+    length = np.linalg.norm(video, axis=-1, keepdims=True)
+    return np.asarray((video / length) @ unit.T)
+
+
+def ensemble(features: Float[Array, "p s e"]) -> Float[Array, "s e"]:
+    """Returns one unit feature a prompt, of all its templates.
+
+    Args:
+        features: of p templates.
+    """
     # Mean over templates on the unit sphere, then back onto it, as CLIP's ensembles.
     unit = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     unit = unit.mean(0)
-    unit = unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
-    length = np.linalg.norm(video, axis=-1, keepdims=True)
-    return np.asarray((video / length) @ unit.T)
+    return unit / jnp.linalg.norm(unit, axis=-1, keepdims=True)
 
 
 def encode_prompts(tower: ClipText, variables: dict, ids: np.ndarray) -> jax.Array:

@@ -20,7 +20,7 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(built):
         path.relative_to(mini.ROOT).as_posix()
         for package in PACKAGES
         for path in (mini.ROOT / package).rglob("*")
-        if path.suffix in (".py", ".j2", ".json", ".csv", ".typed")
+        if path.suffix in (".py", ".j2", ".js", ".json", ".csv", ".typed")
     }
     assert held == ours
     (source,) = built.glob("*.tar.gz")

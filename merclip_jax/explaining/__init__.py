@@ -1,0 +1,1 @@
+"""What a trained model saw: maps, features, retrieval, calibration."""
