@@ -27,7 +27,8 @@ systems
 weights training results
 job
 making
-build experiment staged dry_run convert compare card main apps
+build experiment staged dry_run convert compare card explaining explain report
+main apps
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (
@@ -143,7 +144,14 @@ def test_the_core_takes_values(name):
 
 ONLY = {
     "orbax": {"training.checkpoint", "weights.arrays"},
-    "ml_collections": {"experiment", "main", "build", "dry_run", "staged"}
+    "ml_collections": {
+        "experiment",
+        "main",
+        "build",
+        "dry_run",
+        "staged",
+        "explaining.finished",
+    }
     | {name for name in OURS if room(name) in ("job", "making")},
     "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},
@@ -156,9 +164,10 @@ ONLY = {
     "huggingface_hub": {"weights.hub", "results.model_card"},
     "tokenizers": {"text.tokenizer"},
     "ftfy": {"text.tokenizer"},
-    "jinja2": {"results.report", "results.model_card"},
+    "jinja2": {"results.report", "results.model_card", "results.index"},
     "jsonschema": {"results.card"},
     "matplotlib": {"results.figures"},
+    "sklearn": {"explaining.saw"},
 }
 
 

@@ -19,7 +19,6 @@ from merclip_jax.errors import UserError
 
 # Of scikit-image's TV-L1, its own defaults written out: they are part of the name.
 ATTACHMENT, TIGHTNESS, WARPS, ITERATIONS = 15.0, 0.3, 5, 10
-NO_FLOW = 128  # of a picture's channels
 PERCENTILE = 99.0  # of a clip's magnitudes, that becomes the end of the scale
 _LACKING = "data.flow needs scikit-image; type: pip install 'merclip_jax[flow]'"
 _DIGEST = 32  # bytes of SHA-256 in front of each file's picture

@@ -18,6 +18,7 @@ CONTRACTS = {
     "onset_apex": "oracle-keyframes",
 }
 ALIGNMENTS = ("", "frame")
+NO_FLOW = 128  # in the channels of a flow, where nothing moves
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,7 @@ def attributions(
         moved = _only(system, jax.tree.map(lambda leaf: share * leaf, way))
         return jax.grad(score)(moved)
 
-    shares = (jnp.arange(steps) + 0.5) / steps
+    shares = jnp.asarray((np.arange(steps) + 0.5) / steps, jnp.float32)
     mean = jax.tree.map(lambda g: g.mean(0), jax.lax.map(gradient, shares))
     owed = (-system.places(way) * system.places(mean)).astype(jnp.float32)
     return owed.sum(-1)

@@ -143,6 +143,22 @@ def examples(
     ]
 
 
+def example(plan: Plan, member: Member, result: MemberResult, index: int) -> Example:
+    """One test clip to show.
+
+    Args:
+        plan: of the run.
+        member: who answered it.
+        result: of that member.
+        index: of the clip.
+    """
+    (row,) = np.flatnonzero(member.fold.test == index)
+    outputs = {name: values[row] for name, values in result.outputs.items()}
+    task = plan.system.task
+    batched = {name: values[None] for name, values in outputs.items()}
+    return _example(plan, index, outputs, task.probabilities(batched)[0])
+
+
 def _example(plan: Plan, index: int, outputs: dict, p: np.ndarray) -> Example:
     clips, task = plan.store.clips, plan.system.task
     batched = {name: outputs[name][None] for name in task.reads}

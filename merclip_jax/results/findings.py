@@ -20,16 +20,21 @@ _FEWEST = 5  # clips that show an AU, for a row of its own
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """A section: a title, a sentence or two, a drawing and a table, each perhaps.
+class Drawing:
+    """A themed SVG of `figures`, its heading, and what it shows in words."""
 
-    svg: themed, of `figures`; alt: what it shows, in words.
-    """
+    svg: str
+    alt: str
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A section: a title, a sentence or two, drawings and a table, each perhaps."""
 
     title: str
     note: str
-    svg: str = ""
-    alt: str = ""
+    drawings: tuple[Drawing, ...] = ()
     block: Block | None = None
 
 
@@ -62,9 +67,13 @@ def calibrated(predictions: Predictions) -> Finding:
         "distance from it, NLL the mean -log of the probability of what was true. "
         f"With a temperature: logits divided, {how}; for new clips it is "
         f"{found.temperature:.2f}. No answer changes by it.",
-        svg=figures.reliability(found.before.curve, found.after.curve),
-        alt="Share of right answers by their probability: "
-        + ", ".join(f"{s:.2f} at {c:.2f}" for c, s, _ in found.before.curve),
+        drawings=(
+            Drawing(
+                figures.reliability(found.before.curve, found.after.curve),
+                "Share of right answers by their probability: "
+                + ", ".join(f"{s:.2f} at {c:.2f}" for c, s, _ in found.before.curve),
+            ),
+        ),
         block=Block(
             kind="table", title="Calibration", rows=rows, columns=("ECE", "NLL")
         ),

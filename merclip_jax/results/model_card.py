@@ -1,7 +1,6 @@
 """A card as a model card of Hugging Face's hub: README.md beside the weights."""
 
 from collections.abc import Mapping
-from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
@@ -48,8 +47,7 @@ def model_card(card: Mapping) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["counted"] = counted
-    source = resources.files("merclip_jax.results").joinpath("model_card.md.j2")
-    template = environment.from_string(source.read_text("utf-8"))
+    template = environment.from_string(report.beside("model_card.md.j2"))
     text = template.render(
         card=_escaped(card),
         card_data=data.to_yaml(),

@@ -113,7 +113,7 @@ def render_report(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["counted"] = counted
-    template = environment.from_string(_text("report.html.j2"))
+    template = environment.from_string(beside("report.html.j2"))
     panels = figures.curve_panels(curves, scalars) if curves else []
     page = template.render(
         card=card,
@@ -133,21 +133,27 @@ def render_report(
             {
                 "title": finding.title,
                 "note": finding.note,
-                "alt": finding.alt,
-                "svg": Markup(finding.svg),
                 "block": finding.block,
+                "drawings": [
+                    {"title": one.title, "alt": one.alt, "svg": Markup(one.svg)}
+                    for one in finding.drawings
+                ],
             }
             for finding in findings
         ],
         cost=_cost(card["compute"]),
-        script=Markup(_text("sort.js")),
+        script=Markup(beside("sort.js")),
     )
     # Marks that turn the direction of text would hide what a name is.
     return printable(page)
 
 
-def _text(name: str) -> str:
-    """A file that lies beside this one."""
+def beside(name: str) -> str:
+    """The text of a file that lies beside this one.
+
+    Args:
+        name: of the file.
+    """
     return resources.files("merclip_jax.results").joinpath(name).read_text("utf-8")
 
 

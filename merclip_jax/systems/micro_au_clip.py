@@ -14,9 +14,8 @@ from merclip_jax import facs
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips
-from merclip_jax.data.flow import NO_FLOW
 from merclip_jax.data.record import build_command
-from merclip_jax.data.view import View
+from merclip_jax.data.view import NO_FLOW, View
 from merclip_jax.losses import au as losses
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models import micro_au_clip

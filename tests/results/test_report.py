@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from merclip_jax.results import card as cards
-from merclip_jax.results import figures, report
+from merclip_jax.results import figures, findings, report
 from merclip_jax.results.answers import Answers
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring.predictions import Predictions, pool
@@ -75,7 +75,13 @@ def _card(predictions: Predictions, **changes) -> dict:
         "--workdir=runs/demo",
         "ceiling": {"name": "Bayes ceiling", "uf1": 0.91, "uar": 0.9, "acc": 0.93},
         "lineage": ["random weights, seed 0"],
-        "compute": {"training_hours": 0.06},
+        "compute": {
+            "training_hours": 0.06,
+            "clips": 12345,
+            "clips_per_second": 57.2,
+            "energy_kwh": 0.003,
+            "devices": "1 x cpu",
+        },
         "notes": ["Frames of 48 pixels and an apex motion of 1.5 px, for two cores."],
         "parameters": [
             {"part": "encoder/block_*", "arrays": 28, "trained": 12345, "frozen": 0},
@@ -127,6 +133,13 @@ def _frames(seed: int, *, size=48, apex=7) -> np.ndarray:
     return np.stack(frames)
 
 
+def _heat(i: int) -> np.ndarray:
+    size = (48, 64, 224)[i % 3]
+    y, x = np.mgrid[:size, :size] / size
+    spot = np.exp(-60 * ((x - 0.7) ** 2 + (y - 0.75) ** 2))
+    return np.linspace(0, 1, 16)[:, None, None] * spot
+
+
 def _examples(count=3) -> list[report.Example]:
     rng = np.random.default_rng(2)
     examples = []
@@ -151,6 +164,7 @@ def _examples(count=3) -> list[report.Example]:
                 apex=7,
                 names={0: "onset", 7: "apex", 15: "offset"},
                 exhibits=(Exhibit("AU text, cosine similarity", tuple(rows)),),
+                heats=(("What speaks for AU12", _heat(i)),) if i < 2 else (),
             )
         )
     return examples
@@ -162,6 +176,19 @@ def _first_batch() -> report.FirstBatch:
     return report.FirstBatch("s00-seed0", names, frames, frames[:, :, :, ::-1])
 
 
+def _scatter() -> findings.Finding:
+    rng = np.random.default_rng(4)
+    svg = figures.scatter(
+        rng.normal(size=(40, 2)),
+        np.arange(40) % 3,
+        CLASSES,
+        np.arange(40) < 10,
+        prefix="tsne0",
+    )
+    drawing = findings.Drawing(svg, "40 points", "before the head")
+    return findings.Finding("Clips as the model holds them", "A note.", (drawing,))
+
+
 def demo_inputs() -> dict:
     predictions = _predictions()
     return {
@@ -171,6 +198,7 @@ def demo_inputs() -> dict:
         "curves": _curves(),
         "examples": _examples(),
         "first_batch": _first_batch(),
+        "findings": [findings.calibrated(predictions), _scatter()],
     }
 
 
@@ -226,8 +254,11 @@ def test_page_parses_and_stands_alone(page):
     assert all(x.startswith("data:image/png;") or x in inside for x in parsed.loads)
     assert {f"#{name}" for name in parsed.refs} <= inside
     assert "http://" not in page and "https://" not in page and "@import" not in page
-    assert not {"script", "iframe", "link"} & set(parsed.tags)
-    assert parsed.tags.count("svg") == 8
+    assert not {"iframe", "link"} & set(parsed.tags)
+    # One script, which sorts tables: it is of the package, and loads nothing.
+    assert parsed.tags.count("script") == 1
+    assert report.beside("sort.js") in page and "fetch" not in report.beside("sort.js")
+    assert parsed.tags.count("svg") == 10
     assert parsed.alts and all(parsed.alts)
     assert parsed.tags.count("article") == 3
 
@@ -252,6 +283,11 @@ def test_page_says_what_matters(page, demo):
         "What training saw first",
         "12,345",
         "Norm of the gradients",
+        "Calibration",
+        "Clips as the model holds them",
+        "What speaks for AU12",
+        "What it cost",
+        "0.06 hours",
     ):
         assert part in text or part in page, part
 
@@ -286,9 +322,24 @@ def test_everything_is_escaped(demo):
         card, predictions, examples=[example], first_batch=batch
     )
     parsed = _Page(page)
-    assert "script" not in parsed.tags
-    assert "<script" not in page
+    assert parsed.tags.count("script") == page.count("<script") == 1
     assert "".join(parsed.text).count("<script>") >= 12
+
+
+def test_heat_of_other_frames_is_refused(demo):
+    wrong = dataclasses.replace(
+        demo["examples"][0], heats=(("x", np.zeros((2, 3, 3))),)
+    )
+    with pytest.raises(ValueError, match="s00/c01: heat .2, 3, 3. of frames"):
+        report.render_report(demo["card"], demo["predictions"], examples=[wrong])
+
+
+def test_a_published_row_stands_beside_with_its_caveat():
+    predictions = _predictions()
+    card = _card(predictions, task="samm_3class")
+    text = " ".join(_Page(report.render_report(card, predictions)).text)
+    for part in ("Published on this task", "CausalNet", "test subject", "0.878"):
+        assert part in text
 
 
 def test_small_runs_make_a_page_too():
