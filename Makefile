@@ -10,7 +10,7 @@ CONSTRAINTS = $(or $(wildcard constraints-$(version).txt),constraints.txt)
 INSTALL = $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 
 .PHONY: help demo test test-processes test-systems test-datasets test-compile \
-	test-convert test-package aot docs fuzz lint controls clean
+	test-convert test-package test-browser aot docs fuzz lint controls clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -32,7 +32,8 @@ test: $(VENV)/.test ## the suite, under ten minutes on two cores
 		--ignore=tests/training/test_kill.py \
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
-		--ignore=tests/compile --ignore=tests/package -m "not whole"
+		--ignore=tests/compile --ignore=tests/package \
+		--ignore=tests/browser -m "not whole"
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
@@ -44,7 +45,7 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
 		-m whole tests/systems tests/data tests/results tests/docs \
-		tests/test_examples.py
+		tests/explaining tests/test_examples.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card
@@ -63,6 +64,10 @@ test-convert: $(VENV)/.convert ## weights against torch
 # In an environment of their own, outside of the checkout.
 test-package: $(VENV)/.test ## the notebooks and the wheel, installed elsewhere
 	$(BIN)/python -m pytest tests/package
+
+# Debian: apt-get install chromium.
+test-browser: $(VENV)/.test ## reports in Chromium
+	$(BIN)/python -m pytest tests/browser
 
 docs: $(VENV)/.docs ## the site, strictly, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

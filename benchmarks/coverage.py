@@ -4,8 +4,9 @@
 
 A study draws subjects who differ in how easily they are read, their clips and the
 answers to them; the truth is the score of 60,000 such subjects. Beside the interval
-that a card shows stand those that resample subjects with replacement. No clip, model or
-device takes part: minutes on one core.
+that a card shows stand those that resample subjects with replacement, and how often the
+interval of the difference between two equally good systems holds zero. No clip, model
+or device takes part: minutes on one core.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 import numpy as np
 from scipy import stats
 
-from merclip_jax.scoring import intervals, metrics
+from merclip_jax.scoring import intervals, metrics, paired
 
 TRUTH = 60_000
 SCORES = ("uf1", "uar", "acc")
@@ -43,7 +44,14 @@ SETTINGS = (
 
 
 def study(setting: Setting, rng: np.random.Generator, subjects: int) -> np.ndarray:
-    """Confusion matrices [s, k, k] of a study's subjects.
+    """Confusion matrices [s, k, k] of a study's subjects."""
+    return studies_of(setting, rng, subjects, systems=1)[0]
+
+
+def studies_of(
+    setting: Setting, rng: np.random.Generator, subjects: int, *, systems: int
+) -> list[np.ndarray]:
+    """The same of several equally good systems that were asked the same clips.
 
     A subject's clips are answered rightly with a probability of their own, Beta(3, 2),
     the rarest class at 0.55 times it; wrong answers follow the classes' frequency.
@@ -53,11 +61,31 @@ def study(setting: Setting, rng: np.random.Generator, subjects: int) -> np.ndarr
     hard = np.linspace(0, 0.45, k)
     who = np.repeat(np.arange(subjects), rng.integers(*setting.clips, size=subjects))
     label = rng.choice(k, size=who.size, p=setting.priors)
-    right = rng.random(who.size) < ease[who] * (1 - hard[label])
-    answer = np.where(right, label, rng.choice(k, size=who.size, p=setting.priors))
-    matrices = np.zeros((subjects, k, k))
-    np.add.at(matrices, (who, label, answer), 1)
-    return matrices
+    found = []
+    for _ in range(systems):
+        right = rng.random(who.size) < ease[who] * (1 - hard[label])
+        answer = np.where(right, label, rng.choice(k, size=who.size, p=setting.priors))
+        matrices = np.zeros((subjects, k, k))
+        np.add.at(matrices, (who, label, answer), 1)
+        found.append(matrices)
+    return found
+
+
+def equal_systems(setting: Setting, studies: int) -> list[dict]:
+    """How often the paired interval of two equally good systems holds zero."""
+    held = {score: 0 for score in SCORES}
+    for i in range(studies):
+        rng = np.random.default_rng(i)
+        a, b = studies_of(setting, rng, setting.subjects, systems=2)
+        runs = {"a": a[:, None], "b": b[:, None]}
+        gaps = paired.differences(runs, "a")["b"]
+        for score in SCORES:
+            held[score] += gaps[score].low <= 0 <= gaps[score].high
+    return [
+        {"setting": setting.name, "method": "paired, equal systems", "score": score}
+        | {"held_%": round(100 * count / studies, 1)}
+        for score, count in held.items()
+    ]
 
 
 def scores(matrices: np.ndarray) -> np.ndarray:
@@ -140,7 +168,8 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000, help="of each setting")
     flags = parser.parse_args()
     for setting in SETTINGS:
-        for row in coverage(setting, flags.studies):
+        rows = coverage(setting, flags.studies)
+        for row in [*rows, *equal_systems(setting, flags.studies)]:
             print(json.dumps(row), flush=True)
 
 

@@ -32,7 +32,7 @@ from merclip_jax.weights import bundle
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/explanations", "Of the training.")
 DATA = flags.DEFINE_string("data_dir", "data", "Where synthetic/apart is built.")
-EPOCHS = flags.DEFINE_integer("epochs", 40, "Of the training.")
+EPOCHS = flags.DEFINE_integer("epochs", 15, "Of the training.")
 MOVES = 0.3  # of the largest displacement
 LEAST = 5  # clips that an AU must have
 # The demo's model with patches of half the size: those of 16 pixels hold half a face.

@@ -6,7 +6,7 @@ import pytest
 
 from tests import mini
 
-NAMES = ("train_one_fold", "add_a_dataset", "add_a_system")
+NAMES = ("train_one_fold", "add_a_dataset", "add_a_system", "explain_a_clip")
 
 
 def path(name):
@@ -29,13 +29,14 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     # An example may register a dataset, which no other test should see.
     monkeypatch.setattr("data_builders.datasets.BUILDERS", {**builders()})
     given = [f"--data_dir={tmp_path / 'data'}"]
-    if name == "train_one_fold":
-        given += [f"--picture={tmp_path / 'batch.png'}", "--epochs=1"]
-    else:
+    drawn = name in ("train_one_fold", "explain_a_clip")
+    if drawn:
+        given += [f"--picture={tmp_path / 'shown.png'}", "--epochs=1"]
+    if name != "train_one_fold":
         given += [f"--workdir={tmp_path / 'run'}"]
     runpy.run_path(str(path(name)))["main"](given)
     assert "UF1" in capsys.readouterr().out
-    shown = tmp_path / ("batch.png" if name == "train_one_fold" else "run/report.html")
+    shown = tmp_path / ("shown.png" if drawn else "run/report.html")
     assert shown.stat().st_size > 1000
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from data_builders import build, doctor
-from merclip_jax import card, compare, packaged
+from merclip_jax import card, compare, explain, packaged, report
 from tests import mini
 
 PAGES = sorted(
@@ -24,6 +24,14 @@ SCRIPTS = {
     "merclip-convert": "merclip_jax.convert",
     "merclip-compare": "merclip_jax.compare",
     "merclip-card": "merclip_jax.card",
+    "merclip-explain": "merclip_jax.explain",
+    "merclip-report": "merclip_jax.report",
+}
+# Those that parse their own words.
+PARSERS = {
+    "merclip_jax.card": card,
+    "merclip_jax.explain": explain,
+    "merclip_jax.report": report,
 }
 # Of other programs: installing, schedulers, this project's own tests and benchmarks.
 OTHERS = ("make", "pip", "pre-commit", "sbatch", "srun", "gcloud", "kubectl", ".")
@@ -85,8 +93,8 @@ def test_it_is_a_command_that_there_is(title, words):
         asked = compare._parser().parse_known_args(given)[0]
         for config in asked.configs:
             packaged.find(config)
-    elif module == "merclip_jax.card":
-        card._parser().parse_args(given)
+    elif module in PARSERS:
+        PARSERS[module]._parser().parse_args(given)
     elif module in ("merclip_jax.main", "merclip_jax.convert"):
         pass  # absl's flags are parsed in `test_flags_are_known`
     elif words[:1] == ["python"] and words[1].startswith("examples/"):
@@ -148,7 +156,7 @@ def test_only_marked_blocks_of_the_guides_need_data():
         for title, words in commands(page):
             compares = module_of(words)[0] == "merclip_jax.compare"
             example = words[0] == "python" and words[1].startswith("examples/")
-            other = module_of(words)[0] in ("venv", "merclip_jax.card")
+            other = module_of(words)[0] in ("venv", *PARSERS)
             if not title and not compares and not example and not other:
                 assert needs_nothing(words), (page, words)
 

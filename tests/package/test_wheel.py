@@ -70,6 +70,8 @@ def test_the_demo_runs_from_the_wheel(installed):
         ("merclip-convert", "--src=FILE --dst=DIR"),
         ("merclip-compare", "--configs"),
         ("merclip-card", "show,verify,publish"),
+        ("merclip-explain", "--clip"),
+        ("merclip-report", "--out"),
     ],
 )
 def test_every_command_has_help(installed, command, told):
