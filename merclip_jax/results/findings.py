@@ -95,18 +95,18 @@ def retrieval(
     if isinstance(plan.system.task, AUTask):
         return []
     clips, columns = plan.store.clips, dict(plan.columns)
-    parts = []
+    found, parts = _ranked(plan, members, results), []
     for member, result in zip(members, results, strict=True):
         reading = plan.system.reading(
             clips, columns, plan.context, member.fold.train, dict(result.outputs)
         )
         if reading is None:
-            return []
+            return found
         parts.append((member, reading))
     # What all folds' sentences name: an AU that one fold never read has no number.
     known = sorted(set.intersection(*(set(reading.aus) for _, reading in parts)))
     if not known:
-        return []
+        return found
     names = tuple(f"AU{au}" for au in known)
     index = np.concatenate([member.fold.test for member, _ in parts])
     p = np.concatenate(
@@ -131,6 +131,7 @@ def retrieval(
     rows = [row for row in per_au.rows if row["support"] >= _FEWEST]
     means = ", ".join(f"{row['name']} {row['mean']:.3f}" for row in scores.rows)
     return [
+        *found,
         Finding(
             title="AUs by their sentences",
             note="Zero-shot: nobody asked the model for AUs. An AU is as probable as "
@@ -139,5 +140,49 @@ def retrieval(
             f"{_FEWEST} clips or more show. AUC-PR is how well clips are ranked for "
             "the AU, floor the F1 of saying it of every clip.",
             block=dataclasses.replace(per_au, rows=tuple(rows)),
+        ),
+    ]
+
+
+def _ranked(
+    plan: Plan, members: Sequence[Member], results: Sequence[MemberResult]
+) -> list[Finding]:
+    """How near a clip is to its own sentence, among those of the training clips."""
+    columns, all_ranks, sizes = dict(plan.columns), [], []
+    for member, result in zip(members, results, strict=True):
+        train, test = member.fold.train, member.fold.test
+        given = plan.context, train, test, dict(result.outputs)
+        ranks = plan.system.ranks(columns, *given)
+        if ranks is None:
+            return []
+        all_ranks.append(ranks[ranks > 0])
+        said = np.unique(columns["au_combination"][train])
+        sizes += [int((said >= 0).sum())] * int((ranks > 0).sum())
+    ranks = np.concatenate(all_ranks)
+    if not ranks.size:
+        return []
+    sentences = np.asarray(sizes)
+    rows = tuple(
+        {
+            "key": f"within_{k}",
+            "name": f"within the first {k}" if k > 1 else "first",
+            "clips": float((ranks <= k).mean()),
+            "guessing": float(np.minimum(k / sentences, 1).mean()),
+        }
+        for k in (1, 3, 5)
+    )
+    return [
+        Finding(
+            title="Clips and their sentences",
+            note=f"Of {len(ranks)} answers about clips whose AU combination some "
+            "training clip has: at which place their own sentence stands, by "
+            f"likeness, among the {int(np.median(sentences))} of training; the median "
+            f"place is {int(np.median(ranks))}.",
+            block=Block(
+                kind="table",
+                title="Clips and their sentences",
+                rows=rows,
+                columns=("clips", "guessing"),
+            ),
         )
     ]

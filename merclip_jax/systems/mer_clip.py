@@ -309,6 +309,27 @@ class MerClip(System):
             rows.append((None, text, True))
         return (Exhibit("AU text, cosine similarity with the clip", tuple(rows)),)
 
+    def ranks(
+        self,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        index: np.ndarray,
+        outputs: dict,
+    ) -> np.ndarray | None:
+        """By the cosine of clip and sentence; what ties counts against the clip."""
+        said = np.unique(columns["au_combination"][train])
+        said = said[said >= 0]
+        if not said.size or "video" not in outputs:
+            return None
+        features = context.run["features"][:, said]
+        similarity = table.similarities(features, outputs["video"])
+        own = columns["au_combination"][index]
+        there = np.isin(own, said)
+        place = np.searchsorted(said, np.where(there, own, said[0]))
+        mine = similarity[np.arange(len(own)), place]
+        return np.where(there, (similarity >= mine[:, None]).sum(1), 0)
+
     def reading(
         self,
         clips: Clips,

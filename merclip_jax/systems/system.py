@@ -213,6 +213,21 @@ class System(Protocol):
         """What is said for each AU; None: the method knows of none."""
         return None
 
+    def ranks(
+        self,
+        columns: dict[str, np.ndarray],
+        context: Context,
+        train: np.ndarray,
+        index: np.ndarray,
+        outputs: dict,
+    ) -> np.ndarray | None:
+        """At which place, from 1, each clip's own sentence is among those of training.
+
+        Of clips `index` [n] and their `outputs`, 0 for a clip whose sentence no
+        training clip has. None: the method has no sentences for clips.
+        """
+        return None
+
     def reading(
         self,
         clips: Clips,

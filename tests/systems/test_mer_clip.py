@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from merclip_jax import build, experiment
 from merclip_jax.augment.clips import Augmentation, normalise
 from merclip_jax.losses import contrastive
 from merclip_jax.losses.classification import focal
@@ -15,6 +16,7 @@ from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.mer_clip import MerClipOutput
 from merclip_jax.systems.mer_clip import MerClip
 from merclip_jax.systems.system import Context, System
+from tests import mini
 
 B, E, K, SETS = 6, 4, 3, 5
 OFF = Augmentation(augmix=0.0, flip=0.0, colour_jitter=0.0, static_mix=0.0)
@@ -203,3 +205,34 @@ def test_mixing_leaves_labels_and_sentences(made):
     np.testing.assert_allclose(found["loss/contrastive"], wanted, rtol=1e-5)
     emotion = focal(out.logits, batch["label"], gamma=2.0)
     np.testing.assert_allclose(found["loss/classification"], emotion, rtol=1e-5)
+
+
+def test_ranks_are_those_of_a_clips_own_sentence(mini_data):
+    """Counted one by one; a sentence that training lacks has no rank."""
+    job = build.job(mini.config(mini_data), build.clips(mini.config(mini_data)))
+    plan = experiment.plan_of(job)
+    columns, system = dict(plan.columns), job.system
+    (member, *_) = mini.members_of(job)
+    train, test = member.fold.train, member.fold.test
+    features = np.asarray(plan.context.run["features"])[0]
+    video = np.random.default_rng(0).normal(size=(len(test), features.shape[1]))
+    outputs = {"video": video.astype(np.float32)}
+    found = system.ranks(columns, plan.context, train, test, outputs)
+    said = sorted({int(i) for i in columns["au_combination"][train] if i >= 0})
+    for rank, own, clip in zip(
+        found, columns["au_combination"][test], video, strict=True
+    ):
+        cosines = {
+            i: clip @ features[i] / np.linalg.norm(clip) / np.linalg.norm(features[i])
+            for i in said
+        }
+        wanted = 0
+        if own in cosines:
+            wanted = 1 + sum(v > cosines[own] for v in cosines.values())
+        assert rank == wanted
+    assert (found > 0).any()
+    # A clip that is its own sentence is nearest to it.
+    there = found > 0
+    outputs["video"][there] = features[columns["au_combination"][test[there]]]
+    again = system.ranks(columns, plan.context, train, test, outputs)
+    assert (again[there] == 1).all()
