@@ -45,7 +45,7 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
 		-m whole tests/systems tests/data tests/results tests/docs \
-		tests/explaining tests/test_examples.py
+		tests/explaining tests/test_staged.py tests/test_examples.py
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card

@@ -46,7 +46,9 @@ def test_a_file_that_exists_goes_first(tmp_path, monkeypatch):
 def test_an_unknown_name_tells_the_nearest():
     with pytest.raises(UserError, match="did you mean samm_3class, "):
         packaged.find("configs/sam_3class.py")
-    with pytest.raises(UserError, match=r"x/y: no such file, .*there are \['casme2_"):
+    with pytest.raises(
+        UserError, match=r"x/y: no such file, .*there are \['ablations', 'casme2_"
+    ):
         packaged.find("x/y")
 
 

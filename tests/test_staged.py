@@ -41,6 +41,7 @@ def staged(mini_data, subjects, tmp_path_factory, cache):
     return path, pretrained(first(mini_data, subjects), config, path)
 
 
+@pytest.mark.whole
 def test_the_second_starts_from_the_first(staged, mini_data, subjects):
     path, config = staged
     card = experiment.run(config, path)
@@ -67,6 +68,7 @@ def test_the_second_starts_from_the_first(staged, mini_data, subjects):
     assert experiment.run(config, path)["card_sha256"] == before["card_sha256"]
 
 
+@pytest.mark.whole
 def test_subjects_that_the_first_has_seen_are_not_tested(
     staged, mini_data, subjects, tmp_path
 ):
@@ -82,6 +84,7 @@ def test_subjects_that_the_first_has_seen_are_not_tested(
     assert subjects[0] in note and subjects[1] in note
 
 
+@pytest.mark.whole
 def test_what_was_seen_is_handed_on(staged, mini_data, subjects, tmp_path):
     """Of a chain of trainings the last knows whom the first has seen."""
     folder = staged[1].init.vision

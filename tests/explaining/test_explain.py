@@ -12,7 +12,7 @@ from tests import mini
 from tests.results.test_report import _Page
 from tests.systems import three
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [pytest.mark.usefixtures("cache"), pytest.mark.whole]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,7 @@ def test_what_cannot_be_explained_says_why(finished, tmp_path, mini_data):
         open_run(other)
 
 
-@pytest.mark.whole
-@pytest.mark.parametrize("name", ["fdp", "fdp_released", "micro_au_clip"])
+@pytest.mark.parametrize("name", ["fdp_released", "micro_au_clip"])
 def test_the_sisters_are_explained_too(name, mini_data, tmp_path):
     path = tmp_path / "run"
     config = three.config(name, mini_data, {"train.keep_weights": True})

@@ -16,7 +16,11 @@ from tests.systems import three, tiny
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-@pytest.fixture(scope="module", params=["mer_clip", "fdp", "micro_au_clip"])
+# The slowest of the three to compile waits for the others' suite.
+SYSTEMS = ["mer_clip", pytest.param("fdp", marks=pytest.mark.whole), "micro_au_clip"]
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
 def made(request, mini_data):
     """A system with random variables that do something, its context, four clips."""
     config = three.config(request.param, mini_data)

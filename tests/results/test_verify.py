@@ -178,6 +178,7 @@ def test_members_that_were_edited_exchanged_or_lost_are_told(run):
     assert "what it holds is not what was written" in verify(run / "card.json")[0]
 
 
+@pytest.mark.whole
 def test_emotions_that_were_read_off_are_made_again(mini_data, tmp_path):
     path = tmp_path / "run"
     tasks = micro_au_clip.on("synthetic/tiny").score.emotions

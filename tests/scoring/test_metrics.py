@@ -209,7 +209,7 @@ def test_the_chance_of_the_best_epoch_is_that_of_a_simulation():
         said = np.concatenate(said)
         return f1_score(labels, said, average="macro", labels=range(3))
 
-    for epochs, runs, near in ((1, 12, 0.02), (5, 6, 0.02), (55, 2, 0.03)):
+    for epochs, runs, near in ((1, 12, 0.02), (5, 4, 0.03), (55, 1, 0.03)):
         slow = np.mean([pooled(epochs) for _ in range(runs)])
         quick = chance.selection_ceiling(folds, classes=3, epochs=epochs)
         assert quick == pytest.approx(slow, abs=near)
