@@ -41,11 +41,12 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 		tests/training/test_stopping.py tests/training/test_kill.py \
 		tests/training/test_devices.py tests/training/test_processes.py
 
-# Each system from clips to card, killed and resumed, with its test subject poisoned.
+# What trains for a while: each system from clips to card, killed and resumed, with its
+# test subject poisoned; explained; every choice of a config.
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
-		-m whole tests/systems tests/data tests/results tests/docs \
-		tests/explaining tests/test_staged.py tests/test_examples.py
+		--ignore=tests/weights_torch --ignore=tests/compile \
+		--ignore=tests/package -m whole tests
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card

@@ -58,6 +58,8 @@ def train(config, path, **changes):
     return files_of(path)
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("choices")
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_choice_runs_to_a_card(mini_data, tmp_path, choice):
     config = one_round(mini_data, CHOICES[choice])
@@ -67,6 +69,8 @@ def test_a_choice_runs_to_a_card(mini_data, tmp_path, choice):
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("choices")
 def test_the_released_recipe_runs(mini_data, tmp_path):
     """AugMix on every clip, statistics over groups, learnable temperature."""
     changes = dict(common.RECIPES["released"]) | {"model.bn_group_size": 4}
@@ -75,6 +79,8 @@ def test_the_released_recipe_runs(mini_data, tmp_path):
     assert np.isfinite(found["s00-seed0"]["logits"]).all()
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("choices")
 def test_drawn_frames_are_the_same_from_device_and_host(
     mini_data, tmp_path, cache, exact_emitters
 ):

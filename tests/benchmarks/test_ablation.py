@@ -31,6 +31,7 @@ def test_unknown_rows_are_named(mini_data):
         ablation.ablated(mini.config(mini_data), "no_text", subjects=[], seeds=1)
 
 
+@pytest.mark.whole
 def test_a_row_runs_to_scores_of_every_seed(mini_data, tmp_path):
     config = mini.config(mini_data, {"train.epochs": 1})
     clips = build.clips(config)

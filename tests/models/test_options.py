@@ -233,6 +233,7 @@ ALONE = dict(
 )
 
 
+@pytest.mark.whole
 @example(case=pinned(4, 1, 5, (1, 3), True, **NOT_LAST))
 @example(case=pinned(4, 2, 4, (3, 2), True, **ALONE))
 @example(case=pinned(1, None, 1, (2, 2), False, layers=1, global_layers=()))

@@ -130,6 +130,8 @@ def test_the_same_seed_twice_gives_the_same_bits(base, plan, members, tmp_path):
     assert_same_files(found, {name: base[1][name] for name in found})
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_clips_on_the_host_give_the_same_bits(
     plan, members, clips, tmp_path, exact_emitters
 ):
@@ -141,6 +143,8 @@ def test_clips_on_the_host_give_the_same_bits(
     assert_same_files(host, device)
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_the_last_group_is_filled_up_and_gives_each_member_once(
     base, plan, members, tmp_path
 ):
@@ -153,6 +157,8 @@ def test_the_last_group_is_filled_up_and_gives_each_member_once(
     assert logged == found["s02-seed0"]["history/loss"].tolist()
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_a_member_alone_equals_the_same_member_in_a_stack(
     base, plan, members, tmp_path
 ):
@@ -306,6 +312,8 @@ def test_training_never_touches_the_test_subject(
         assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_a_loss_that_is_not_finite_stops_and_names_step_member_and_clips(
     plan, members, clips, tmp_path, quick_compile
 ):
@@ -333,6 +341,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_member_and_clips(
     assert_same_files(mended, whole)
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_a_run_stopped_between_two_writes_goes_on(
     base, plan, members, tmp_path, monkeypatch
 ):
@@ -407,6 +417,8 @@ def accuracy(files, clips, name):
     return right / total
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_oracle_selection_goes_in_its_own_column(
     base, mini_data, clips, tmp_path, monkeypatch
 ):
@@ -448,6 +460,8 @@ def test_oracle_selection_goes_in_its_own_column(
     assert evaluated == [6, 10, 10, 6, 12, 15]
 
 
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
 def test_inner_selection_looks_at_held_out_training_subjects(
     mini_data, clips, tmp_path
 ):

@@ -12,6 +12,7 @@ from tests import mini
 pytestmark = pytest.mark.usefixtures("cache")
 
 
+@pytest.mark.whole
 def test_a_run_leaves_a_trace_and_the_same_bits(mini_data, cache, tmp_path):
     changes = {"train.epochs": 2, "train.profile": (2, 3)}
     config = mini.config(mini_data, changes)

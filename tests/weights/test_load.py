@@ -312,6 +312,7 @@ def test_every_member_starts_from_the_file():
         merge_start(state, {"params/norm": bias})
 
 
+@pytest.mark.whole
 def test_a_run_from_files_and_its_card(mini_data, tmp_path, golden):
     """Encoder and text tower from files, the lineage on the card."""
     size = mini.NANO
