@@ -75,7 +75,6 @@ print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser")
 # For any AU that the training's sentences name, on any test clip. The map of the first clip that shows one, at its apex:
 
 # %%
-
 import numpy as np
 
 from merclip_jax.explaining.finished import open_run
