@@ -23,7 +23,7 @@ from merclip_jax.explaining import saw
 from merclip_jax.explaining.finished import Finished, open_run
 from merclip_jax.printable import printable
 from merclip_jax.results import collect, findings, report
-from merclip_jax.results.report import Example
+from merclip_jax.results.shown import Example
 
 PAGE, FOLDER = "explained.html", "explained"
 

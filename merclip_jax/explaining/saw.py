@@ -12,7 +12,7 @@ from merclip_jax.explaining import heat
 from merclip_jax.explaining.finished import Finished
 from merclip_jax.results import figures
 from merclip_jax.results.findings import Drawing, Finding
-from merclip_jax.results.report import Example
+from merclip_jax.results.shown import Example
 from merclip_jax.scoring.au_task import AUTask
 from merclip_jax.systems.system import Batch, Evidence
 

@@ -11,7 +11,7 @@ import numpy as np
 import merclip_jax
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import Member
-from merclip_jax.results.report import Example, FirstBatch
+from merclip_jax.results.shown import Example, FirstBatch
 from merclip_jax.scoring import predictions
 from merclip_jax.scoring.predictions import Predictions, named
 from merclip_jax.systems.system import Scalar

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from merclip_jax.results import card as cards
-from merclip_jax.results import figures, findings, report
+from merclip_jax.results import figures, findings, report, shown
 from merclip_jax.results.answers import Answers
 from merclip_jax.results.terminal import percent_of_ceiling
 from merclip_jax.scoring.predictions import Predictions, pool
@@ -140,7 +140,7 @@ def _heat(i: int) -> np.ndarray:
     return np.linspace(0, 1, 16)[:, None, None] * spot
 
 
-def _examples(count=3) -> list[report.Example]:
+def _examples(count=3) -> list[shown.Example]:
     rng = np.random.default_rng(2)
     examples = []
     for i in range(count):
@@ -152,7 +152,7 @@ def _examples(count=3) -> list[report.Example]:
         ]
         rows += [(None, "dimpler on the right side", True)] if i == 1 else []
         examples.append(
-            report.Example(
+            shown.Example(
                 clip=f"synthetic/s{i:02d}/c01",
                 subject=f"synthetic/s{i:02d}",
                 true=CLASSES[label],
@@ -170,10 +170,10 @@ def _examples(count=3) -> list[report.Example]:
     return examples
 
 
-def _first_batch() -> report.FirstBatch:
+def _first_batch() -> shown.FirstBatch:
     frames = np.stack([_frames(i) for i in range(3)])
     names = tuple(f"synthetic/s{i:02d}/c01" for i in range(3))
-    return report.FirstBatch("s00-seed0", names, frames, frames[:, :, :, ::-1])
+    return shown.FirstBatch("s00-seed0", names, frames, frames[:, :, :, ::-1])
 
 
 def _scatter() -> findings.Finding:
@@ -409,8 +409,8 @@ def test_difference_follows_the_motion():
 
 def test_a_contact_sheet_is_a_png_of_all_clips():
     frames = np.stack([_frames(i) for i in range(3)])
-    for shown in (frames, frames[..., :1]):
-        picture = np.asarray(Image.open(io.BytesIO(figures.contact_sheet(shown))))
+    for clips in (frames, frames[..., :1]):
+        picture = np.asarray(Image.open(io.BytesIO(figures.contact_sheet(clips))))
         assert picture.shape[:2] == (3 * 96, 4 * 96)  # 48 pixels, twice as large
         np.testing.assert_array_equal(
             picture[:96:2, :96:2], shown[0, 0].squeeze(), err_msg="the first onset"
