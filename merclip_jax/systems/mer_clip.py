@@ -5,6 +5,7 @@ Equations are those of the paper (MER-CLIP, 2025).
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,9 @@ from merclip_jax.losses.classification import class_weights
 from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
-from merclip_jax.scoring import emotion_rules
 from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.scoring.tasks import EmotionTask
+from merclip_jax.systems import sentences
 from merclip_jax.systems.microbatch import divided
 from merclip_jax.systems.system import (
     Batch,
@@ -39,7 +40,6 @@ from merclip_jax.text import prompts, table
 from merclip_jax.text.prompts import PromptOptions, PromptSet
 from merclip_jax.text.sides import likeness
 from merclip_jax.text.table import TextTower
-from merclip_jax.text.vocabulary import WordVocabulary
 from merclip_jax.text.wording import USUAL, Wording
 from merclip_jax.typing import Array
 
@@ -47,6 +47,17 @@ from merclip_jax.typing import Array
 JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
 # Asked for by columns, context, remarks and each exhibit of one run's clips.
 _au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
+
+
+def _numbers(names: Sequence[str]) -> list[set[int]]:
+    """The AUs of each combination, without sides."""
+    return [facs.parse_cell(name).numbers for name in names]
+
+
+def _described(columns: dict[str, np.ndarray], train: np.ndarray) -> np.ndarray:
+    """The AU combinations that some training clip has, sorted."""
+    said = np.unique(columns["au_combination"][train])
+    return said[said >= 0]
 
 
 def _outputs(out: MerClipOutput) -> Outputs:
@@ -248,32 +259,8 @@ class MerClip(System):
         """Likeness to the sentences that name an AU less that to those that do not."""
         if self.prompting.supervision == "emotion":
             return None
-        names = self.prompts(clips).names
-        numbers = [facs.parse_cell(name).numbers for name in names]
-        aus = sorted(set().union(*numbers))
-        # An AU that all sentences name, or none, cannot be told apart by them.
-        holds = np.asarray([[au in own for au in aus] for own in numbers])
-        told = holds.any(0) & ~holds.all(0)
-        aus = tuple(au for au, of in zip(aus, told, strict=True) if of)
-        if not aus:
-            return None
-        texts = table.ensemble(context.run["features"])
-        holds = jnp.asarray(holds[:, told], texts.dtype)
-        named, others = (
-            (w / w.sum(0, keepdims=True)).T @ texts for w in (holds, 1 - holds)
-        )
-        directions = named - others
-
-        def of(outputs: Outputs) -> Array:
-            length = jnp.linalg.norm(outputs["video"], axis=-1, keepdims=True)
-            return (outputs["video"] / length) @ directions.T
-
-        return Evidence(
-            aus,
-            of,
-            "The clip's cosine with the sentences that name the AU less that with "
-            "those that do not.",
-        )
+        numbers = _numbers(self.prompts(clips).names)
+        return sentences.evidence(context.run["features"], numbers)
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -299,15 +286,8 @@ class MerClip(System):
         """The three sentences nearest to a clip's embedding, and the annotated one."""
         made = self.prompts(clips)
         mine = int(columns["au_combination"][index])
-        similarity = table.similarities(context.run["features"], outputs["video"])
-        best = np.argsort(-similarity, kind="stable")[:3]
-        rows = [
-            (float(similarity[i]), made.descriptions[i], int(i) == mine) for i in best
-        ]
-        if mine not in best:
-            text = made.descriptions[mine] if mine >= 0 else "no AU annotated"
-            rows.append((None, text, True))
-        return (Exhibit("AU text, cosine similarity with the clip", tuple(rows)),)
+        features, video = context.run["features"], outputs["video"]
+        return (sentences.nearest(features, made.descriptions, mine, video),)
 
     def ranks(
         self,
@@ -318,17 +298,11 @@ class MerClip(System):
         outputs: dict,
     ) -> np.ndarray | None:
         """By the cosine of clip and sentence; what ties counts against the clip."""
-        said = np.unique(columns["au_combination"][train])
-        said = said[said >= 0]
+        said = _described(columns, train)
         if not said.size or "video" not in outputs:
             return None
-        features = context.run["features"][:, said]
-        similarity = table.similarities(features, outputs["video"])
         own = columns["au_combination"][index]
-        there = np.isin(own, said)
-        place = np.searchsorted(said, np.where(there, own, said[0]))
-        mine = similarity[np.arange(len(own)), place]
-        return np.where(there, (similarity >= mine[:, None]).sum(1), 0)
+        return sentences.ranks(context.run["features"], said, own, outputs["video"])
 
     def reading(
         self,
@@ -345,26 +319,12 @@ class MerClip(System):
         """
         if self.prompting.supervision == "emotion" or "video" not in outputs:
             return None
-        said = np.unique(columns["au_combination"][train])
-        said = said[said >= 0]
+        said = _described(columns, train)
         if not said.size:
             return None
-        names = np.asarray(self.prompts(clips).names)[said]
-        combinations = [facs.parse_cell(name).numbers for name in names.tolist()]
-        aus = tuple(sorted(set().union(*combinations)))
-        probabilities = emotion_rules.of_combinations(
-            table.similarities(context.run["features"][:, said], outputs["video"]),
-            np.asarray([[au in own for au in aus] for own in combinations]),
-            scale=outputs["scale"],
-        )
-        return Reading(
-            aus=aus,
-            shown=probabilities > 0.5,
-            probabilities=probabilities,
-            note="An AU is as probable as the training clips' sentences that name it, "
-            "by the likeness of clip and sentence; what sees the clip did learn from "
-            "emotion labels.",
-        )
+        numbers = _numbers(np.asarray(self.prompts(clips).names)[said].tolist())
+        features = context.run["features"][:, said]
+        return sentences.reading(features, numbers, outputs)
 
     def _answers(
         self, variables: Variables, clips: Array, key: jax.Array
@@ -422,10 +382,4 @@ class MerClip(System):
         # The words of emotions are the task's, not a clip's.
         if self.prompting.supervision == "emotion":
             reference += made.texts()
-        vocabulary = WordVocabulary.of(reference)
-        module = mer_clip.clip_text(
-            mer_clip.SIZES[self.model.size],
-            vocabulary=vocabulary.size,
-            context=vocabulary.context,
-        )
-        return table.random_text_tower(module, vocabulary, reference)
+        return sentences.random_tower(mer_clip.SIZES[self.model.size], reference)

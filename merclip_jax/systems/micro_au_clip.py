@@ -21,11 +21,11 @@ from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models import micro_au_clip
 from merclip_jax.models.au_regions import POINTS, on_grid, regions
 from merclip_jax.models.clip_vit import SIZES
-from merclip_jax.models.mer_clip import clip_text
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
 from merclip_jax.scoring import emotion_rules
 from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
 from merclip_jax.scoring.emotion_rules import Reading
+from merclip_jax.systems import sentences
 from merclip_jax.systems.system import (
     Batch,
     Context,
@@ -38,10 +38,9 @@ from merclip_jax.systems.system import (
     Variables,
     first,
 )
-from merclip_jax.text import au_prompts, table
+from merclip_jax.text import au_prompts
 from merclip_jax.text.table import TextTower
-from merclip_jax.text.vocabulary import WordVocabulary
-from merclip_jax.typing import Array
+from merclip_jax.typing import Array, Float
 
 MAPS = 3  # AUs of a clip whose attention a report shows
 
@@ -190,30 +189,23 @@ class MicroAuClip(System):
         self, variables: Variables, context: Context, batch: Batch
     ) -> tuple[Outputs, dict]:
         """The same, and what the modules kept, with where the AUs looked."""
-        frames, marks = batch["frames"].astype(jnp.float32), batch["landmarks"]
+        marks = batch["landmarks"]
+        seen = picture(batch["frames"].astype(jnp.float32), self.model.input)
         out, kept = self.module.apply(
             variables,
-            picture(frames, self.model.input),
+            seen,
             marks,
             context.run["features"],
             train=False,
             mutable=["intermediates"],
         )
-        side = self.view.image_size // SIZES[self.model.size].patch_size
-        patches, _ = regions(
-            marks,
-            self.model.aus,
-            patch_size=SIZES[self.model.size].patch_size,
-            grid=(side, side),
-        )
-        looks = on_grid(out.slots, patches, (side, side)).mean(1)[:, None]
+        looks = self._maps(marks, out.slots).mean(1)[:, None]
         return self._outputs(out), kept["intermediates"] | {"looks": looks}
 
     def places(self, kept: dict) -> Array:
         """Patch tokens of the one picture, [b, 1, y, x, d]."""
         tokens = first(kept["tokens"])[:, 1:]
-        side = self.view.image_size // SIZES[self.model.size].patch_size
-        return tokens.reshape(len(tokens), 1, side, side, -1)
+        return tokens.reshape(len(tokens), 1, *self._grid, -1)
 
     def still(self, batch: Batch) -> Batch:
         """The same clips without motion; of a flow, which is one picture, no flow."""
@@ -302,7 +294,8 @@ class MicroAuClip(System):
         )
         # Before AUs read each other, so of an AU's own region alone.
         likely = np.argsort(-outputs["aus"], kind="stable")[:MAPS]
-        maps = self._maps(columns["landmarks"][index], outputs["attention"])
+        given = columns["landmarks"][index], outputs["attention"]
+        maps = np.asarray(self._maps(*(jnp.asarray(one[None]) for one in given)))[0]
         apex = clips.decode(index)[-1]
         pictures = tuple(
             (f"AU{self.model.aus[i]}", _overlaid(apex, maps[i])) for i in likely
@@ -312,13 +305,19 @@ class MicroAuClip(System):
             Exhibit("Where each of the likeliest AUs looked", pictures=pictures),
         )
 
-    def _maps(self, landmarks: np.ndarray, attention: np.ndarray) -> np.ndarray:
-        """Attention [a, k] over slots as pictures [a, y, x] on the patches."""
-        patch = SIZES[self.model.size].patch_size
-        grid = (self.view.image_size // patch,) * 2
-        marks = jnp.asarray(landmarks[None])
-        patches, _ = regions(marks, self.model.aus, patch_size=patch, grid=grid)
-        return np.asarray(on_grid(jnp.asarray(attention[None]), patches, grid)[0])
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Patches of the picture, rows and columns."""
+        side = self.view.image_size // SIZES[self.model.size].patch_size
+        return side, side
+
+    def _maps(
+        self, landmarks: Float[Array, "b 68 2"], slots: Float[Array, "b a k"]
+    ) -> Float[Array, "b a y x"]:
+        """Attention over the slots of regions as pictures on the patches."""
+        patch, grid = SIZES[self.model.size].patch_size, self._grid
+        patches, _ = regions(landmarks, self.model.aus, patch_size=patch, grid=grid)
+        return on_grid(slots, patches, grid)
 
     def _shown(self, cell: str) -> list[bool]:
         numbers = facs.parse_cell(cell).numbers
@@ -350,13 +349,7 @@ class MicroAuClip(System):
     def _random_tower(self) -> TextTower:
         """A tower whose sentences differ: those of all AUs, whatever the dataset."""
         texts = au_prompts.sentences(tuple(au_prompts.WORDS))
-        vocabulary = WordVocabulary.of(texts)
-        module = clip_text(
-            SIZES[self.model.size],
-            vocabulary=vocabulary.size,
-            context=vocabulary.context,
-        )
-        return table.random_text_tower(module, vocabulary, texts)
+        return sentences.random_tower(SIZES[self.model.size], texts)
 
 
 def _overlaid(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -413,7 +413,7 @@ def test_a_contact_sheet_is_a_png_of_all_clips():
         picture = np.asarray(Image.open(io.BytesIO(figures.contact_sheet(clips))))
         assert picture.shape[:2] == (3 * 96, 4 * 96)  # 48 pixels, twice as large
         np.testing.assert_array_equal(
-            picture[:96:2, :96:2], shown[0, 0].squeeze(), err_msg="the first onset"
+            picture[:96:2, :96:2], clips[0, 0].squeeze(), err_msg="the first onset"
         )
 
 
