@@ -5,7 +5,6 @@ Equations are those of the paper (MER-CLIP, 2025).
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,21 +19,17 @@ from merclip_jax.losses.classification import class_weights
 from merclip_jax.losses.mer_clip import LossOptions, objective
 from merclip_jax.models import mer_clip
 from merclip_jax.models.mer_clip import MerClipOptions, MerClipOutput
-from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.scoring.tasks import EmotionTask
 from merclip_jax.systems import sentences
+from merclip_jax.systems.mer_clip_shown import MerClipShown, outputs_of
 from merclip_jax.systems.microbatch import divided
 from merclip_jax.systems.system import (
     Batch,
     Context,
-    Evidence,
     Execution,
-    Exhibit,
     Outputs,
     Scalar,
-    System,
     Variables,
-    first,
 )
 from merclip_jax.text import prompts, table
 from merclip_jax.text.prompts import PromptOptions, PromptSet
@@ -49,24 +44,8 @@ JITTER_ORDER = tuple(int(i) for i in np.random.default_rng(0).permutation(4))
 _au_prompts = functools.lru_cache(maxsize=4)(prompts.au_prompts)
 
 
-def _numbers(names: Sequence[str]) -> list[set[int]]:
-    """The AUs of each combination, without sides."""
-    return [facs.parse_cell(name).numbers for name in names]
-
-
-def _described(columns: dict[str, np.ndarray], train: np.ndarray) -> np.ndarray:
-    """The AU combinations that some training clip has, sorted."""
-    said = np.unique(columns["au_combination"][train])
-    return said[said >= 0]
-
-
-def _outputs(out: MerClipOutput) -> Outputs:
-    scale = jnp.broadcast_to(out.scale, len(out.video))
-    return {"logits": out.logits, "video": out.video, "scale": scale}
-
-
 @dataclasses.dataclass(frozen=True)
-class MerClip(System):
+class MerClip(MerClipShown):
     """The system: options, and the text tower that sentences are encoded with.
 
     classes: emotions; epochs: of a training, which the loss weights depend on; wording:
@@ -87,7 +66,6 @@ class MerClip(System):
     name = "mer_clip"
     title = "MER-CLIP"
     inputs = ()  # the frames alone: neither AUs nor text of a test clip
-    place = ("encoder", "after_ln_pre")
     scalars = (
         Scalar("loss", "Loss"),
         Scalar("loss/contrastive", "Contrastive loss"),
@@ -206,61 +184,9 @@ class MerClip(System):
     def predict(self, variables: Variables, context: Context, batch: Batch) -> Outputs:
         """Emotion logits [b, k], video embeddings [b, e], the scale of cosines [b]."""
         del context  # no text when it is used
-        return _outputs(
+        return outputs_of(
             self.module.apply(variables, normalise(batch["frames"]), train=False)
         )
-
-    def inspect(
-        self, variables: Variables, context: Context, batch: Batch
-    ) -> tuple[Outputs, dict]:
-        """The same, and what the modules kept."""
-        del context
-        out, kept = self.module.apply(
-            variables,
-            normalise(batch["frames"]),
-            train=False,
-            mutable=["intermediates"],
-        )
-        return _outputs(out), kept["intermediates"]
-
-    def places(self, kept: dict) -> Array:
-        """Patch tokens as they enter the encoder's blocks, [b, t, y, x, d].
-
-        Blocks carry what a patch shows to others: behind them a token is no longer of
-        its place alone.
-        """
-        tokens = first(kept["encoder"]["after_ln_pre"])[:, :, 1:]
-        side = int(tokens.shape[2] ** 0.5)
-        return tokens.reshape(*tokens.shape[:2], side, side, -1)
-
-    def looks(self, kept: dict) -> Array | None:
-        """What UniFormerV2's query read of the patches, its global blocks' rollout.
-
-        Each block adds to what those before it read: half and half, the heads' mean.
-        How patches read each other in between is not followed.
-        """
-        found = None
-        for j in range(self._layers):
-            own = kept["encoder"].get(f"global_{j}")
-            if own is not None:
-                read = first(own["attn"]["weights_1"]).mean(1)
-                found = read if found is None else (found + read) / 2
-        return found
-
-    def features(self, kept: dict) -> dict[str, Array]:
-        """The clip's feature before the head, and token 0 behind its last block."""
-        found = {"before the head": first(kept["pooled"])}
-        if blocks := self.model.head_blocks:
-            token = first(kept["head"][f"after_block_{blocks - 1}"])[:, 0]
-            found["after the head"] = token
-        return found
-
-    def evidence(self, clips: Clips, context: Context) -> Evidence | None:
-        """Likeness to the sentences that name an AU less that to those that do not."""
-        if self.prompting.supervision == "emotion":
-            return None
-        numbers = _numbers(self.prompts(clips).names)
-        return sentences.evidence(context.run["features"], numbers)
 
     def augmented(self, batch: Batch, *, key: jax.Array) -> Array:
         """The frames that `loss` trains on with this key, [b, t, h, w, 3] in 0..255."""
@@ -274,57 +200,6 @@ class MerClip(System):
         if not silent:
             return []
         return [f"Clips without a describable AU, not aligned with text: {silent}."]
-
-    def exhibits(
-        self,
-        clips: Clips,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        index: int,
-        outputs: dict,
-    ) -> tuple[Exhibit, ...]:
-        """The three sentences nearest to a clip's embedding, and the annotated one."""
-        made = self.prompts(clips)
-        mine = int(columns["au_combination"][index])
-        features, video = context.run["features"], outputs["video"]
-        return (sentences.nearest(features, made.descriptions, mine, video),)
-
-    def ranks(
-        self,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        train: np.ndarray,
-        index: np.ndarray,
-        outputs: dict,
-    ) -> np.ndarray | None:
-        """By the cosine of clip and sentence; what ties counts against the clip."""
-        said = _described(columns, train)
-        if not said.size or "video" not in outputs:
-            return None
-        own = columns["au_combination"][index]
-        return sentences.ranks(context.run["features"], said, own, outputs["video"])
-
-    def reading(
-        self,
-        clips: Clips,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        train: np.ndarray,
-        outputs: dict,
-    ) -> Reading | None:
-        """AUs by the likeness to training clips' sentences.
-
-        None where no sentence names AUs, and of a chosen epoch, whose embeddings are
-        not kept.
-        """
-        if self.prompting.supervision == "emotion" or "video" not in outputs:
-            return None
-        said = _described(columns, train)
-        if not said.size:
-            return None
-        numbers = _numbers(np.asarray(self.prompts(clips).names)[said].tolist())
-        features = context.run["features"][:, said]
-        return sentences.reading(features, numbers, outputs)
 
     def _answers(
         self, variables: Variables, clips: Array, key: jax.Array
@@ -362,10 +237,6 @@ class MerClip(System):
             return augment.augment(
                 key, batch["frames"], self.augmentation, jnp.asarray(JITTER_ORDER)
             )
-
-    @property
-    def _layers(self) -> int:
-        return mer_clip.SIZES[self.model.size].layers
 
     def _overlap(self, made: PromptSet) -> np.ndarray:
         """How much two AU combinations have in common, [s, s]."""

@@ -8,45 +8,38 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit
 
 from merclip_jax import facs
 from merclip_jax.augment import points
 from merclip_jax.augment.points import PointAugmentation
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.record import build_command
-from merclip_jax.data.view import NO_FLOW, View
+from merclip_jax.data.view import View
 from merclip_jax.losses import au as losses
 from merclip_jax.losses.au import AULossOptions
 from merclip_jax.models import micro_au_clip
-from merclip_jax.models.au_regions import POINTS, on_grid, regions
+from merclip_jax.models.au_regions import POINTS
 from merclip_jax.models.clip_vit import SIZES
 from merclip_jax.models.micro_au_clip import MicroAUOptions, MicroAUOutput, picture
 from merclip_jax.scoring import emotion_rules
 from merclip_jax.scoring.au_task import AUScoreOptions, AUTask
-from merclip_jax.scoring.emotion_rules import Reading
 from merclip_jax.systems import sentences
+from merclip_jax.systems.micro_au_clip_shown import MicroAuClipShown
 from merclip_jax.systems.system import (
     Batch,
     Context,
-    Evidence,
     Execution,
-    Exhibit,
     Outputs,
     Scalar,
-    System,
     Variables,
-    first,
 )
 from merclip_jax.text import au_prompts
 from merclip_jax.text.table import TextTower
-from merclip_jax.typing import Array, Float
-
-MAPS = 3  # AUs of a clip whose attention a report shows
+from merclip_jax.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class MicroAuClip(System):
+class MicroAuClip(MicroAuClipShown):
     """The system: options, and the text tower that sentences are encoded with.
 
     tower: None for a random one, made from the sentences of all AUs; threshold: how its
@@ -63,7 +56,6 @@ class MicroAuClip(System):
 
     name = "micro_au_clip"
     title = "Micro-AU CLIP (our equations)"
-    place = ("tokens",)
     inputs = ("landmarks",)
     together = 0  # the contrastive loss compares all clips of a batch
     scalars = (
@@ -185,54 +177,6 @@ class MicroAuClip(System):
             self._answers(variables, context, frames, batch["landmarks"], train=False)
         )
 
-    def inspect(
-        self, variables: Variables, context: Context, batch: Batch
-    ) -> tuple[Outputs, dict]:
-        """The same, and what the modules kept, with where the AUs looked."""
-        marks = batch["landmarks"]
-        seen = picture(batch["frames"].astype(jnp.float32), self.model.input)
-        out, kept = self.module.apply(
-            variables,
-            seen,
-            marks,
-            context.run["features"],
-            train=False,
-            mutable=["intermediates"],
-        )
-        looks = self._maps(marks, out.slots).mean(1)[:, None]
-        return self._outputs(out), kept["intermediates"] | {"looks": looks}
-
-    def places(self, kept: dict) -> Array:
-        """Patch tokens of the one picture, [b, 1, y, x, d]."""
-        tokens = first(kept["tokens"])[:, 1:]
-        return tokens.reshape(len(tokens), 1, *self._grid, -1)
-
-    def still(self, batch: Batch) -> Batch:
-        """The same clips without motion; of a flow, which is one picture, no flow."""
-        if self.model.input == "flow":
-            return {**batch, "frames": jnp.full_like(batch["frames"], NO_FLOW)}
-        return super().still(batch)
-
-    def looks(self, kept: dict) -> Array:
-        """Attention to the patches of the AUs' regions, the AUs' mean, [b, 1, y, x]."""
-        return kept["looks"]
-
-    def features(self, kept: dict) -> dict[str, Array]:
-        """All AUs' features side by side, before and after they read each other."""
-        return {
-            title: first(kept[name]).reshape(len(first(kept[name])), -1)
-            for title, name in (
-                ("AUs each by its region", "independent"),
-                ("AUs that read each other", "dependent"),
-            )
-        }
-
-    def evidence(self, clips: Clips, context: Context) -> Evidence:
-        """The AUs' logits, by which it is scored."""
-        del clips, context
-        note = "The AU's logit: present against absent."
-        return Evidence(tuple(self.model.aus), lambda outputs: outputs["aus"], note)
-
     def _outputs(self, out: MicroAUOutput) -> Outputs:
         every = losses.own(losses.scores(out.visual, out.text, out.scale))
         logits = losses.presence(every)
@@ -257,67 +201,6 @@ class MicroAuClip(System):
         if none:
             said.append(f"Clips with none of these AUs: {none}.")
         return said
-
-    def reading(
-        self,
-        clips: Clips,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        train: np.ndarray,
-        outputs: dict,
-    ) -> Reading:
-        """What it is scored by."""
-        del clips, columns, context, train
-        return Reading(
-            aus=tuple(self.model.aus),
-            shown=self.task.answer(outputs),
-            probabilities=self.task.probabilities(outputs),
-            note="No emotion label was trained on.",
-        )
-
-    def exhibits(
-        self,
-        clips: Clips,
-        columns: dict[str, np.ndarray],
-        context: Context,
-        index: int,
-        outputs: dict,
-    ) -> tuple[Exhibit, ...]:
-        """Every AU's probability; and where the likeliest ones looked on the apex."""
-        del context
-        shown = columns["aus"][index]
-        rows = tuple(
-            (float(expit(logit)), f"AU{au} {au_prompts.WORDS[au].name}", bool(there))
-            for au, logit, there in zip(
-                self.model.aus, outputs["aus"], shown, strict=True
-            )
-        )
-        # Before AUs read each other, so of an AU's own region alone.
-        likely = np.argsort(-outputs["aus"], kind="stable")[:MAPS]
-        given = columns["landmarks"][index], outputs["attention"]
-        maps = np.asarray(self._maps(*(jnp.asarray(one[None]) for one in given)))[0]
-        apex = clips.decode(index)[-1]
-        pictures = tuple(
-            (f"AU{self.model.aus[i]}", _overlaid(apex, maps[i])) for i in likely
-        )
-        return (
-            Exhibit("Probability of each AU", rows),
-            Exhibit("Where each of the likeliest AUs looked", pictures=pictures),
-        )
-
-    @property
-    def _grid(self) -> tuple[int, int]:
-        """Patches of the picture, rows and columns."""
-        side = self.view.image_size // SIZES[self.model.size].patch_size
-        return side, side
-
-    def _maps(
-        self, landmarks: Float[Array, "b 68 2"], slots: Float[Array, "b a k"]
-    ) -> Float[Array, "b a y x"]:
-        """Attention over the slots of regions as pictures on the patches."""
-        patch, grid = SIZES[self.model.size].patch_size, self._grid
-        patches, _ = regions(landmarks, self.model.aus, patch_size=patch, grid=grid)
-        return on_grid(slots, patches, grid)
 
     def _shown(self, cell: str) -> list[bool]:
         numbers = facs.parse_cell(cell).numbers
@@ -350,11 +233,3 @@ class MicroAuClip(System):
         """A tower whose sentences differ: those of all AUs, whatever the dataset."""
         texts = au_prompts.sentences(tuple(au_prompts.WORDS))
         return sentences.random_tower(SIZES[self.model.size], texts)
-
-
-def _overlaid(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A picture uint8 [h, w, 3] with red where weights [y, x] are high."""
-    sides = [size // len(weights) for size in picture.shape[:2]]
-    heat = np.kron(weights / weights.max(), np.ones(sides))[..., None]
-    red = np.asarray([255, 0, 0])
-    return np.rint(picture * (1 - 0.6 * heat) + red * 0.6 * heat).astype(np.uint8)
