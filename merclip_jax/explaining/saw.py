@@ -1,12 +1,14 @@
 """What a run's models saw in its test clips: maps, features, for the report."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from merclip_jax import facs
 from merclip_jax.data.folds import Member
 from merclip_jax.explaining import heat
 from merclip_jax.explaining.finished import Finished
@@ -14,7 +16,13 @@ from merclip_jax.results import figures
 from merclip_jax.results.findings import Drawing, Finding
 from merclip_jax.results.shown import Example
 from merclip_jax.scoring.au_task import AUTask
-from merclip_jax.systems.system import Batch, Evidence
+from merclip_jax.systems.system import (
+    Batch,
+    Context,
+    Evidence,
+    System,
+    Variables,
+)
 
 BATCH = 32  # clips that are in the model at a time
 FEWEST = 10  # clips, for a scatter
@@ -29,14 +37,15 @@ def with_maps(
     Args:
         run: whose clips they are.
         examples: of its test clips.
-        aus: AUs to ask for; none: those that were annotated, so far as the method
-            knows them.
+        aus: AUs to ask for; none: the first two that were annotated and that the method
+            knows.
     """
     found = []
+    # Sentences are the run's: one object for all members, and so one program.
+    evidence = run.plan.system.evidence(run.plan.store.clips, run.plan.context)
     for example in examples:
         member, index = run.member_of(example.clip)
         system, variables, context = run.weights(member)
-        evidence = system.evidence(run.plan.store.clips, context)
         batch = _batch(run, np.asarray([index]))
         t, size = example.frames.shape[:2]
         heats = []
@@ -48,12 +57,19 @@ def with_maps(
         for au in _asked(evidence, aus, run, index):
             maps = heat.au_maps(system, variables, context, batch, evidence, au)
             heats.append((f"What speaks for AU{au}", _scaled(maps, t, size)))
-        _, kept = system.inspect(variables, context, batch)
+        _, kept = _inspected(system, variables, context, batch)
         if (looks := system.looks(kept)) is not None:
             looks = _scaled(np.asarray(looks), t, size)
             heats.append(("Where the model looked (attention)", looks))
         found.append(dataclasses.replace(example, heats=tuple(heats)))
     return found
+
+
+@functools.partial(jax.jit, static_argnames="system")
+def _inspected(
+    system: System, variables: Variables, context: Context, batch: Batch
+) -> tuple:
+    return system.inspect(variables, context, batch)
 
 
 def scatters(run: Finished, *, seed: int = 0) -> list[Finding]:
@@ -134,8 +150,6 @@ def _asked(
         return []
     if aus:
         return list(aus)
-    from merclip_jax import facs
-
     shown = facs.parse_cell(str(run.plan.store.clips.au_cell[index])).numbers
     return [au for au in evidence.aus if au in shown][:_MOST_AUS]
 

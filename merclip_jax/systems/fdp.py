@@ -171,7 +171,7 @@ class FdpSystem(System):
     def inspect(
         self, variables: Variables, context: Context, batch: Batch
     ) -> tuple[Outputs, dict]:
-        """The same, and what the modules kept."""
+        """What `predict` says, and what the modules kept."""
         x = normalised(batch["frames"], context.fold)
         out, kept = self.module.apply(
             variables, x, train=False, mutable=["intermediates"]

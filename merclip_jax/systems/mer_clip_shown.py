@@ -24,8 +24,6 @@ from merclip_jax.systems.system import (
 )
 from merclip_jax.typing import Array
 
-# Of brightness, contrast, saturation and hue; the released code draws it once a run.
-
 
 class MerClipShown(System):
     """The part of `mer_clip.MerClip` that no training needs."""
@@ -35,7 +33,7 @@ class MerClipShown(System):
     def inspect(
         self, variables: Variables, context: Context, batch: Batch
     ) -> tuple[Outputs, dict]:
-        """The same, and what the modules kept."""
+        """What `predict` says, and what the modules kept."""
         del context
         out, kept = self.module.apply(
             variables,

@@ -34,7 +34,7 @@ class MicroAuClipShown(System):
     def inspect(
         self, variables: Variables, context: Context, batch: Batch
     ) -> tuple[Outputs, dict]:
-        """The same, and what the modules kept, with where the AUs looked."""
+        """What `predict` says, what the modules kept, and where the AUs looked."""
         marks = batch["landmarks"]
         seen = picture(batch["frames"].astype(jnp.float32), self.model.input)
         out, kept = self.module.apply(

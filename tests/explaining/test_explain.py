@@ -7,6 +7,7 @@ import pytest
 
 from merclip_jax import experiment, explain
 from merclip_jax.errors import UserError
+from merclip_jax.explaining import heat
 from merclip_jax.explaining.finished import open_run
 from tests import mini
 from tests.results.test_report import _Page
@@ -24,7 +25,10 @@ def finished(mini_data, tmp_path_factory):
 
 
 def test_a_run_is_explained(finished, capsys):
+    before = heat.attributions._cache_size()
     assert explain.main([str(finished)]) == 0
+    # One program for classes and one for AUs, however many clips and members.
+    assert heat.attributions._cache_size() - before == 2
     assert "explained.html" in capsys.readouterr().out
     page = (finished / "explained.html").read_text()
     text = " ".join(_Page(page).text)
