@@ -266,7 +266,12 @@ def test_it_goes_through_loso_to_a_card(run, clips):
     assert read_card(path / "card.json") == card
     assert card["title"] == "Micro-AU CLIP (our equations) on synthetic/mini, 6 classes"
     assert card["input_contract"] == "oracle-keyframes"
-    assert card["protocol"] == {"name": "loso", "folds": 3, "seeds": [0]}
+    assert card["protocol"] == {
+        "name": "loso",
+        "folds": 3,
+        "seeds": [0],
+        "epochs": 12,
+    }
     assert any("whose equations are not at hand" in note for note in card["notes"])
     headline, per_au, _ = card["scores"]
     assert [row["key"] for row in headline["rows"]] == ["f1", "auc-pr"]
