@@ -84,7 +84,7 @@ def main(_: list[str]) -> None:
     job = build.job(made, clips)
     (member,) = experiment.members_of(job)
     system, variables, context = bundle.load(path / "weights" / member.name)
-    evidence = system.evidence(clips, context)
+    evidence = system.evidence(system.vocabulary(clips), context)
     test = member.fold.test
     frames = np.stack([clips.decode(int(i)) for i in test])
     combinations = [aus_of(cell) for cell in clips.au_cell[test].tolist()]

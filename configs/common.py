@@ -10,7 +10,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from data_builders.tasks import ACCESS, TASKS, tasks_of
+from data_builders.tasks import ACCESS, NOTHING, TASKS, tasks_of
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.folds import ProtocolOptions
@@ -174,6 +174,14 @@ def access(datasets: list[str]) -> str:
     if len(datasets) == 1:
         return ACCESS.get(datasets[0], "")
     return "; ".join(f"{each}: {ACCESS[each]}" for each in datasets if each in ACCESS)
+
+
+def windows(config: ConfigDict, name: str) -> ConfigDict:
+    """A finished config for raw video: "none" is a class, windows are its input."""
+    config.name = name
+    config.data.classes = ((NOTHING, (NOTHING,)), *config.data.classes)
+    config.data.sampling = "window"
+    return config
 
 
 def _set_task(config: ConfigDict, name: str) -> None:

@@ -124,6 +124,9 @@ ACCESS: dict[str, str] = {
     "smic": "the University of Oulu (CMVS) hands it out for a signed licence agreement",
 }
 
+# The emotion of a window without an expression, and the class of such windows.
+NOTHING = "none"
+
 TASKS: dict[str, Task] = {
     "casme2_5class": _one_split(
         "casme2",

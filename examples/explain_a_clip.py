@@ -48,7 +48,7 @@ def main(argv=None):
     batch = {"frames": jnp.asarray(frames[None])}
 
     # What it says of each AU: the likeness to sentences that name it, and that do not.
-    evidence = system.evidence(clips, context)
+    evidence = system.evidence(system.vocabulary(clips), context)
     said = np.asarray(evidence.of(system.predict(variables, context, batch)))[0]
     print(f"{clips.clip[index]}, annotated {clips.au_cell[index]}: {evidence.note}")
     for au, value in sorted(zip(evidence.aus, said, strict=True), key=lambda x: -x[1]):

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import merclip_jax
-from merclip_jax import build
+from merclip_jax import build, final
 from merclip_jax.build import Job
 from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
@@ -114,6 +114,8 @@ def train_and_score(
         stacks = Stacks(plan, members)
         size = workdir.stack(stacks.size)
         train_members(stacks.of(size), members, workdir)
+    if job.protocol.final_fit:
+        final.train(job, plan, workdir, manifest=manifest(job))
     if not workdir.writes:
         return {}  # process 0 says what came of it
     results = load_results(plan, members, workdir)
@@ -182,6 +184,13 @@ def train_and_score(
     workdir.write(answers.FILE, answers.encode(given))
     workdir.write("card.json", cards.to_json(card))
     workdir.write("report.html", page.encode())
+
+    # And for use: the final models with what is known of their answers.
+    if job.protocol.final_fit:
+        said = predictions
+        if inner:  # the final models are those of the last epoch
+            said = collect.pool(plan, members, results, selected=False)
+        final.write(job, plan, members, results, said, card, workdir)
     return card
 
 

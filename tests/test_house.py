@@ -27,8 +27,9 @@ systems
 weights training results
 job
 making
-build experiment staged dry_run convert compare card explaining explain report
-main apps
+build final experiment staged dry_run convert compare card explaining explain report
+video predict export web
+main
 """.split()
 # Modules that take values: no flags, no ConfigDict, no files, no orbax.
 PURE = (
@@ -49,9 +50,9 @@ STANDARD |= {"operator", "random", "re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
-    "absl array_record beartype cv2 dlib ftfy grain huggingface_hub hypothesis "
-    "jaxtyping jinja2 jsonschema matplotlib ml_collections openpyxl pandas PIL "
-    "safetensors sklearn tensorboardX tensorflow tensorflow_datasets tokenizers "
+    "absl array_record av beartype cv2 dlib ftfy gradio grain huggingface_hub "
+    "hypothesis jaxtyping jinja2 jsonschema mapie matplotlib ml_collections openpyxl "
+    "pandas PIL safetensors sklearn tensorboardX tensorflow tensorflow_datasets tokenizers "
     "torch tqdm transformers"
 ).split()
 
@@ -155,7 +156,13 @@ ONLY = {
     | {name for name in OURS if room(name) in ("job", "making")},
     "absl": {"weights.__main__", "convert", "main", "command"},
     "grain": {"data.batches", "data.store"},
-    "cv2": {"data.decode", "data.dynamic_image", "faces.align", "faces.detectors"},
+    "cv2": {
+        *("data.decode", "data.dynamic_image", "faces.align"),
+        *("video.decode", "video.motion", "video.render", "video.windows"),
+    },
+    "av": {"video.decode", "video.render"},
+    "mapie": {"scoring.conformal"},
+    "gradio": {"web"},
     "tensorflow_datasets": {"data.records", "data.encoded"},
     "dlib": {"faces.align", "faces.detectors"},
     "skimage": {"data.flow"},
@@ -164,10 +171,12 @@ ONLY = {
     "huggingface_hub": {"weights.hub", "results.model_card"},
     "tokenizers": {"text.tokenizer"},
     "ftfy": {"text.tokenizer"},
-    "jinja2": {"results.report", "results.model_card", "results.index"},
+    "jinja2": {
+        *("results.report", "results.model_card", "results.index", "video.page"),
+    },
     "jsonschema": {"results.card"},
     "matplotlib": {"results.figures"},
-    "sklearn": {"explaining.saw"},
+    "sklearn": {"explaining.saw", "scoring.au_calibration"},
 }
 
 

@@ -1,4 +1,4 @@
-"""TFDS builder of the procedural dataset: synthetic/tiny, /full, /mini, /apart."""
+"""TFDS builder of the procedural dataset: /tiny, /full, /mini, /apart, /windows."""
 
 import dataclasses
 import json
@@ -13,13 +13,19 @@ from data_builders.synthetic.clip import clip_truth, make_clip
 from data_builders.synthetic.config import APART, FULL, MINI, TINY, ClipConfig
 from data_builders.synthetic.emotions import AU_COMBINATIONS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
+from data_builders.synthetic.windows import (
+    WINDOWS,
+    WindowConfig,
+    make_window,
+    name_of,
+)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SyntheticConfig(tfds.core.BuilderConfig):
-    """A named `ClipConfig`."""
+    """A named `ClipConfig` or `WindowConfig`."""
 
-    clips: ClipConfig
+    clips: ClipConfig | WindowConfig
 
 
 class Synthetic(tfds.core.GeneratorBasedBuilder):
@@ -38,6 +44,12 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             description="64 px, for AU detection: without decoys, so that nothing "
             "moves but the AUs that are annotated, and the apex picture shows them",
             clips=APART,
+        ),
+        SyntheticConfig(
+            name="windows",
+            description="32 px, windows of recordings with and without an expression, "
+            "for models of raw video",
+            clips=WINDOWS,
         ),
     ]
 
@@ -68,11 +80,18 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     def clip_names(self) -> list[str]:
         """Returns the names of all clips, in order."""
         config = self.builder_config.clips
+        if isinstance(config, WindowConfig):
+            return [name_of(config, index)[0] for index in range(config.clips)]
         return [clip_truth(config, index).clip for index in range(config.clips)]
 
     def example(self, index: int) -> dict[str, object]:
         """Returns the features of one clip."""
-        clip = make_clip(self.builder_config.clips, index)
+        config = self.builder_config.clips
+        if isinstance(config, WindowConfig):
+            made = dict(make_window(config, index))
+            own = {name: made.pop(name) for name in ("au_intensity", "amplitude_px")}
+            return clip_example(**made) | own | {"decoy_cells": []}
+        clip = make_clip(config, index)
         made = clip_example(
             frames=clip.encoded,
             frame_numbers=range(len(clip.encoded)),
@@ -95,14 +114,18 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
         }
 
 
-def describe(config: ClipConfig) -> dict[str, object]:
+def describe(config: ClipConfig | WindowConfig) -> dict[str, object]:
     """Returns what is known about a dataset beforehand, as plain JSON values.
+
+    Of windows that is notes and config alone: no ceiling of theirs is known.
 
     notes: what a reader of a score should know. ceiling: task -> UF1, UAR and ACC of an
     ideal observer. tasks["3"|"5"|"7"]: classes, class of each emotion, priors, the same
     ceiling, shuffled (that of an observer who does not know the order of the key
     frames) and chance (UF1 of guessing).
     """
+    if isinstance(config, WindowConfig):
+        return _describe_windows(config)
     ordered, blind = ceilings(config), ceilings(config, shuffled=True)
     low, high = config.amplitude_px
     tasks = {
@@ -145,6 +168,21 @@ def describe(config: ClipConfig) -> dict[str, object]:
         "tasks": tasks,
     }
     # Through JSON, so that metadata is the same before and after it was on disk.
+    return json.loads(json.dumps(facts))
+
+
+def _describe_windows(config: WindowConfig) -> dict[str, object]:
+    face = config.recording.face
+    low, high = (scale * config.stored / face.size for scale in face.amplitude_px)
+    note = (
+        f"The windows are procedural, every pixel of them computed: {config.clips} of "
+        f"{face.subjects} subjects, {config.seconds:g} s each, faces aligned at "
+        f"{config.stored}x{config.stored} pixels by their first frame, with "
+        f"{low:.1f}-{high:.1f} pixels of motion at the apex; a share of "
+        f"{config.empty:g} shows no expression, but blinks, speech and a moving head "
+        "as the others do. Such scores say nothing about people."
+    )
+    facts = {"notes": [note], "config": dataclasses.asdict(config)}
     return json.loads(json.dumps(facts))
 
 

@@ -87,7 +87,7 @@ def assignments(config: ClipConfig) -> tuple[tuple[int, str], ...]:
 
 
 def profile(onset: int, apex: int, offset: int) -> np.ndarray:
-    """Draws a micro-expression over time: a quick eased rise, a decay that slows down.
+    """Draws a micro-expression over its frames.
 
     Args:
         onset: Its first frame.
@@ -98,11 +98,26 @@ def profile(onset: int, apex: int, offset: int) -> np.ndarray:
         Intensity: 0 at onset, 1 at apex, 0 at offset, float [n].
     """
     t = np.arange(onset, offset + 1, dtype=np.float64)
-    rise = np.clip((t - onset) / (apex - onset), 0.0, 1.0)
-    fall = np.clip((offset - t) / (offset - apex), 0.0, 1.0)
+    return profile_at(t, onset, apex, offset)
+
+
+def profile_at(
+    times: np.ndarray, onset: float, apex: float, offset: float
+) -> np.ndarray:
+    """Draws a micro-expression over time: a quick eased rise, a decay that slows down.
+
+    Args:
+        times: [n], in the unit of the others.
+        onset, apex, offset: When it begins, is strongest, and ends.
+
+    Returns:
+        Intensity from 0 to 1, float [n]; 0 outside of onset..offset.
+    """
+    rise = np.clip((times - onset) / (apex - onset), 0.0, 1.0)
+    fall = np.clip((offset - times) / (offset - apex), 0.0, 1.0)
     ease = rise * rise * (3.0 - 2.0 * rise)
     decay = np.sin(0.5 * np.pi * fall) ** 2.4
-    return np.where(t <= apex, ease, decay)
+    return np.where(times <= apex, ease, decay)
 
 
 def twitch(rng, smooth: np.ndarray, keys: np.ndarray) -> np.ndarray:

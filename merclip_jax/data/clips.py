@@ -18,7 +18,7 @@ _ONE = "[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?"
 _DATASET = f"|{_ONE}([+]{_ONE})*"
 _FORM = "NAME or NAME/CONFIG, several joined by +"
 COLUMNS = ("clip", "subject", "split", "emotion", "au_cell", "label")
-COLUMNS += ("positions", "apex", "spans", "records", "flows")
+COLUMNS += ("positions", "apex", "spans", "fps", "records", "flows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Clips:
 
     clip, subject, split, emotion, au_cell: [n] str; label: [n] int32; positions:
     [n, t] the frames of each record that a test sees; apex: [n] where among these;
-    spans: [n, 2] first and last frame of the expression; records: [n] where each lies
+    spans: [n, 2] first and last frame of the expression, of a window's record all of
+    it; fps: [n] frames a second; records: [n] where each lies
     in `source`; flows: [n] str the folder in which a view's flow is kept, "" for
     nowhere; fingerprint and metadata: the builder's.
     """
@@ -76,6 +77,7 @@ class Clips:
     positions: np.ndarray
     apex: np.ndarray
     spans: np.ndarray
+    fps: np.ndarray
     records: np.ndarray
     flows: np.ndarray
     source: Sequence
@@ -187,8 +189,10 @@ class Clips:
             return self.positions[index]
         return np.stack(
             [
-                self.view.positions(first, first, last, rng=rng)
-                for first, last in self.spans[index].tolist()
+                self.view.positions(first, first, last, fps=fps, rng=rng)
+                for (first, last), fps in zip(
+                    self.spans[index].tolist(), self.fps[index].tolist(), strict=True
+                )
             ]
         )
 

@@ -58,7 +58,8 @@ class ProtocolOptions:
     name: "loso", "kfold", "holdout", or "cross_dataset", which leaves out one of
     several datasets at a time, or only `test_datasets` of them; seeds: one model of
     every fold each; folds: of kfold; holdout tests on `test_subjects`, or on the
-    owners' `test_splits` after training on `train_splits`; selection: "last", or
+    owners' `test_splits` after training on `train_splits`; final_fit: a model of each
+    seed is trained on everyone too, to be used and not scored; selection: "last", or
     "inner" by `inner_subjects` of each training part, or "oracle" by the test subjects,
     which goes in its own column.
     """
@@ -71,6 +72,7 @@ class ProtocolOptions:
     train_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ()
     test_datasets: tuple[str, ...] = ()
+    final_fit: bool = False
     selection: Annotated[str, OneOf(SELECTIONS)] = "last"
     inner_subjects: Annotated[int, Range(0, 10_000)] = 0
 

@@ -270,10 +270,15 @@ def _row(record, index, view: View) -> dict:
     }
     if offset - onset + 1 < view.least:
         return facts
-    positions = view.positions(onset, apex, offset)
+    fps = float(record["fps"])
+    if view.sampling == "window":
+        # Where in its record an expression lies is what nobody tells on a new video.
+        onset, offset = 0, len(record["frames"]) - 1
+    positions = view.positions(onset, apex, offset, fps=fps)
     return facts | {
         "positions": positions,
         "apex": int(np.abs(positions - apex).argmin()),
         "spans": (onset, offset),
+        "fps": fps,
         "records": index,
     }

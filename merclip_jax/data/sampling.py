@@ -9,6 +9,7 @@ import numpy as np
 
 Integer = int | np.integer
 FRAMES = 16  # what MER-CLIP sees of a clip
+NOTHING = "none"  # the emotion of a window without an expression
 
 
 def key_frames(
@@ -121,6 +122,35 @@ def strided_frames(length: Integer, count: int) -> np.ndarray:
     if count < 1 or length < count:
         raise ValueError(f"{length} frames: cannot stride over them {count} times")
     return np.arange(count, dtype=np.int64) * (int(length) // count)
+
+
+def window_frames(
+    length: Integer,
+    within: Integer,
+    count: int,
+    *,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Positions of frames spread evenly over a window that lies somewhere in a clip.
+
+    Args:
+        length: frames of the clip; one that is shorter than the window is its window.
+        within: frames of the window.
+        count: frames to choose; where the window has fewer, some are repeated.
+        rng: places the window; None places it in the middle.
+
+    Returns:
+        int64 [count], non-decreasing, in 0..length-1.
+
+    Raises:
+        ValueError: when any number is below 1.
+    """
+    if min(length, within, count) < 1:
+        raise ValueError(f"expected 1 or more, got {length}, {within}, {count}")
+    within = min(int(within), int(length))
+    free = int(length) - within
+    start = free // 2 if rng is None else int(rng.integers(free + 1))
+    return start + np.rint(np.linspace(0, within - 1, count)).astype(np.int64)
 
 
 def onset_apex(onset: Integer, apex: Integer, offset: Integer) -> np.ndarray:

@@ -16,6 +16,7 @@ CONTRACTS = {
     "uniform": "onset-offset",
     "stride": "onset-offset",
     "onset_apex": "oracle-keyframes",
+    "window": "raw-window",
 }
 ALIGNMENTS = ("", "frame")
 NO_FLOW = 128  # in the channels of a flow, where nothing moves
@@ -27,7 +28,8 @@ class View:
 
     frames: how many of a clip; image_size: height and width in pixels; resize: short
     side in pixels before the centre crop, 0 for the image size; grey: one channel, not
-    three; sampling: a key of CONTRACTS; align: "frame" cuts the face out of each frame
+    three; sampling: a key of CONTRACTS; seconds: of a window, which is the input of
+    sampling "window" alone; align: "frame" cuts the face out of each frame
     by that frame's own landmarks, "" takes the picture as it is; flow: of onset and
     apex one picture of the motion between them. Raises ValueError for values that
     cannot be.
@@ -38,6 +40,7 @@ class View:
     resize: Annotated[int, Range(0, 4096)] = 0
     grey: bool = False
     sampling: Annotated[str, OneOf(CONTRACTS)] = "keyframes"
+    seconds: Annotated[float, Range(0.05, 10)] = 0.5
     align: Annotated[str, OneOf(ALIGNMENTS)] = ""
     flow: bool = False
 
@@ -65,7 +68,7 @@ class View:
 
     @property
     def contract(self) -> str:
-        """What a clip must come with: "oracle-keyframes" or "onset-offset"."""
+        """What a clip must come with: key frames, onset and offset, or nothing."""
         return CONTRACTS[self.sampling]
 
     @property
@@ -82,7 +85,7 @@ class View:
     @property
     def drawn(self) -> bool:
         """Whether training draws the frames anew at every step."""
-        return self.sampling == "uniform"
+        return self.sampling in ("uniform", "window")
 
     def positions(
         self,
@@ -90,6 +93,7 @@ class View:
         apex: int,
         offset: int,
         *,
+        fps: float,
         rng: np.random.Generator | None = None,
     ) -> np.ndarray:
         """Positions int64 [t] of the frames that are seen, in onset..offset.
@@ -97,11 +101,13 @@ class View:
         Of a flow it is the apex alone, to which the flow leads from the onset.
 
         Args:
-            onset: position of the first frame of the expression.
+            onset: position of the first frame of the expression; of a window that of
+                the record.
             apex: of the strongest.
             offset: of the last.
+            fps: frames a second; a window's length is in seconds.
             rng: draws those of a training step; None gives those of a test. Only
-                uniform sampling makes a difference between the two.
+                uniform sampling and windows make a difference between the two.
 
         Raises:
             ValueError: the clip is shorter than `least`.
@@ -111,8 +117,11 @@ class View:
             return both[1:] if self.flow else both
         if self.sampling == "stride":
             return onset + sampling.strided_frames(offset - onset + 1, self.frames)
-        if self.drawn:
-            length = offset - onset + 1
+        length = offset - onset + 1
+        if self.sampling == "window":
+            within = max(1, round(self.seconds * fps))
+            return onset + sampling.window_frames(length, within, self.frames, rng=rng)
+        if self.sampling == "uniform":
             return onset + sampling.uniform_frames(length, self.frames, rng=rng)
         strides = "integer" if self.sampling == "keyframes_integer" else "float"
         return sampling.key_frames(onset, apex, offset, self.frames, strides=strides)

@@ -42,7 +42,7 @@ def with_maps(
     """
     found = []
     # Sentences are the run's: one object for all members, and so one program.
-    evidence = run.plan.system.evidence(run.plan.store.clips, run.plan.context)
+    evidence = _evidence(run)
     for example in examples:
         member, index = run.member_of(example.clip)
         system, variables, context = run.weights(member)
@@ -141,6 +141,11 @@ def _batch(run: Finished, index: np.ndarray) -> Batch:
     frames = np.stack([clips.decode(int(i)) for i in index])
     rows = run.plan.rows(index, run.plan.system.inputs)
     return jax.tree.map(jnp.asarray, {"frames": frames} | rows)
+
+
+def _evidence(run: Finished) -> Evidence | None:
+    said = run.plan.system.vocabulary(run.plan.store.clips)
+    return run.plan.system.evidence(said, run.plan.context)
 
 
 def _asked(

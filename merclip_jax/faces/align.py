@@ -32,6 +32,7 @@ PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
 # Corners and lids of the eyes in the MediaPipe face mesh, as iBUG 36-41 and 42-47.
 MESH_EYES = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
 MESH_NOSE, MESH_MOUTH = 1, [61, 291]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
@@ -183,7 +184,6 @@ class DlibLandmarks:
         Returns:
             float64 [68, 2] pixels, None without a face.
         """
-        import dlib
 
         image = np.ascontiguousarray(image)
         # First reduced to 640 pixels, which is fast; then as it is; then, as dlib needs
@@ -196,6 +196,31 @@ class DlibLandmarks:
             box = _dlib_box(image, upsample=1)
         if box is None:
             return None
+        return self._points(image, box, scale)
+
+    def find_all(self, image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Every face of a picture that is not cut out yet, the largest first.
+
+        Args:
+            image: uint8 [h, w, 3] RGB.
+
+        Returns:
+            How sure each is, from 0 to 1, and its 68 iBUG landmarks in pixels.
+        """
+        image = np.ascontiguousarray(image)
+        small, scale = _reduced(image)
+        boxes = _dlib_boxes(small)
+        if not boxes and max(image.shape[:2]) <= DETECT:
+            boxes = _dlib_boxes(image, upsample=1)
+        return [
+            # dlib's score is a distance from its plane; most faces have 0.5 to 3.
+            (float(np.clip(score / 2, 0, 1)), self._points(image, box, scale))
+            for score, box in boxes
+        ]
+
+    def _points(self, image: np.ndarray, box: Box, scale: float) -> np.ndarray:
+        import dlib
+
         box = dlib.rectangle(*(round(edge / scale) for edge in box))
         shape = _dlib_predictor(self._predictor)(image, box)
         return np.array([[p.x, p.y] for p in shape.parts()], np.float64)
@@ -233,16 +258,26 @@ class YunetLandmarks:
         Returns:
             float64 [5, 2] pixels as in `five_points`, None without a face.
         """
-        grey = image.ndim == 2
-        code = cv2.COLOR_GRAY2BGR if grey else cv2.COLOR_RGB2BGR
+        found = self.find_all(image)
+        return found[0][1] if found else None
+
+    def find_all(self, image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Every face of a picture, the largest first.
+
+        Args:
+            image: uint8 [h, w] or [h, w, 3] RGB.
+
+        Returns:
+            How sure each is, from 0 to 1, and its five points in pixels.
+        """
+        code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
         small, scale = _reduced(cv2.cvtColor(image, code))
         # Made anew: a detector holds its picture's size, and threads share `self`.
         found = self._detector(small.shape[1::-1]).detect(small)[1]
-        if found is None or not len(found):
-            return None
+        rows = [] if found is None else found.tolist()
         # x, y, width, height, ten coordinates from the subject's right eye on, score.
-        face = max(found.tolist(), key=lambda row: (row[2] * row[3], row[14]))
-        return np.reshape(face[4:14], (5, 2)) / scale
+        rows.sort(key=lambda row: (row[2] * row[3], row[14]), reverse=True)
+        return [(row[14], np.reshape(row[4:14], (5, 2)) / scale) for row in rows]
 
 
 def _install(package: str) -> str:
@@ -262,8 +297,17 @@ _thread = threading.local()
 _loading = threading.Lock()
 
 
-def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of a face. Detectors have state: one for each thread."""
+def _dlib_box(image: np.ndarray, upsample: int = 0) -> Box | None:
+    """Left, top, right, bottom of the largest face."""
+    found = _dlib_boxes(image, upsample)
+    return found[0][1] if found else None
+
+
+def _dlib_boxes(image: np.ndarray, upsample: int = 0) -> list[tuple[float, Box]]:
+    """Score and edges of each face, the largest first.
+
+    Detectors have state: there is one for each thread.
+    """
     import dlib
 
     if not hasattr(_thread, "detector"):
@@ -275,11 +319,12 @@ def _dlib_box(image: np.ndarray, upsample: int = 0) -> tuple[int, int, int, int]
         for box, score in zip(boxes, scores, strict=True)
         if score >= 0.5 * max(scores)
     ]
-    if not faces:
-        return None
     # Area, score, place: ties are broken the same way in every run.
-    box = max(faces, key=lambda face: face[:3])[3]
-    return box.left(), box.top(), box.right(), box.bottom()
+    faces.sort(key=lambda face: face[:3], reverse=True)
+    return [
+        (score, (box.left(), box.top(), box.right(), box.bottom()))
+        for _, score, _, box in faces
+    ]
 
 
 def _dlib_predictor(path: str):

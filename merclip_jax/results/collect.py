@@ -182,6 +182,8 @@ def _example(plan: Plan, index: int, outputs: dict, p: np.ndarray) -> Example:
 
 def _key_frames(clips: Clips, index: int) -> dict[int, str]:
     """Which of a clip's frames that are seen are key frames, in words."""
+    if clips.view.sampling == "window":
+        return {}  # none of them was told
     seen = clips.positions[index].tolist()
     first, last = clips.spans[index].tolist()
     exact = clips.view.sampling not in ("stride", "uniform")

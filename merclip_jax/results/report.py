@@ -37,11 +37,14 @@ _SELECTIONS = {
     "inner": "The epoch was chosen on subjects held out from the training subjects; "
     "test subjects had no part in it.",
 }
-_CONTRACTS = {
+CONTRACTS = {
     "oracle-keyframes": "The model was given the annotated onset, apex and offset of "
     "each clip, which an unlabelled video does not have.",
     "onset-offset": "The model was given the annotated onset and offset of each clip, "
     "but not its apex.",
+    "raw-window": "The model was given windows of each record, with no word of where "
+    "in them anything happens, as on an unlabelled video; that there may be an "
+    "expression near was known when the records were cut.",
 }
 
 
@@ -111,13 +114,14 @@ def render_report(
     return printable(page)
 
 
-def beside(name: str) -> str:
-    """The text of a file that lies beside this one.
+def beside(name: str, *, of: str = "merclip_jax.results") -> str:
+    """The text of a file that lies beside this one, or in another room.
 
     Args:
         name: of the file.
+        of: the room.
     """
-    return resources.files("merclip_jax.results").joinpath(name).read_text("utf-8")
+    return resources.files(of).joinpath(name).read_text("utf-8")
 
 
 def paragraphs(card: Mapping) -> list[str]:
@@ -141,7 +145,7 @@ def paragraphs(card: Mapping) -> list[str]:
         f"The answers of {folds} were pooled before they were scored; the whole was "
         f"run {repeats}.",
         _SELECTIONS[card["selection"]],
-        _CONTRACTS[card["input_contract"]],
+        CONTRACTS[card["input_contract"]],
     ]
     limits = [
         "The interval tells how much the score would move with other subjects of the "

@@ -75,12 +75,17 @@ class MerClipShown(System):
             found["after the head"] = token
         return found
 
-    def evidence(self, clips: Clips, context: Context) -> Evidence | None:
-        """Likeness to the sentences that name an AU less that to those that do not."""
+    def vocabulary(self, clips: Clips) -> tuple[str, ...]:
+        """The AU combinations of the clips; none where sentences name emotions."""
         if self.prompting.supervision == "emotion":
+            return ()
+        return tuple(self.prompts(clips).names)
+
+    def evidence(self, vocabulary: Sequence[str], context: Context) -> Evidence | None:
+        """Likeness to the sentences that name an AU less that to those that do not."""
+        if not vocabulary:
             return None
-        numbers = _numbers(self.prompts(clips).names)
-        return sentences.evidence(context.run["features"], numbers)
+        return sentences.evidence(context.run["features"], _numbers(vocabulary))
 
     def exhibits(
         self,

@@ -1,5 +1,7 @@
 """What a detector of AUs shows beside its answers: probabilities, where it looked."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
@@ -73,9 +75,9 @@ class MicroAuClipShown(System):
             )
         }
 
-    def evidence(self, clips: Clips, context: Context) -> Evidence:
+    def evidence(self, vocabulary: Sequence[str], context: Context) -> Evidence:
         """The AUs' logits, by which it is scored."""
-        del clips, context
+        del vocabulary, context
         note = "The AU's logit: present against absent."
         return Evidence(tuple(self.model.aus), lambda outputs: outputs["aus"], note)
 

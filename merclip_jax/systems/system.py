@@ -5,7 +5,7 @@ what it answers. All else (folds, members, stacks, resume, card, report) is shar
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import flax
@@ -209,8 +209,15 @@ class System(Protocol):
         """Features of clips, by their names, each [b, d]."""
         return {}
 
-    def evidence(self, clips: Clips, context: Context) -> Evidence | None:
-        """What is said for each AU; None: the method knows of none."""
+    def vocabulary(self, clips: Clips) -> tuple[str, ...]:
+        """AU combinations whose sentences the run's constants hold, in their order."""
+        return ()
+
+    def evidence(self, vocabulary: Sequence[str], context: Context) -> Evidence | None:
+        """What is said for each AU; None: the method knows of none.
+
+        `vocabulary` is that of the clips which `context` was made of.
+        """
         return None
 
     def ranks(

@@ -27,25 +27,25 @@ def test_strides_are_those_of_the_official_code():
 
 def test_a_view_with_strides_begins_at_the_onset():
     view = View(frames=8, image_size=64, grey=True, sampling="stride", align="frame")
-    positions = view.positions(10, 20, 27)
+    positions = view.positions(10, 20, 27, fps=30.0)
     assert positions.tolist() == [10, 12, 14, 16, 18, 20, 22, 24]
     assert positions.dtype == np.int64 and view.least == 8
     assert view.shape == (8, 64, 64, 1) and view.contract == "onset-offset"
     assert not view.drawn and View().least == 1
     with pytest.raises(ValueError, match="7 frames"):
-        view.positions(10, 12, 16)
+        view.positions(10, 12, 16, fps=30.0)
 
 
 def test_onset_and_apex():
     view = View(frames=2, sampling="onset_apex")
-    assert view.positions(3, 9, 20).tolist() == [3, 9]
+    assert view.positions(3, 9, 20, fps=30.0).tolist() == [3, 9]
     assert view.contract == "oracle-keyframes" and view.shape == (2, 224, 224, 3)
     assert onset_apex(4, 4, 4).tolist() == [4, 4]
     with pytest.raises(ValueError, match="onset <= apex <= offset, got 5, 4, 9"):
         onset_apex(5, 4, 9)
     flow = dataclasses.replace(view, flow=True)
     assert flow.shape == (1, 224, 224, 3)
-    assert flow.positions(3, 9, 20).tolist() == [9]
+    assert flow.positions(3, 9, 20, fps=30.0).tolist() == [9]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_shapes_looks_features_and_evidence(made):
     for values in system.features(kept).values():
         assert values.shape[0] == b and values.ndim == 2
     assert len(system.features(kept)) == 2
-    evidence = system.evidence(job.clips, context)
+    evidence = system.evidence(job.system.vocabulary(job.clips), context)
     if system.name == "fdp":
         assert evidence is None
         return
@@ -128,7 +128,7 @@ def test_mer_clips_evidence_is_the_likeness_to_sentences(mini_data):
     config = three.config("mer_clip", mini_data)
     job = build.job(config, build.clips(config))
     context = experiment.plan_of(job).context
-    evidence = job.system.evidence(job.clips, context)
+    evidence = job.system.evidence(job.system.vocabulary(job.clips), context)
     features = np.asarray(context.run["features"])
     unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
     unit = unit.mean(0)
@@ -147,4 +147,4 @@ def test_mer_clips_evidence_is_the_likeness_to_sentences(mini_data):
         job.system,
         prompting=dataclasses.replace(job.system.prompting, supervision="emotion"),
     )
-    assert emotion.evidence(job.clips, context) is None
+    assert emotion.evidence(emotion.vocabulary(job.clips), context) is None

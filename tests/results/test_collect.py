@@ -112,7 +112,7 @@ def test_key_frames_are_called_what_they_are(plan, sampling, names):
     clips = plan.store.clips
     onset, apex, offset = 10, 14, 30
     view = dataclasses.replace(clips.view, frames=8, sampling=sampling)
-    positions = view.positions(onset, apex, offset)[None]
+    positions = view.positions(onset, apex, offset, fps=30.0)[None]
     nearest = np.abs(positions - apex).argmin(1)
     some = dataclasses.replace(
         clips.take(np.asarray([0])),

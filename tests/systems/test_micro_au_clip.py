@@ -99,7 +99,7 @@ def test_it_is_a_system():
 
 def test_onset_and_apex_are_what_it_sees(clips):
     view = tiny_au.VIEW
-    np.testing.assert_array_equal(view.positions(3, 8, 20), [3, 8])
+    np.testing.assert_array_equal(view.positions(3, 8, 20, fps=30.0), [3, 8])
     assert clips.positions.shape == (len(clips), 2)
     np.testing.assert_array_equal(clips.positions[:, 0], clips.spans[:, 0])
     np.testing.assert_array_equal(clips.apex, 1)

@@ -1,0 +1,1 @@
+"""From a video to when a face shows what: decode, follow faces, look, say."""

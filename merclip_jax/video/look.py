@@ -1,0 +1,285 @@
+"""One video from its first picture to its last: faces, windows, answers, events.
+
+Pictures stream through: what is held is a few seconds of small faces, a batch of
+windows, and a row of numbers for each picture, however long the video is.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from merclip_jax.video import events
+from merclip_jax.video.answer import Answerer
+from merclip_jax.video.decode import Facts, Picture, Video
+from merclip_jax.video.events import Event, Scored
+from merclip_jax.video.follow import EVERY, Face, Find, follow
+from merclip_jax.video.windows import STRIDE, Cutter, Trace, Window
+
+LARGEST, ALL = "largest", "all"
+_SAME = 0.2  # intersection over union, from which two events are one
+SLOWEST = 25.0  # pictures a second, below which a micro-expression is easily missed
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a video is looked at.
+
+    seconds, stride: of windows, seconds 0 for what the model was trained on; threshold:
+    a window's score from which it holds an expression; face: "largest", "all", or a
+    number in order of appearance; every: seconds between two looks for faces.
+    """
+
+    seconds: float = 0.0
+    stride: float = STRIDE
+    threshold: float = events.THRESHOLD
+    face: str | int = LARGEST
+    every: float = EVERY
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A face in one picture; number -1 where there is none."""
+
+    index: int
+    time: float
+    face: int
+    sure: float
+    motion: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """An event with pictures: faces uint8 [n, h, w, 3] at their times, its window."""
+
+    event: Event
+    times: tuple[float, ...]
+    faces: tuple[np.ndarray, ...]
+    window: Window | None
+
+
+@dataclasses.dataclass
+class Result:
+    """What was found in a video, or in the part that was read.
+
+    rows: by time; windows: face -> its scored ones by time; stopped: why the rest is
+    missing, "" where it is whole.
+    """
+
+    facts: Facts
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    windows: dict[int, list[Scored]] = dataclasses.field(default_factory=dict)
+    shown: list[Shown] = dataclasses.field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def events(self) -> list[Event]:
+        """By their onsets."""
+        return [shown.event for shown in self.shown]
+
+    @property
+    def best(self) -> Scored | None:
+        """The window with the largest score, None where there is no window."""
+        every = [w for own in self.windows.values() for w in own]
+        return max(every, key=lambda w: (w.score, -w.start), default=None)
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second, as they came."""
+        times = sorted({row.time for row in self.rows})
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+
+class _Followed:
+    """A face while the video runs."""
+
+    def __init__(self, cutter: Cutter):
+        self.cutter = cutter
+        self.traces: collections.deque[Trace] = collections.deque()
+        self.open: list[Scored] = []
+        self.raw: collections.deque[float] = collections.deque(maxlen=3)
+        self.cut: dict[float, Window] = {}
+
+
+def look(
+    video: Video,
+    answerer: Answerer,
+    find: Find,
+    settings: Settings,
+    *,
+    tick: Callable[[float], None] = lambda time: None,
+) -> Result:
+    """Everything that is found in a video.
+
+    A KeyboardInterrupt ends it with what was found until then.
+
+    Args:
+        video: opened.
+        answerer: a final model.
+        find: looks for faces.
+        settings: how.
+        tick: is told the time of each picture, to show progress.
+
+    Raises:
+        VideoError: not one picture can be read.
+    """
+    return _Looking(video, answerer, find, settings).run(tick)
+
+
+class _Looking:
+    def __init__(self, video, answerer, find, settings):
+        self.video, self.answerer, self.find = video, answerer, find
+        self.settings = settings
+        self.seconds = settings.seconds or answerer.seconds
+        self.result = Result(video.facts)
+        self.faces: dict[int, _Followed] = {}
+        self.waiting: list[Window] = []
+
+    def run(self, tick: Callable[[float], None]) -> Result:
+        pictures = follow(iter(self.video), self.find, every=self.settings.every)
+        try:
+            for picture, faces in pictures:
+                self._picture(picture, self._wanted(faces))
+                tick(picture.time)
+        except KeyboardInterrupt:
+            at = self.result.rows[-1].time if self.result.rows else 0.0
+            self.result.stopped = f"interrupted at {at:.2f} s"
+        self.result.stopped = self.result.stopped or self.video.problem
+        self._answer(everything=True)
+        for number, kept in self.result.windows.items():
+            self._settle(self.faces[number], kept, len(kept) - 1)
+        self._close(np.inf)
+        self.result.shown = _apart(self.result.shown)
+        return self.result
+
+    def _wanted(self, faces: Sequence[Face]) -> Iterable[Face]:
+        which = self.settings.face
+        if which == ALL:
+            return faces
+        if which == LARGEST:
+            return faces[:1]
+        return [face for face in faces if face.number == which]
+
+    def _picture(self, picture: Picture, faces: Iterable[Face]) -> None:
+        rows = []
+        for face in faces:
+            own = self.faces.get(face.number)
+            if own is None:
+                view = self.answerer.model.system.view
+                cutter = Cutter(view, seconds=self.seconds, stride=self.settings.stride)
+                own = self.faces[face.number] = _Followed(cutter)
+            trace, windows = own.cutter.add(picture, face)
+            if trace is None:
+                continue
+            own.traces.append(trace)
+            self.waiting += windows
+            rows.append(
+                Row(picture.index, picture.time, face.number, face.sure, trace.motion)
+            )
+        self.result.rows += rows or [Row(picture.index, picture.time, -1, 0.0, 0.0)]
+        self._answer()
+        self._close(picture.time)
+
+    def _answer(self, *, everything: bool = False) -> None:
+        """Answers full batches, or all that wait."""
+        size = self.answerer.size
+        while len(self.waiting) >= size or (everything and self.waiting):
+            some, self.waiting = self.waiting[:size], self.waiting[size:]
+            said = self.answerer(some)
+            for window, classes, aus in zip(some, said.classes, said.aus, strict=True):
+                self._score(window, classes, aus)
+
+    def _score(self, window: Window, classes: np.ndarray, aus: np.ndarray) -> None:
+        nothing = self.answerer.nothing
+        raw = events.score_of(window.motion, classes, aus, nothing)
+        own = self.faces[window.face]
+        own.raw.append(raw)
+        own.cut[window.start] = window
+        kept = self.result.windows.setdefault(window.face, [])
+        kept.append(
+            Scored(
+                window.face, window.start, window.end, window.motion, 0.0, classes, aus
+            )
+        )
+        if len(kept) > 1:
+            self._settle(own, kept, len(kept) - 2)
+
+    def _settle(self, own: _Followed, kept: list[Scored], i: int) -> None:
+        """Gives a window its score: it is believed as far as its neighbours agree."""
+        near = [
+            raw
+            for raw, w in zip(own.raw, kept[-3:], strict=True)
+            if abs(w.start - kept[i].start) < 1.5 * self.settings.stride
+        ]
+        score = round(float(np.mean(near)), events.DIGITS)
+        kept[i] = dataclasses.replace(kept[i], score=score)
+        if score >= self.settings.threshold:
+            own.open.append(kept[i])
+        else:
+            own.cut.pop(kept[i].start, None)
+
+    def _close(self, now: float) -> None:
+        """Ends events that nothing can be added to, and forgets what none needs."""
+        for own in self.faces.values():
+            if not own.traces:
+                continue
+            number = own.traces[0].face
+            scored = self.result.windows.get(number, ())
+            reached = np.inf if now == np.inf else scored[-1].start if scored else 0.0
+            groups = events.merged(own.open, threshold=self.settings.threshold)
+            # Parts of one long group are ended together: more of it moves its cuts.
+            ends = [group[-1].middle for group in groups]
+            for i in range(len(groups) - 2, -1, -1):
+                if groups[i + 1][0].start <= groups[i][-1].middle:
+                    ends[i] = ends[i + 1]
+            for group, end in zip(groups, ends, strict=True):
+                if end >= reached or end + events.REACH >= now:
+                    break
+                self._end(own, group)
+            # Windows that wait for a batch may yet be an event's.
+            needed = min(
+                [w.start for w in own.open]
+                + [w.start for w in self.waiting if w.face == number]
+                + [now]
+            )
+            before = needed - events.REACH - self.seconds
+            while own.traces and own.traces[0].time < before:
+                own.traces.popleft()
+
+    def _end(self, own: _Followed, group: list[Scored]) -> None:
+        event = events.event_of(group, list(own.traces))
+        best = max(group, key=lambda w: (w.score, -w.start))
+        edge = 0.15
+        near = [
+            t for t in own.traces if event.onset - edge <= t.time <= event.offset + edge
+        ]
+        chosen = [near[i] for i in _some(len(near))]
+        self.result.shown.append(
+            Shown(
+                event,
+                tuple(t.time for t in chosen),
+                tuple(t.thumb for t in chosen),
+                own.cut.get(best.start),
+            )
+        )
+        for window in group:
+            own.open.remove(window)
+            own.cut.pop(window.start, None)
+
+
+def _apart(shown: list[Shown]) -> list[Shown]:
+    """Events by their onsets; of two of one face that overlap the better one."""
+    kept: list[Shown] = []
+    for one in sorted(shown, key=lambda s: (-s.event.score, s.event.onset)):
+        own = [k.event for k in kept if k.event.face == one.event.face]
+        if all(events.overlap(one.event, other) < _SAME for other in own):
+            kept.append(one)
+    return sorted(kept, key=lambda s: (s.event.onset, s.event.face))
+
+
+def _some(count: int, most: int = 7) -> list[int]:
+    """Up to `most` places spread evenly over `count`."""
+    if not count:
+        return []
+    return np.unique(np.rint(np.linspace(0, count - 1, most)).astype(int)).tolist()
