@@ -37,13 +37,21 @@ from data_builders.records.jobs import Job
 from data_builders.records.listening import listening
 from data_builders.records.report import describe, print_summary
 from data_builders.records.verdict import expect_sound
+from data_builders.records.windows import in_windows
 from data_builders.synthetic import builder as synthetic
 from data_builders.synthetic.builder import Synthetic
+from data_builders.synthetic.windows import WindowConfig
 from data_builders.terminal import say
 from merclip_jax.errors import UserError
+from merclip_jax.faces.align import CsvLandmarks
 from merclip_jax.lock import lock
 
 # array_record raises RuntimeError, with the system's words for what went wrong.
+# What a card says of such a dataset.
+WINDOWS = (
+    "Each record is a stretch of a recording with an expression somewhere in it, or of "
+    'the emotion "none" without one.'
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
             skip_bad=flags.skip_bad,
             crop=crop,
             frame_numbers=flags.frame_numbers,
+            windows=flags.windows,
         )
         print_summary(built.folder, built.contents)
     except DatasetError as error:
@@ -96,6 +105,7 @@ def build(
     skip_bad: bool = False,
     crop: Crop | None = None,
     frame_numbers: str = numbering.AUTO,
+    windows: float = 0.0,
 ) -> Built:
     """Builds a dataset, or checks the one that is there.
 
@@ -110,6 +120,8 @@ def build(
             then say.
         crop: How faces are cut out, None for pictures as they are.
         frame_numbers: How pictures are numbered, see `readers.frame_numbers`.
+        windows: Seconds around each expression, 0 for the expressions alone; see
+            `records.windows`.
 
     Raises:
         DatasetError: If it cannot be built; says what to do.
@@ -121,9 +133,11 @@ def build(
         # Read back all the same: what was whole once may be damaged by now.
         say(f"{dataset} is built already (--overwrite builds it again)")
         built = Built(folder, check(folder))
-        _same_options(folder, crop, frame_numbers)
+        _same_options(folder, crop, frame_numbers, windows)
         return built
     given = folder_of_owners(cls, manual_dir)
+    if windows:
+        _check_windows(windows, given, crop)
     with _staging(data_dir, f"{cls.name}-{config}") as staging:
         replaced = staging / "replaced"
         if replaced.exists() and not folder.exists():  # killed between two renames
@@ -136,7 +150,7 @@ def build(
             else:
                 release = release_of(cls, given, config, frame_numbers)
                 found = _write_release(
-                    builder, release, crop, workers, skip_bad, frame_numbers
+                    builder, release, crop, workers, skip_bad, frame_numbers, windows
                 )
         except DatasetError:
             # What an earlier, stopped build left there stays: write() removes it.
@@ -166,6 +180,7 @@ def _write_release(
     workers: int,
     skip_bad: bool,
     frame_numbers: str,
+    windows: float,
 ) -> Contents:
     """Write the clips of what the owners handed out, and what is known of them."""
     config = builder.builder_config.name
@@ -173,37 +188,57 @@ def _write_release(
     expect_sound(release, skip_bad=skip_bad)
     say(f"{builder.name}: {release.layout}, {release.table}")
     release = matched(release, crop)
+    cut = in_windows(release, windows) if windows else release
     jobs = [
         Job(
             clip.row.split,
             full_name(builder.name, clip.row),
             functools.partial(make, builder.name, clip, crop),
         )
-        for clip in release.clips
+        for clip in cut.clips
     ]
     with listening():
         odd = shards.write(
             builder.info,
             jobs,
-            identity=_identity(release, crop),
+            identity=_identity(cut, crop),
             workers=workers,
             skip_bad=skip_bad,
         )
     release = release.without(odd)
     expect_sound(release, skip_bad=skip_bad)
     told = describe(release, config, crop) | {"frame_numbers": frame_numbers}
+    if windows:
+        told |= {"windows": windows, "notes": [WINDOWS]}
     return finish(builder.info, told)
 
 
+def _check_windows(windows: float, given: Path | None, crop: Crop | None) -> None:
+    if not 0 < windows <= 2:
+        raise DatasetError(f"--windows={windows:g}: expected seconds, above 0, up to 2")
+    if given is None:
+        raise DatasetError(
+            "--windows: procedural clips have nothing around them; build "
+            "synthetic/windows"
+        )
+    if crop is not None and isinstance(crop.landmarks, CsvLandmarks):
+        raise DatasetError(
+            "--windows: tables of landmarks go by the clips' onsets; give --faces=dlib "
+            "or yunet"
+        )
+
+
 def _write_synthetic(builder: Synthetic) -> Contents:
-    """Draw the procedural clips; one worker, for drawing holds Python's lock."""
-    metadata = synthetic.describe(builder.builder_config.clips)
+    """Draw the procedural clips; drawing holds Python's lock, more so of small ones."""
+    clips = builder.builder_config.clips
+    metadata = synthetic.describe(clips)
     jobs = [
         Job("clips", name, functools.partial(_drawn, builder, index))
         for index, name in enumerate(builder.clip_names())
     ]
     identity = json.dumps(metadata["config"], sort_keys=True)
-    shards.write(builder.info, jobs, identity=identity, workers=1, skip_bad=False)
+    workers = WORKERS if isinstance(clips, WindowConfig) else 1
+    shards.write(builder.info, jobs, identity=identity, workers=workers, skip_bad=False)
     return finish(builder.info, metadata)
 
 
@@ -225,7 +260,9 @@ def _identity(release: Release, crop: Crop | None) -> str:
     return digest.hexdigest()
 
 
-def _same_options(folder: Path, crop: Crop | None, frame_numbers: str) -> None:
+def _same_options(
+    folder: Path, crop: Crop | None, frame_numbers: str, windows: float
+) -> None:
     # The folder's name does not say how faces were cut out and pictures numbered.
     metadata = tfds.builder_from_directory(folder).info.metadata or {}
     built, asked = metadata.get("crop", ""), crop.name if crop else ""
@@ -239,6 +276,11 @@ def _same_options(folder: Path, crop: Crop | None, frame_numbers: str) -> None:
         raise DatasetError(
             f"{folder}: built with {numbering.FLAG}={numbered}, asked for "
             f"{frame_numbers}; --overwrite builds it again"
+        )
+    if (cut := metadata.get("windows", 0.0)) != windows:
+        raise DatasetError(
+            f"{folder}: built with --windows={cut:g}, asked for {windows:g}; give "
+            "another --data_dir, or --overwrite builds it again"
         )
 
 
@@ -255,6 +297,14 @@ def _parser() -> argparse.ArgumentParser:
         "--skip_bad",
         action="store_true",
         help="leave out clips that cannot be built instead of stopping",
+    )
+    made.add_argument(
+        "--windows",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="for models of raw video: keep SECONDS before and after each expression, "
+        "and add stretches without one, of the emotion 'none'",
     )
     return made
 

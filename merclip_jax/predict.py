@@ -14,7 +14,7 @@ and a small model first, which takes minutes once.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -97,6 +97,7 @@ def predict_video(
     render: bool = False,
     maps: bool = True,
     progress: bool = False,
+    tick: Callable[[float], None] = lambda time: None,
 ) -> Result:
     """What is found in a video; files of it where `out` says.
 
@@ -110,6 +111,7 @@ def predict_video(
         render: whether to write the annotated video too.
         maps: whether the page has heat maps.
         progress: whether to show how far it is, with the time left.
+        tick: is told the time of each picture.
 
     Raises:
         VideoError: it cannot be read.
@@ -126,13 +128,12 @@ def predict_video(
         bar_format="{desc}: {percentage:3.0f}% of {total:.0f} s, {remaining} left",
         leave=False,
     ) as bar:
-        result = look(
-            video,
-            answerer,
-            find,
-            settings,
-            tick=lambda at: bar.update(max(0.0, round(at - start, 2) - bar.n)),
-        )
+
+        def told(at: float) -> None:
+            bar.update(max(0.0, round(at - start, 2) - bar.n))
+            tick(at)
+
+        result = look(video, answerer, find, settings, tick=told)
     if progress:
         spent = time.monotonic() - began
         count = len({row.index for row in result.rows})

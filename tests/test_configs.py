@@ -262,7 +262,7 @@ def test_two_configs_share_no_value_that_can_change():
 def test_the_readme_lists_every_config():
     """By name, or as `name_{3,5}class`."""
     text = (FOLDER / "README.md").read_text()
-    listed = set(re.findall(r"\w+_\dclass", text))
+    listed = set(re.findall(r"\w+_\dclass|window_\w+", text))
     for stem, numbers in re.findall(r"(\w+_)\{([\d,]+)\}class", text):
         listed |= {f"{stem}{k}class" for k in numbers.split(",")}
     assert listed == set(NAMES)

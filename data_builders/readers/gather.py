@@ -104,7 +104,7 @@ def gather(
         found += row_findings(row, has_aus=row.split in coded)
         # A clip that something stops is not built, but its row still counts.
         if not any(finding.stops for finding in found):
-            clips.append(Clip(row, frames.inside, tuple(frames.files)))
+            clips.append(Clip(row, frames.inside, tuple(frames.files), frames.files))
         findings += found
     return Release(
         dataset,

@@ -4,8 +4,8 @@ Every dataset has a reader that turns a folder into a `Release` without opening 
 picture. The build and the doctor work on that alone.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_builders.readers.findings import (
@@ -54,12 +54,13 @@ class Clip:
     """A row with its frames on disk, by ascending number; all lie in onset..offset.
 
     `numbers`: of all pictures in its folder, ascending. Tables of landmarks that go by
-    position need them.
+    position need them. `around`: all these pictures.
     """
 
     row: Row
     files: dict[int, Path]
     numbers: tuple[int, ...] = ()
+    around: Mapping[int, Path] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -148,12 +148,16 @@ def key_indices(
 def _facts(dataset: str, clip: Clip) -> dict[str, object]:
     """What the table says of a clip, in the features' words."""
     row, numbers = clip.row, list(clip.files)
-    apex, apex_valid = key_indices(numbers, row.onset, row.apex, row.offset)
+    # Of a window there are pictures before the onset and after the offset.
+    inside = [i for i, n in enumerate(numbers) if row.onset <= n <= row.offset]
+    onset, offset = inside[0], inside[-1]
+    own = numbers[onset : offset + 1]
+    apex, apex_valid = key_indices(own, row.onset, row.apex, row.offset)
     return {
         "frame_numbers": numbers,
-        "onset": 0,
-        "apex": apex,
-        "offset": len(numbers) - 1,
+        "onset": onset,
+        "apex": onset + apex,
+        "offset": offset,
         "apex_valid": apex_valid,
         "subject": f"{dataset}/{row.subject}",
         "clip": full_name(dataset, row),

@@ -58,7 +58,7 @@ WINDOWS = WindowConfig(
         face=ClipConfig(
             size=96,
             subjects=12,
-            clips=1000,
+            clips=1200,
             key_frames=4,
             fps=50.0,
             amplitude_px=(4.0, 8.0),
@@ -73,7 +73,7 @@ WINDOWS = WindowConfig(
         height=120,
         width=120,
         blinks=40.0,
-        speech=0.25,
+        speech=0.4,
     ),
     stored=32,
 )

@@ -16,6 +16,7 @@ THRESHOLD = 0.7
 DIGITS = 4  # of scores: rounding in batches of another size is not shown
 GATE = 0.2  # % of the face's width; a still face with a camera's noise has 0.1
 LONGEST = 1.0  # seconds of an event; a micro-expression has up to half of one
+MICRO = 0.8  # seconds; what is estimated to be longer is no micro-expression
 _EDGE = 0.3  # share of the largest displacement, at which an event begins and ends
 REACH = 0.6  # seconds around an event's middle in which its course is looked at
 

@@ -51,7 +51,10 @@ def heats(shown: Sequence[Shown], answerer: Answerer) -> dict[int, Heat]:
         t, size = window.frames.shape[:2]
         wide = heat.on_frames(maps, t, size)[0]
         wide = wide / max(float(wide.max()), 1e-30)
-        some = np.unique(np.rint(np.linspace(0, t - 1, min(t, _PICTURES))).astype(int))
+        some = np.rint(np.linspace(0, t - 1, min(t, _PICTURES))).astype(int)
+        # What speaks most may lie in a picture between those.
+        most = int(wide.max((1, 2)).argmax())
+        some[np.abs(some - most).argmin()] = most
         pictures = [figures.overlaid(window.frames[k], wide[k]) for k in some.tolist()]
         found[i] = (name, pictures)
     return found

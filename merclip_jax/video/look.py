@@ -269,9 +269,10 @@ class _Looking:
 
 
 def _apart(shown: list[Shown]) -> list[Shown]:
-    """Events by their onsets; of two of one face that overlap the better one."""
+    """Brief events by their onsets; of two of one face that overlap the better one."""
     kept: list[Shown] = []
-    for one in sorted(shown, key=lambda s: (-s.event.score, s.event.onset)):
+    brief = [s for s in shown if s.event.offset - s.event.onset <= events.MICRO]
+    for one in sorted(brief, key=lambda s: (-s.event.score, s.event.onset)):
         own = [k.event for k in kept if k.event.face == one.event.face]
         if all(events.overlap(one.event, other) < _SAME for other in own):
             kept.append(one)
