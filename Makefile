@@ -9,7 +9,7 @@ version = $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info
 CONSTRAINTS = $(or $(wildcard constraints-$(version).txt),constraints.txt)
 INSTALL = $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 
-.PHONY: help demo test test-processes test-systems test-datasets test-compile \
+.PHONY: help demo test test-processes test-systems test-long test-datasets test-compile \
 	test-convert test-package test-browser aot docs fuzz lint controls clean
 
 help: ## what there is to make
@@ -33,11 +33,11 @@ test: $(VENV)/.test ## the suite, under ten minutes on two cores
 		--ignore=tests/training/test_devices.py \
 		--ignore=tests/training/test_processes.py \
 		--ignore=tests/compile --ignore=tests/package \
-		--ignore=tests/browser -m "not whole"
+		--ignore=tests/browser -m "not whole and not long"
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
-	$(BIN)/python -m pytest -n auto --maxprocesses=2 \
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 -m "not long" \
 		tests/training/test_stopping.py tests/training/test_kill.py \
 		tests/training/test_devices.py tests/training/test_processes.py
 
@@ -46,7 +46,11 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
 	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
 		--ignore=tests/weights_torch --ignore=tests/compile \
-		--ignore=tests/package -m whole tests
+		--ignore=tests/package -m "whole and not long" tests
+
+# What repeats tests above in other shapes: before a release.
+test-long: $(VENV)/.test ## the tests above in more shapes, before a release
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup -m long tests
 
 # Every dataset in miniature, from its owners' tree to a card.
 test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tree to a card
@@ -54,13 +58,15 @@ test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tre
 
 # Compiles for TPUs and GPUs that are not there.
 test-compile: $(VENV)/.test $(VENV)/aot/.done ## programs for TPUs and GPUs that are not there
-	PYTHONPATH=$(VENV)/aot $(BIN)/python -m pytest tests/compile
+	PYTHONPATH=$(VENV)/aot $(BIN)/python -m pytest -n auto --maxprocesses=2 \
+		tests/compile
 
 # The compilers, apart from what runs here: PYTHONPATH=.venv/aot finds them.
 aot: $(VENV)/aot/.done ## their compilers, for benchmarks.aot
 
 test-convert: $(VENV)/.convert ## weights against torch
-	$(BIN)/python -m pytest tests/weights_torch
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadfile \
+		tests/weights_torch
 
 # In an environment of their own, outside of the checkout.
 test-package: $(VENV)/.test ## the notebooks and the wheel, installed elsewhere

@@ -80,6 +80,7 @@ def test_the_released_recipe_runs(mini_data, tmp_path):
 
 
 @pytest.mark.whole
+@pytest.mark.long
 @pytest.mark.xdist_group("choices")
 def test_drawn_frames_are_the_same_from_device_and_host(
     mini_data, tmp_path, cache, exact_emitters

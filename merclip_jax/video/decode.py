@@ -122,7 +122,7 @@ class Video:
         wanted = self.facts.seconds
         if self._end is not None:
             return False
-        return wanted > 0 and last < wanted - max(1.0, 0.02 * wanted)
+        return wanted > 0 and last < wanted - max(0.5, 0.02 * wanted)
 
     def _upright(self, frame) -> np.ndarray:
         # Reduced by FFmpeg: a picture of 4K takes 24 MB.
@@ -169,5 +169,8 @@ def _av():
         raise VideoError(
             "videos are read by PyAV: pip install 'merclip_jax[video]'"
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # what is wrong is said by us
+    # What is wrong is said by us. And not through Python's logging: a decoder's threads
+    # wait for the lock of Python, whose holder may be waiting for them.
+    av.logging.restore_default_callback()
+    av.logging.set_libav_level(av.logging.PANIC)
     return av

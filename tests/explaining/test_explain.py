@@ -82,7 +82,10 @@ def test_what_cannot_be_explained_says_why(finished, tmp_path, mini_data):
         open_run(other)
 
 
-@pytest.mark.parametrize("name", ["fdp_released", "micro_au_clip"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("fdp_released", marks=pytest.mark.long), "micro_au_clip"],
+)
 def test_the_sisters_are_explained_too(name, mini_data, tmp_path):
     path = tmp_path / "run"
     config = three.config(name, mini_data, {"train.keep_weights": True})

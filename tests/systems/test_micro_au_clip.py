@@ -293,6 +293,7 @@ def test_it_learns_what_is_there(run):
     assert find_row(card, "f1")["mean"] > guess["value"]
 
 
+@pytest.mark.long
 def test_a_run_with_frozen_blocks_goes_on_to_the_same_bits(
     clips, tmp_path, monkeypatch
 ):

@@ -70,6 +70,18 @@ def test_it_goes_through_loso_to_card_and_report(run, mini_data):
     assert transductive == job.system.transductive == (name == "fdp_released")
 
 
+# What kills meet is the same trainer: one system is enough between releases.
+KILLED = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.xdist_group(name)]
+        + ([] if name == "fdp" else [pytest.mark.long]),
+    )
+    for name in three.NAMES
+]
+
+
+@pytest.mark.parametrize("run", KILLED, indirect=True)
 def test_kill_9_and_the_same_command_give_the_same_bits(
     run, mini_data, cache, tmp_path
 ):

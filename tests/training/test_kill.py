@@ -54,7 +54,7 @@ def wait_for(process, happened, seconds=120):
     return False
 
 
-@pytest.mark.parametrize("chain", [20, 21])
+@pytest.mark.parametrize("chain", [20, pytest.param(21, marks=pytest.mark.long)])
 def test_kill_9_at_random_moments_changes_no_bit(
     base, mini_data, cache, tmp_path, chain
 ):

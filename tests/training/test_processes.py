@@ -159,7 +159,17 @@ def largest_difference(ours, theirs, name):
     )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+# What the others try too, each alone.
+LONGER = ("1x8", "4x2, fsdp")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, marks=pytest.mark.long if shape in LONGER else ())
+        for shape in SHAPES
+    ],
+)
 def test_two_processes_learn_what_one_learns(mini_data, cache, tmp_path, shape):
     """Loss curves of 20 steps, all draws on, to 1e-5 relative."""
     flags = (*HOLDOUT, *DRAWING, *SHAPES[shape])
@@ -196,7 +206,7 @@ def assert_same_bits(ours, theirs):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_process_ends_the_other_which_says_so(
     mini_data, cache, unbroken, tmp_path, victim
 ):
@@ -242,7 +252,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
         assert worst <= 1e-4
 
 
-@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("target", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_signal_to_one_stops_all_at_the_same_step(
     mini_data, cache, unbroken, tmp_path, target
 ):

@@ -152,7 +152,7 @@ def test_records_that_were_replaced_are_not_trained_on(mini_data, cache, tmp_pat
     assert "build it again" in said.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("room", [20, 150, 400])
+@pytest.mark.parametrize("room", [20, pytest.param(150, marks=pytest.mark.long), 400])
 def test_a_full_disk_is_the_last_thing_said(mini_data, cache, whole, tmp_path, room):
     """Files of at most so many KiB: a disk that refuses what a run writes."""
     path = tmp_path / "run"
