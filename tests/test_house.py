@@ -46,14 +46,14 @@ PURE = (
     "training.finetune",
 )
 STANDARD = {"collections", "dataclasses", "functools", "itertools", "math", "numbers"}
-STANDARD |= {"operator", "random", "re", "typing"}
+STANDARD |= {"contextlib", "contextvars", "operator", "random", "re", "typing"}
 ARRAYS = {"flax", "jax", "numpy", "optax"}
 # What the package needs beyond jax, flax, optax and numpy. flax itself imports orbax.
 BLOCKED = (
     "absl array_record av beartype cv2 dlib ftfy gradio grain huggingface_hub "
     "hypothesis jaxtyping jinja2 jsonschema mapie matplotlib ml_collections openpyxl "
-    "pandas PIL safetensors sklearn tensorboardX tensorflow tensorflow_datasets tokenizers "
-    "torch tqdm transformers"
+    "pandas PIL safetensors sklearn tensorboardX tensorflow tensorflow_datasets "
+    "tokenizers torch tqdm transformers"
 ).split()
 
 

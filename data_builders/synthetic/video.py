@@ -23,15 +23,19 @@ from data_builders.synthetic.windows import WINDOWS
 TICKS = 90_000  # a second, of a video's clock
 
 
-def recording(*, height: int = 240, width: int = 320, **changes) -> RecordingConfig:
+def recording(
+    *, height: int = 240, width: int = 320, blinks: float = 15.0, speech: float = 0.15
+) -> RecordingConfig:
     """Returns what the training windows are cut from, in a larger picture.
 
     Args:
         height, width: Of the picture.
-        **changes: Of the config, such as `blinks=0`.
+        blinks: A minute.
+        speech: Share of the time.
     """
-    calm = {"blinks": 15.0, "speech": 0.15} | changes
-    return dataclasses.replace(WINDOWS.recording, height=height, width=width, **calm)
+    return dataclasses.replace(
+        WINDOWS.recording, height=height, width=width, blinks=blinks, speech=speech
+    )
 
 
 def draw(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from merclip_jax.models.card import AMPERE, compute_capability
+from merclip_jax.models.card import AMPERE, compute_capability, has_kernels
 from merclip_jax.models.fused_attention import fused_attention
 from merclip_jax.models.layers import Initializer, along, at_least_float32
 from merclip_jax.models.per_device import per_device
@@ -56,7 +56,7 @@ def attend(
     cudnn = functools.partial(_attend_jax, heads=heads, implementation="cudnn")
     if q.dtype == jnp.float64:
         out = _attend_float64(q, k, v, heads=heads, causal=causal)
-    elif implementation == "xla" or n == 1 or causal:
+    elif implementation == "xla" or n == 1 or causal or not has_kernels():
         out = plain(q, k, v)
     elif implementation == "fused":
         out = fused(q, k, v)

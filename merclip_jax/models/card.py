@@ -1,6 +1,9 @@
-"""The NVIDIA GPU at hand."""
+"""The NVIDIA GPU at hand, and whether kernels for one platform are wanted."""
 
+import contextlib
+import contextvars
 import re
+from collections.abc import Iterator
 
 import jax
 
@@ -14,3 +17,21 @@ def compute_capability() -> float:
     # An AMD card's is a name.
     found = getattr(jax.local_devices()[0], "compute_capability", "")
     return float(found) if re.fullmatch(r"\d+\.\d+", found) else 0.0
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """What is traced inside has no kernel of one platform: it compiles for any."""
+    token = _kernels.set(False)
+    try:
+        yield
+    finally:
+        _kernels.reset(token)
+
+
+def has_kernels() -> bool:
+    """Whether kernels of a platform may be traced."""
+    return _kernels.get()
+
+
+_kernels = contextvars.ContextVar("kernels", default=True)

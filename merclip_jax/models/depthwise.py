@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.models.card import AMPERE, compute_capability
+from merclip_jax.models.card import AMPERE, compute_capability, has_kernels
 from merclip_jax.models.depthwise_kernel import depthwise_kernel, takes
 from merclip_jax.models.layers import along
 from merclip_jax.models.per_device import per_device
@@ -28,7 +28,8 @@ def depthwise_conv(
     # what kernels of our own do. Elsewhere the sum wins: XLA fuses it, and under `vmap`
     # over members products stay products.
     too_old = 0 < compute_capability() < AMPERE
-    ways = {"cuda": _kernel} if takes(x, kernel) and not too_old else {}
+    fits = takes(x, kernel) and not too_old and has_kernels()
+    ways = {"cuda": _kernel} if fits else {}
     return jax.lax.platform_dependent(
         x, kernel, tpu=_grouped_conv, **ways, default=_shifted_products
     )

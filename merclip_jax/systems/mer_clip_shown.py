@@ -152,5 +152,5 @@ def _described(columns: dict[str, np.ndarray], train: np.ndarray) -> np.ndarray:
 
 def outputs_of(out: MerClipOutput) -> Outputs:
     """What a model's output is called outside: logits, video, the scale of cosines."""
-    scale = jnp.broadcast_to(out.scale, len(out.video))
+    scale = jnp.broadcast_to(out.scale, out.video.shape[:1])
     return {"logits": out.logits, "video": out.video, "scale": scale}

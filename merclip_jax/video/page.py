@@ -124,7 +124,7 @@ def _timeline(
         return _LEFT + (time - start) / span * (_WIDE - _LEFT - _RIGHT)
 
     parts, top = [], 14.0
-    bottom_of_events = 14 + 90 + 14 + 50
+    bottom_of_events = 168.0
     for i, event in enumerate(result.events):
         if event.face == face:
             parts.append(_mark(event, i, x, bottom_of_events))

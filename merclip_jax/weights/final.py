@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from merclip_jax.data.sampling import NOTHING
 from merclip_jax.errors import UserError
 from merclip_jax.files import expect_regular
 from merclip_jax.systems.system import Context, System
@@ -138,6 +139,7 @@ def load(path: Path) -> FinalModel:
         about = About(
             title=f"{system.title}, one member of a run",
             classes=_classes(system),
+            nothing=NOTHING if NOTHING in _classes(system) else "",
             contract=system.view.contract,
             notes=(
                 "Weights of one member alone: nothing is known of how sure its answers "
