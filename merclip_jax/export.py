@@ -140,12 +140,18 @@ def write_onnx(model: FinalModel, out: Path) -> str:
         import onnxruntime
     except ImportError:
         return f"{path}: of {_CLIPS} clips at a time; not compared, no onnxruntime here"
-    session = onnxruntime.InferenceSession(str(path))
-    feed = {
-        i.name: np.asarray(v)
-        for i, v in zip(session.get_inputs(), given.values(), strict=True)
-    }
-    found = dict(zip(said, session.run(None, feed), strict=True))
+    try:
+        session = onnxruntime.InferenceSession(str(path))
+        feed = {
+            i.name: np.asarray(v)
+            for i, v in zip(session.get_inputs(), given.values(), strict=True)
+        }
+        found = dict(zip(said, session.run(None, feed), strict=True))
+    except Exception as error:  # its own, of many kinds
+        path.unlink()
+        raise UserError(
+            f"onnxruntime cannot run what jax2onnx made: {str(error)[:300]}"
+        ) from error
     difference = _compared(found, live(model)(given))
     return f"{path}: of {_CLIPS} clips at a time; differs by {difference:.1e}"
 

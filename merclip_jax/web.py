@@ -11,6 +11,7 @@ pip install 'merclip_jax[web]'.
 import argparse
 import html
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 served until it was stopped, 1 could not."""
     flags = _parser().parse_args(argv)
     examples: list[Path] = []
+    # However it is stopped, what was uploaded goes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is uploaded lies here, and goes with the page.
     with tempfile.TemporaryDirectory(prefix="merclip-web-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder

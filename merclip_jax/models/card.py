@@ -21,7 +21,7 @@ def compute_capability() -> float:
 
 @contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
-    """What is traced inside has no kernel of one platform: it compiles for any."""
+    """What is traced inside is the same on all platforms, and has no kernel of one."""
     token = _kernels.set(False)
     try:
         yield
@@ -30,7 +30,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def has_kernels() -> bool:
-    """Whether kernels of a platform may be traced."""
+    """Whether what is traced may differ by platform."""
     return _kernels.get()
 
 

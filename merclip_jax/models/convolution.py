@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from merclip_jax.models.card import has_kernels
 from merclip_jax.models.layers import Initializer, along
 from merclip_jax.typing import Array, Dtype, Float
 
@@ -45,6 +46,8 @@ def convolve(
         kernel: of c / i groups.
         stride: pixels from one result to the next.
     """
+    if not has_kernels():
+        return _plain(x, kernel, stride)
     # XLA's CPU backend computes its own many times slower than products where members
     # have a kernel each, and slower still in a loop, as the steps of a dispatch are
     # (benchmarks/convolutions.py).

@@ -27,9 +27,10 @@ def depthwise_conv(
     # products does (benchmarks/RESULTS.md). On NVIDIA's GPUs theirs takes five times
     # what kernels of our own do. Elsewhere the sum wins: XLA fuses it, and under `vmap`
     # over members products stay products.
+    if not has_kernels():
+        return _shifted_products(x, kernel)
     too_old = 0 < compute_capability() < AMPERE
-    fits = takes(x, kernel) and not too_old and has_kernels()
-    ways = {"cuda": _kernel} if fits else {}
+    ways = {"cuda": _kernel} if takes(x, kernel) and not too_old else {}
     return jax.lax.platform_dependent(
         x, kernel, tpu=_grouped_conv, **ways, default=_shifted_products
     )
