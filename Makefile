@@ -73,7 +73,7 @@ test-package: $(VENV)/.test ## the notebooks and the wheel, installed elsewhere
 	$(BIN)/python -m pytest tests/package
 
 # Debian: apt-get install chromium.
-test-browser: $(VENV)/.test ## reports in Chromium
+test-browser: $(VENV)/.browser ## reports and the page to try a model in Chromium
 	$(BIN)/python -m pytest tests/browser
 
 docs: $(VENV)/.docs ## the site, strictly, in build/site
@@ -114,6 +114,9 @@ $(VENV)/.convert: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	$(INSTALL) -e ".[test,test-convert]" && \
 	touch $@ $(VENV)/.test $(VENV)/.demo && \
 	echo "installed in $$(($$(date +%s) - start)) s"
+
+$(VENV)/.browser: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
+	$(INSTALL) -e ".[test,test-browser]" && touch $@ $(VENV)/.test $(VENV)/.demo
 
 $(VENV)/.docs: pyproject.toml $(wildcard constraints*.txt) | $(BIN)/python
 	$(INSTALL) -e ".[docs]" && touch $@

@@ -14,4 +14,5 @@ def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = synthetic.tiny(3)
     config.data.dataset = "synthetic/windows"
+    config.train.epochs = 22
     return common.windows(common.finish(config, arg), "window_synthetic")

@@ -7,6 +7,7 @@ import pytest
 from tests import mini
 
 NAMES = ("train_one_fold", "add_a_dataset", "add_a_system", "explain_a_clip")
+NAMES += ("predict_a_video",)
 
 
 def path(name):
@@ -34,6 +35,9 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
         given += [f"--picture={tmp_path / 'shown.png'}", "--epochs=1"]
     if name != "train_one_fold":
         given += [f"--workdir={tmp_path / 'run'}"]
+    if name == "predict_a_video":
+        given += ["--dataset=synthetic/windows_mini", "--epochs=1"]
+        given += [f"--out={tmp_path / 'run' / 'found'}"]
     runpy.run_path(str(path(name)))["main"](given)
     assert "UF1" in capsys.readouterr().out
     shown = tmp_path / ("shown.png" if drawn else "run/report.html")

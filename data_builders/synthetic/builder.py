@@ -14,6 +14,7 @@ from data_builders.synthetic.config import APART, FULL, MINI, TINY, ClipConfig
 from data_builders.synthetic.emotions import AU_COMBINATIONS, TASKS, emotion_priors
 from data_builders.synthetic.fields import CELLS
 from data_builders.synthetic.windows import (
+    MINI_WINDOWS,
     WINDOWS,
     WindowConfig,
     make_window,
@@ -50,6 +51,9 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             description="32 px, windows of recordings with and without an expression, "
             "for models of raw video",
             clips=WINDOWS,
+        ),
+        SyntheticConfig(
+            name="windows_mini", description="the same, for tests", clips=MINI_WINDOWS
         ),
     ]
 

@@ -14,7 +14,12 @@ import numpy as np
 
 from data_builders.synthetic.clip import profile_at
 from data_builders.synthetic.config import ClipConfig
-from data_builders.synthetic.emotions import EMOTIONS, draw_cell, rows_of
+from data_builders.synthetic.emotions import (
+    EMOTIONS,
+    draw_cell,
+    emotion_priors,
+    rows_of,
+)
 from data_builders.synthetic.face_points import moved, to_pixels
 from data_builders.synthetic.fields import CELLS, AUFields
 from data_builders.synthetic.render import subject_face
@@ -117,6 +122,7 @@ def draw_script(
     Raises:
         ValueError: If so many do not fit.
     """
+    priors = list(emotion_priors(config.face).values())
     lengths = rng.uniform(*config.face.seconds, expressions)
     spare = seconds - lengths.sum() - config.rest * (expressions + 1)
     if spare < 0:
@@ -126,7 +132,7 @@ def draw_script(
     made, at = [], 0.0
     for length, gap in zip(lengths, cuts, strict=True):
         at += config.rest + gap
-        emotion = EMOTIONS[rng.integers(len(EMOTIONS))]
+        emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=priors)]
         made.append(draw_expression(config, rng, emotion, at, at + length))
         at += length
     return Script(
@@ -194,6 +200,8 @@ def frames_at(
     script: Script,
     times: np.ndarray,
     rng: np.random.Generator,
+    *,
+    sitter: "Sitter | None" = None,
 ) -> Iterator[Frame]:
     """Draws a recording, one picture at a time.
 
@@ -202,9 +210,9 @@ def frames_at(
         script: What happens.
         times: [n] seconds of the pictures.
         rng: Gives the sensor's noise.
+        sitter: Who sits there; None for the script's subject.
     """
-    face, fields = subject_face(config.face, script.subject)
-    texture, wall = _before_a_wall(config.face, script.subject)
+    sitter = sitter or sitter_of(config.face, script.subject)
     weights = np.concatenate(
         [script.curves(times), _lids(config, script, times)[:, None]], 1
     )
@@ -213,10 +221,10 @@ def frames_at(
     angle = 2 * np.pi * waves[:, :, 1] * times + waves[:, :, 2]
     pose = (waves[:, :, 0] * np.sin(angle)).sum(1).T
     exposure = 1 + config.face.flicker * rng.standard_normal(len(times))
-    points = to_pixels(face.points, config.face.size)
+    points = to_pixels(sitter.points, config.face.size)
     corner = _corner(config)
     for own, turned, light in zip(weights, pose, exposure, strict=True):
-        picture, moves = _drawn(config, texture, wall, fields, own, turned)
+        picture, moves = _drawn(config, sitter, own, turned)
         picture *= np.float32(light)
         noise = rng.standard_normal(picture.shape, np.float32)
         picture += np.float32(config.face.noise) * noise
@@ -232,15 +240,42 @@ def _corner(config: RecordingConfig) -> np.ndarray:
     return np.array([(config.width - size) // 2, (config.height - size) // 2])
 
 
+@dataclasses.dataclass(frozen=True)
+class Sitter:
+    """Who is recorded: a face that fades into a wall, and how its AUs move it.
+
+    texture: float32 [s, s, 3] RGB, of the supersampled square; wall: its colour;
+    points: float64 [68, 2] in face coordinates.
+    """
+
+    texture: np.ndarray
+    wall: tuple[float, ...]
+    fields: AUFields
+    points: np.ndarray
+
+
 @functools.lru_cache(maxsize=4)
-def _before_a_wall(config: ClipConfig, subject: int) -> tuple[np.ndarray, tuple]:
-    """A face's texture that fades into a wall at its square's edge, and its colour."""
-    texture = subject_face(config, subject)[0].texture
-    size = len(texture)
-    edge = size // 20
-    wall = texture[-3 * edge : -edge, :edge].mean((0, 1))  # hair is at the top
-    across = np.abs(np.linspace(-1, 1, size))
-    # Hair, ears and neck end in the square, not at its edge.
+def sitter_of(config: ClipConfig, subject: int) -> Sitter:
+    """Makes a procedural subject ready to be recorded."""
+    face, fields = subject_face(config, subject)
+    edge = len(face.texture) // 20
+    wall = face.texture[-3 * edge : -edge, :edge].mean((0, 1))  # hair is at the top
+    return Sitter(*before_a_wall(face.texture, wall), fields, face.points)
+
+
+def before_a_wall(
+    texture: np.ndarray, wall: np.ndarray
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Lets a square end in a wall, not at its edge.
+
+    Args:
+        texture: float32 [s, s, 3].
+        wall: Its colour, [3].
+
+    Returns:
+        The texture and the colour.
+    """
+    across = np.abs(np.linspace(-1, 1, len(texture)))
     outside = np.hypot(across**3, across[:, None] ** 3)
     alpha = np.clip((1.0 - outside) / 0.25, 0, 1)[..., None]
     faded = wall + alpha * (texture - wall)
@@ -249,20 +284,18 @@ def _before_a_wall(config: ClipConfig, subject: int) -> tuple[np.ndarray, tuple]
 
 def _drawn(
     config: RecordingConfig,
-    texture: np.ndarray,
-    wall: tuple[float, ...],
-    fields: AUFields,
+    sitter: "Sitter",
     weights: np.ndarray,
     pose: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture float32 [h, w, 3], and where the skin of the square goes [s, s, 2]."""
     size, scale = config.face.size, config.face.supersample
     rows = np.flatnonzero(weights)
-    moves = np.tensordot(weights[rows], fields.displacement[rows], 1)
+    moves = np.tensordot(weights[rows], sitter.fields.displacement[rows], 1)
     moves = moves.astype(np.float32)
     peak = max(config.face.amplitude_px[1], config.face.blink_px)
     strength = weights[rows] * (config.face.shade / peak)
-    shade = np.tensordot(strength, fields.shade[rows], 1)
+    shade = np.tensordot(strength, sitter.fields.shade[rows], 1)
     left, top = _corner(config).tolist()
     x, y = np.meshgrid(
         np.arange(config.width, dtype=np.float32) - left,
@@ -280,12 +313,12 @@ def _drawn(
     sy[inside] -= moves[own][..., 1]
     half = 0.5 if scale % 2 == 0 else 0.0
     picture = cv2.remap(
-        texture,
+        sitter.texture,
         scale * (sx + 0.5) - 0.5 + half,
         scale * (sy + 0.5) - 0.5 + half,
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=wall,
+        borderValue=sitter.wall,
     )
     picture[inside] *= np.exp(shade)[own][..., None]
     return picture, moves

@@ -58,7 +58,7 @@ WINDOWS = WindowConfig(
         face=ClipConfig(
             size=96,
             subjects=12,
-            clips=1200,
+            clips=1000,
             key_frames=4,
             fps=50.0,
             amplitude_px=(4.0, 8.0),
@@ -73,9 +73,19 @@ WINDOWS = WindowConfig(
         height=120,
         width=120,
         blinks=40.0,
-        speech=0.4,
+        speech=0.25,
     ),
     stored=32,
+)
+
+
+# For tests: the same in little.
+MINI_WINDOWS = dataclasses.replace(
+    WINDOWS,
+    recording=dataclasses.replace(
+        WINDOWS.recording,
+        face=dataclasses.replace(WINDOWS.recording.face, subjects=3, clips=48),
+    ),
 )
 
 

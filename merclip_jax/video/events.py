@@ -12,7 +12,7 @@ import numpy as np
 from merclip_jax.video.motion import moved
 from merclip_jax.video.windows import Trace
 
-THRESHOLD = 0.7
+THRESHOLD = 0.8
 DIGITS = 4  # of scores: rounding in batches of another size is not shown
 GATE = 0.2  # % of the face's width; a still face with a camera's noise has 0.1
 LONGEST = 1.0  # seconds of an event; a micro-expression has up to half of one
@@ -47,7 +47,7 @@ class Event:
     """An interval in which a face showed something, in seconds.
 
     score: the largest of its windows; motion: the most in them; classes, aus: of the
-    windows by their scores; onset, apex, offset: estimates.
+    window with that score; onset, apex, offset: estimates.
     """
 
     face: int
@@ -129,10 +129,6 @@ def event_of(group: list[Scored], traces: list[Trace]) -> Event:
     best = group[int(weights.argmax())]
     middle = float(np.average([w.middle for w in group], weights=weights**2))
     onset, apex, offset = _course(traces, middle, best)
-    mean = {
-        name: np.average([getattr(w, name) for w in group], axis=0, weights=weights)
-        for name in ("classes", "aus")
-    }
     return Event(
         face=best.face,
         onset=onset,
@@ -140,7 +136,8 @@ def event_of(group: list[Scored], traces: list[Trace]) -> Event:
         offset=offset,
         score=best.score,
         motion=max(w.motion for w in group),
-        **mean,
+        classes=best.classes,
+        aus=best.aus,
     )
 
 

@@ -11,7 +11,6 @@ from tests.browser.test_pages import CHROMIUM, FLAGS
 from tests.video import made
 from tests.video.test_predict import folder as folder  # a final model's folder
 
-pytest.importorskip("gradio")
 PORT = 17860
 
 

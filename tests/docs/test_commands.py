@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from data_builders import build, doctor
-from merclip_jax import card, compare, explain, packaged, report
+from merclip_jax import card, compare, explain, export, packaged, predict, report, web
 from tests import mini
 
 PAGES = sorted(
@@ -26,12 +26,18 @@ SCRIPTS = {
     "merclip-card": "merclip_jax.card",
     "merclip-explain": "merclip_jax.explain",
     "merclip-report": "merclip_jax.report",
+    "merclip-predict": "merclip_jax.predict",
+    "merclip-web": "merclip_jax.web",
+    "merclip-export": "merclip_jax.export",
 }
 # Those that parse their own words.
 PARSERS = {
     "merclip_jax.card": card,
     "merclip_jax.explain": explain,
     "merclip_jax.report": report,
+    "merclip_jax.predict": predict,
+    "merclip_jax.web": web,
+    "merclip_jax.export": export,
 }
 # Of other programs: installing, schedulers, this project's own tests and benchmarks.
 OTHERS = ("make", "pip", "pre-commit", "sbatch", "srun", "gcloud", "kubectl", ".")

@@ -72,6 +72,9 @@ def test_the_demo_runs_from_the_wheel(installed):
         ("merclip-card", "show,verify,publish"),
         ("merclip-explain", "--clip"),
         ("merclip-report", "--out"),
+        ("merclip-predict", "--demo"),
+        ("merclip-web", "--host"),
+        ("merclip-export", "--onnx"),
     ],
 )
 def test_every_command_has_help(installed, command, told):
