@@ -113,7 +113,8 @@ def page(
                     Path(video).unlink(missing_ok=True)
 
     def with_progress(video, progress=gradio.Progress()):  # noqa: B008 - Gradio's way
-        return looked_at(video, progress)
+        # The video is gone by then, so it is not shown any more either.
+        return None, *looked_at(video, progress)
 
     with gradio.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(60, 600)
@@ -137,7 +138,7 @@ def page(
         button.click(
             with_progress,
             [video],
-            [verdict, shown],
+            [video, verdict, shown],
             concurrency_limit=1,
             api_name=False,
         )
