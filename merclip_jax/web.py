@@ -96,6 +96,7 @@ def page(
         UserError: Gradio is not installed.
     """
     gradio = _gradio()
+    known = {path.name for path in examples}
     one = threading.Lock()  # a model's answers take all cores: one video at a time
 
     def looked_at(video: str | None, progress=None):
@@ -109,7 +110,8 @@ def page(
                 told = printable(str(error)).replace(str(Path(video).parent) + "/", "")
                 raise gradio.Error(told) from None
             finally:
-                if Path(video) not in examples:
+                # The example's copy is asked for again, and shows nobody.
+                if Path(video).name not in known:
                     Path(video).unlink(missing_ok=True)
 
     def with_progress(video, progress=gradio.Progress()):  # noqa: B008 - Gradio's way

@@ -21,7 +21,7 @@ _EDGE = 0.3  # share of the largest displacement, at which an event begins and e
 REACH = 0.6  # seconds around an event's middle in which its course is looked at
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # as many as a long video has
 class Scored:
     """A window without its pictures: where it lies, and what is said of it.
 

@@ -38,7 +38,7 @@ class Settings:
     every: float = EVERY
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # as many as a long video has
 class Row:
     """A face in one picture; number -1 where there is none."""
 
