@@ -51,7 +51,7 @@ class Sets:
 
 def enough(count: int, level: float = LEVEL) -> bool:
     """Whether so many calibration clips can promise a level at all."""
-    return count + 1 >= 1 / (1 - level)
+    return (count + 1) * (1 - level) >= 1 - 1e-9
 
 
 class _Known:

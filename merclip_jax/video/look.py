@@ -19,6 +19,7 @@ from merclip_jax.video.windows import STRIDE, Cutter, Trace, Window
 
 LARGEST, ALL = "largest", "all"
 _SAME = 0.2  # intersection over union, from which two events are one
+MOST = 40  # events with pictures, those of the highest scores
 SLOWEST = 25.0  # pictures a second, below which a micro-expression is easily missed
 
 
@@ -51,7 +52,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """An event with pictures: faces uint8 [n, h, w, 3] at their times, its window."""
+    """An event with pictures: faces uint8 [n, h, w, 3] at their times, its window.
+
+    Of very many events those of lower scores have none.
+    """
 
     event: Event
     times: tuple[float, ...]
@@ -263,9 +267,19 @@ class _Looking:
                 own.cut.get(best.start),
             )
         )
+        self._forget_pictures()
         for window in group:
             own.open.remove(window)
             own.cut.pop(window.start, None)
+
+
+    def _forget_pictures(self) -> None:
+        """An hour has hundreds of events, whose pictures nobody would look at."""
+        shown = self.result.shown
+        having = [i for i, one in enumerate(shown) if one.window is not None]
+        if len(having) > MOST:
+            least = min(having, key=lambda i: shown[i].event.score)
+            shown[least] = Shown(shown[least].event, (), (), None)
 
 
 def _apart(shown: list[Shown]) -> list[Shown]:

@@ -16,7 +16,7 @@ from merclip_jax.video.look import Result, Settings, Shown
 
 _WIDE, _LEFT, _RIGHT = 1000, 92, 8  # of the drawing: all, names, edge
 _POINTS = 900  # along it; of more the highest of each few is drawn
-_MOST_AUS, _MOST_EVENTS = 8, 40
+_MOST_AUS = 8
 # Of a map: its name, and pictures uint8 [n, h, w, 3].
 Heat = tuple[str, Sequence[np.ndarray]]
 
@@ -65,9 +65,11 @@ def render_page(
             for face in sorted(result.windows, key=lambda f: -len(result.windows[f]))
         ][:4],
         events=[
-            _event(shown, answerer, heats.get(i))
-            for i, shown in enumerate(result.shown[:_MOST_EVENTS])
+            {"number": i + 1, **_event(shown, answerer, heats.get(i))}
+            for i, shown in enumerate(result.shown)
+            if shown.times
         ],
+        more=sum(not shown.times for shown in result.shown),
         contract=CONTRACTS.get(about.contract, "not told"),
         classes=answerer.classes,
         how=answerer.how,
@@ -231,7 +233,7 @@ def _ticks(start: float, span: float, x, top: float) -> list[str]:
     step = next((s for s in steps if span / s <= 12), 7200)
     found, k = [], int(np.ceil(start / step))
     while k * step <= start + span + 1e-9:
-        at = k * step
+        at = float(k * step)
         word = f"{at:g} s" if span < 300 else f"{int(at // 60)}:{int(at % 60):02d}"
         found.append(
             f'<text x="{x(at):.1f}" y="{top + 16:.0f}" text-anchor="middle">'

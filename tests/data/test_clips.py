@@ -92,6 +92,7 @@ def test_the_input_contract_follows_from_the_sampling():
         "uniform": "onset-offset",
         "stride": "onset-offset",
         "onset_apex": "oracle-keyframes",
+        "window": "raw-window",
     }
     with pytest.raises(ValueError, match="sampling='random': expected one of"):
         View(sampling="random")

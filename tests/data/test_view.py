@@ -66,3 +66,16 @@ def test_onset_and_apex():
 def test_views_that_cannot_be(values, match):
     with pytest.raises(ValueError, match=match):
         View(**values)
+
+
+def test_a_window_lies_anywhere_in_training_and_in_the_middle_in_a_test():
+    """Its length is in seconds, and no annotation has a part in it."""
+    view = View(frames=5, sampling="window", seconds=0.5)
+    assert view.positions(0, 0, 39, fps=20.0).tolist() == [15, 17, 19, 22, 24]
+    rng = np.random.default_rng(0)
+    drawn = [view.positions(0, 0, 39, fps=20.0, rng=rng) for _ in range(200)]
+    starts = {int(d[0]) for d in drawn}
+    assert starts == set(range(31)) and all(d[-1] - d[0] == 9 for d in drawn)
+    # One that is shorter than a window is its window.
+    assert view.positions(0, 0, 3, fps=20.0).tolist() == [0, 1, 2, 2, 3]
+    assert view.contract == "raw-window" and view.drawn

@@ -1,0 +1,89 @@
+"""A run's final model: trained on everyone, told apart from what was scored."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from configs import window_synthetic
+from data_builders.build import build as build_dataset
+from merclip_jax import experiment
+from merclip_jax.video.answer import Answerer
+from merclip_jax.weights import final
+from merclip_jax.weights.bundle import SYSTEM
+
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("cache")]
+
+
+def config(data_dir, **changes):
+    made = window_synthetic.get_config()
+    values = {
+        "data.dataset": "synthetic/windows_mini",
+        "data.data_dir": str(data_dir),
+        "train.epochs": 2,
+        "protocol.final_fit": True,
+        "protocol.seeds": (0, 1),
+    }
+    made.update_from_flattened_dict(values | changes)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("final")
+    build_dataset("synthetic/windows_mini", data_dir=folder / "data")
+    card = experiment.run(config(folder / "data"), folder / "run")
+    return folder, card
+
+
+def test_it_has_all_that_use_needs(run):
+    folder, card = run
+    model = final.load(folder / "run")
+    about = model.about
+    assert len(model.members) == 2 and about.clips == 48 and about.subjects == 3
+    assert about.classes == ("none", "negative", "positive", "surprise")
+    assert about.nothing == "none" and about.contract == card["input_contract"]
+    assert about.contract == "raw-window" and about.card == card["card_sha256"]
+    # Of clips, not of clips and seeds: the final models are averaged too.
+    assert model.calibration.logits.shape == (48, 4)
+    told = json.loads(
+        (folder / "run/model/weights/everyone-seed0" / SYSTEM).read_text()
+    )
+    assert told["system"]["name"] == "mer_clip"
+    assert "48 clips" in (folder / "run/model/README.md").read_text()
+    answerer = Answerer(model)
+    assert answerer.aus and answerer.nothing == 0 and answerer.sets is not None
+
+
+def test_its_calibration_is_of_models_that_did_not_know_the_clips(run):
+    """Members' own outputs, not those of the final models."""
+    folder, _ = run
+    model = final.load(folder / "run")
+    everyone = np.load(folder / "run/final/members/everyone-seed0.npz")["logits"]
+    assert not np.allclose(np.sort(everyone, 0), np.sort(model.calibration.logits, 0))
+
+
+def test_no_score_changes_by_it_and_a_copy_of_the_folder_is_enough(run, tmp_path):
+    folder, card = run
+    plain = experiment.run(
+        config(folder / "data", **{"protocol.final_fit": False}), tmp_path / "plain"
+    )
+    assert plain["scores"] == card["scores"]
+    copy = shutil.copytree(folder / "run" / "model", tmp_path / "elsewhere")
+    assert final.load(copy).about == final.load(folder / "run").about
+
+
+def test_the_same_command_again_trains_nothing(run):
+    folder, card = run
+    before = (folder / "run/final/members/everyone-seed1.npz").stat().st_mtime_ns
+    again = experiment.run(config(folder / "data"), folder / "run")
+    assert again["card_sha256"] == card["card_sha256"]
+    after = (folder / "run/final/members/everyone-seed1.npz").stat().st_mtime_ns
+    assert before == after
+
+
+def test_its_weights_know_that_they_have_seen_everyone(run):
+    folder, _ = run
+    text = (folder / "run/model/weights/everyone-seed0" / SYSTEM).read_text()
+    assert all(f"synthetic/s0{i}" in text for i in range(3))
