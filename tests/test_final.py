@@ -12,6 +12,7 @@ from merclip_jax import experiment
 from merclip_jax.video.answer import Answerer
 from merclip_jax.weights import final
 from merclip_jax.weights.bundle import SYSTEM
+from tests.systems import three
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("cache")]
 
@@ -87,3 +88,17 @@ def test_its_weights_know_that_they_have_seen_everyone(run):
     folder, _ = run
     text = (folder / "run/model/weights/everyone-seed0" / SYSTEM).read_text()
     assert all(f"synthetic/s0{i}" in text for i in range(3))
+
+
+@pytest.mark.parametrize("name", ["fdp_released", "micro_au_clip"])
+def test_the_sisters_have_final_models_too(name, mini_data, tmp_path):
+    values = {"protocol.final_fit": True}
+    card = experiment.run(three.config(name, mini_data, values), tmp_path / "run")
+    model = final.load(tmp_path / "run")
+    answerer = Answerer(model)
+    assert model.about.title == card["title"] and answerer.classes
+    if name == "micro_au_clip":
+        assert model.about.classes == () and model.calibration is None
+        assert set(answerer.calibrated) <= set(answerer.aus) and answerer.aus
+    else:
+        assert model.calibration.logits.shape == (24, 3) and answerer.aus == ()
