@@ -12,7 +12,9 @@ and a small model first, which takes minutes once.
 """
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +42,15 @@ _KINDS = "3gp avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv".split()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 all read, 1 some not, 130 interrupted."""
-    flags = _parser().parse_args(argv)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        return _run(_parser().parse_args(argv))
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def _run(flags: argparse.Namespace) -> int:
     try:
         settings = _settings(flags)
         if flags.demo:
@@ -55,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, FacesError, OSError) as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return 1
-    failed = 0
+    failed, stop = 0, _stop_between_pictures()
     for path, out in zip(videos, _folders(videos, flags.out), strict=True):
         try:
             result = predict_video(
@@ -69,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 render=flags.render,
                 maps=not flags.no_maps,
                 progress=True,
+                tick=stop,
             )
         except (VideoError, UserError, OSError) as error:
             print(printable(f"error: {error}"), file=sys.stderr)
@@ -170,6 +181,27 @@ def finder(yunet_model: Path | None = None) -> Find:
         FacesError: it is not installed, or the file is no such model.
     """
     return (YunetLandmarks(yunet_model) if yunet_model else DlibLandmarks()).find_all
+
+
+def _stop_between_pictures() -> Callable[[float], None]:
+    """Notes Ctrl-C, and raises KeyboardInterrupt when it is called; the second at once.
+
+    Where Python calls back from a decoder an exception would be lost.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    def stop(time: float) -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, note)
+    return stop
 
 
 def _found(given: Sequence[Path]) -> list[Path]:

@@ -272,7 +272,6 @@ class _Looking:
             own.open.remove(window)
             own.cut.pop(window.start, None)
 
-
     def _forget_pictures(self) -> None:
         """An hour has hundreds of events, whose pictures nobody would look at."""
         shown = self.result.shown
