@@ -19,21 +19,18 @@ import numpy as np
 
 from data_builders.synthetic.emotions import group_of
 from data_builders.synthetic.fields import LEFT, SPAN, TOP, au_fields
-from data_builders.synthetic.recording import (
-    RecordingConfig,
-    Script,
-    Sitter,
-    before_a_wall,
-    frames_at,
-)
+from data_builders.synthetic.recording import Sitter, before_a_wall, frames_at
+from data_builders.synthetic.script import RecordingConfig, Script
 from data_builders.synthetic.video import draw, recording, write_video
-from merclip_jax.faces.align import DlibLandmarks, align_matrix, transform_points, warp
+from merclip_jax.faces.align import align_matrix, transform_points, warp
+from merclip_jax.faces.detectors import DlibLandmarks
 from merclip_jax.scoring import metrics
 from merclip_jax.video import demo
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.decode import Video
-from merclip_jax.video.events import Event
-from merclip_jax.video.look import Settings, look
+from merclip_jax.video.events import Event, overlap
+from merclip_jax.video.look import look
+from merclip_jax.video.result import Settings
 from merclip_jax.weights import final
 
 SECONDS, EXPRESSIONS, IOU = 40.0, 7, 0.5
@@ -144,7 +141,7 @@ def compare(
     """
     left = list(script.expressions)
     for event in sorted(events, key=lambda e: -e.score):
-        near = [(overlap(event, true), i) for i, true in enumerate(left)]
+        near = [(overlap(event.span, true.span), i) for i, true in enumerate(left)]
         best, i = max(near, default=(0.0, -1))
         if best < IOU:
             counts.false += 1
@@ -154,13 +151,6 @@ def compare(
         p = [event.classes[answerer.classes.index(name)] for name in _GROUPS]
         counts.pairs.append((true, int(np.argmax(p))))
     counts.missed += len(left)
-
-
-def overlap(event: Event, true) -> float:
-    """Intersection over union of two intervals."""
-    shared = min(event.offset, true.offset) - max(event.onset, true.onset)
-    whole = max(event.offset, true.offset) - min(event.onset, true.onset)
-    return max(shared, 0.0) / whole
 
 
 def _procedural(config: RecordingConfig) -> None:

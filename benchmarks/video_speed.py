@@ -40,11 +40,12 @@ def main() -> None:
 def _measure(flags: argparse.Namespace) -> None:
     import cv2
 
-    from merclip_jax.faces.align import DlibLandmarks
+    from merclip_jax.faces.detectors import DlibLandmarks
     from merclip_jax.video import demo
     from merclip_jax.video.answer import Answerer
     from merclip_jax.video.decode import Picture, Video
-    from merclip_jax.video.look import Settings, look
+    from merclip_jax.video.look import look
+    from merclip_jax.video.result import Settings
     from merclip_jax.weights import final
 
     if flags.threads:

@@ -43,7 +43,7 @@ from data_builders.synthetic.builder import Synthetic
 from data_builders.synthetic.windows import WindowConfig
 from data_builders.terminal import say
 from merclip_jax.errors import UserError
-from merclip_jax.faces.align import CsvLandmarks
+from merclip_jax.faces.landmark_tables import CsvLandmarks
 from merclip_jax.lock import lock
 
 # array_record raises RuntimeError, with the system's words for what went wrong.

@@ -10,8 +10,9 @@ from data_builders.readers import frame_numbers
 from data_builders.readers.findings import DatasetError
 from data_builders.records.crop import Crop, Landmarks
 from merclip_jax.errors import UserError
-from merclip_jax.faces import align as faces
-from merclip_jax.faces import numbering
+from merclip_jax.faces import detectors, numbering
+from merclip_jax.faces.landmark_tables import CsvLandmarks
+from merclip_jax.faces.onset import FacesError
 from merclip_jax.files import expanded
 
 SOURCES = ("auto", "none", "dlib", "csv", "yunet")
@@ -143,12 +144,12 @@ def _landmarks(
         raise DatasetError(f"{numbering.FLAG} goes with --faces=csv")
     try:
         if source == "dlib":
-            return faces.DlibLandmarks()
+            return detectors.DlibLandmarks()
         if source == "csv":
-            return faces.CsvLandmarks(flags.landmarks, flags.landmark_numbers)
+            return CsvLandmarks(flags.landmarks, flags.landmark_numbers)
         if source == "yunet":
-            return faces.YunetLandmarks(flags.yunet_model)
-    except faces.FacesError as error:
+            return detectors.YunetLandmarks(flags.yunet_model)
+    except FacesError as error:
         raise DatasetError(str(error)) from error
     return None
 

@@ -13,9 +13,9 @@ from configs import window_synthetic
 from data_builders.build import build as build_dataset
 from data_builders.synthetic import video as synthetic
 from merclip_jax import experiment
-from merclip_jax.predict import predict_video
-from merclip_jax.video import written
+from merclip_jax.video import words
 from merclip_jax.video.answer import Answerer
+from merclip_jax.video.predicting import predict_video
 from merclip_jax.weights import final
 
 
@@ -52,9 +52,9 @@ def main(argv=None):
     answerer = Answerer(final.load(given.workdir))
     print(answerer.model.about.score)
     result = predict_video(video, answerer, out=given.out)
-    print(written.verdict(result))
+    print(words.verdict(result))
     for event in result.events:
-        print(written.sentence(event, answerer))
+        print(words.sentence(event, answerer))
     for score in sorted(w.score for own in result.windows.values() for w in own)[-3:]:
         print(f"among the highest scores of a window: {score:.2f}")
     print(given.out / "index.html")

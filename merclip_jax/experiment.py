@@ -37,6 +37,7 @@ from merclip_jax.weights import provenance
 # Weights count by their checksums, wherever they lie.
 _FREE = ("data.data_dir", "data.access", "data.residency", "init.vision", "init.text")
 _FREE += ("init.merclip", "init.model", "train.checkpoint_every", "train.profile")
+_FREE += ("protocol.final_fit",)  # a finished run may have its final model later
 
 
 def run(

@@ -22,7 +22,7 @@ import numpy as np
 import merclip_jax
 from merclip_jax import atomic
 from merclip_jax.errors import UserError
-from merclip_jax.models.card import without_kernels
+from merclip_jax.models.portable import without_kernels
 from merclip_jax.printable import printable
 from merclip_jax.systems.system import Context, System, Variables
 from merclip_jax.weights import final

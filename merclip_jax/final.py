@@ -82,13 +82,15 @@ def write(
     Raises:
         UserError: it cannot be written.
     """
-    trained = Workdir(workdir.path / TRAINING)
-    emotions = predictions.task.target == "label"
+    trained, calibrated = Workdir(workdir.path / TRAINING), None
+    if predictions.task.target == "label":
+        calibrated = _calibration(predictions)
+    lines = _lines(job, plan, members, results)
     final.write(
         workdir.path / FOLDER,
-        about(job, plan, members, results, predictions, card),
+        _about(job, card, calibrated, lines, plan.lineage),
         weights={m.name: trained.weights(m) for m in _models(job)},
-        calibration=_calibration(predictions) if emotions else None,
+        calibration=calibrated,
         files={"README.md": model_card(card).encode(), **_tokenizer(job)},
     )
     workdir.say(f"final model: {workdir.path / FOLDER}")
@@ -101,20 +103,19 @@ def _models(job: Job) -> list[Member]:
     return [Member(fold, seed, 0) for seed in job.protocol.seeds]
 
 
-def about(
+def _about(
     job: Job,
-    plan: Plan,
-    members: Sequence[Member],
-    results: Sequence[MemberResult],
-    predictions: Predictions,
     card: Mapping,
+    calibrated: final.Calibration | None,
+    lines: au_calibration.Lines,
+    lineage: Sequence[str],
 ) -> final.About:
-    """What is known of a final model beside its weights; arguments as of `write`."""
-    classes = (
-        tuple(predictions.task.names) if predictions.task.target == "label" else ()
-    )
-    own = _calibration(predictions) if classes else None
-    notes = []
+    """What is known of a final model beside its weights."""
+    task, notes, temperature = job.system.task, [], None
+    classes = tuple(task.names) if task.target == "label" else ()
+    if calibrated is not None:
+        given = calibrated.logits, calibrated.target
+        temperature = calibration.temperature(*given)
     if job.protocol.selection != "last":
         notes.append(
             f"Scored by {job.protocol.selection} selection; the final model has no "
@@ -126,8 +127,8 @@ def about(
         classes=classes,
         nothing=NOTHING if NOTHING in classes else "",
         vocabulary=job.system.vocabulary(job.clips),
-        aus=_lines(job, plan, members, results),
-        temperature=calibration.temperature(own.logits, own.target) if own else None,
+        aus=lines,
+        temperature=temperature,
         contract=job.system.view.contract,
         dataset=job.clips.dataset,
         fingerprint=job.clips.fingerprint,
@@ -136,7 +137,7 @@ def about(
         score=f"{best['name']} {best['mean']:.3f}, {card['protocol']['name']}, by "
         "models that did not know the subjects they were tested on",
         card=card["card_sha256"],
-        lineage=tuple(plan.lineage),
+        lineage=tuple(lineage),
         notes=tuple(notes),
     )
 

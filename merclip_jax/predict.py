@@ -15,28 +15,18 @@ import argparse
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from merclip_jax import atomic
 from merclip_jax.errors import UserError
-from merclip_jax.faces.align import DlibLandmarks, YunetLandmarks
 from merclip_jax.faces.onset import FacesError
 from merclip_jax.printable import printable
-from merclip_jax.video import written
+from merclip_jax.video import demo, words
 from merclip_jax.video.answer import BATCH, Answerer
-from merclip_jax.video.decode import Video, VideoError
-from merclip_jax.video.follow import Find
-from merclip_jax.video.heats import heats
-from merclip_jax.video.look import ALL, LARGEST, Result, Settings, look
-from merclip_jax.video.page import render_page
+from merclip_jax.video.predicting import PAGE, finder, predict_video
+from merclip_jax.video.result import ALL, LARGEST, Settings
 from merclip_jax.weights import final
 
-PAGE, FRAMES, EVENTS = "index.html", "frames.csv", "events.csv"
-METADATA, VIDEO = "metadata.json", "annotated.mp4"
 _KINDS = "3gp avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv".split()
 
 
@@ -54,8 +44,6 @@ def _run(flags: argparse.Namespace) -> int:
     try:
         settings = _settings(flags)
         if flags.demo:
-            from merclip_jax.video import demo
-
             flags.checkpoint, flags.videos = demo.ready()
         if not flags.videos or flags.checkpoint is None:
             raise UserError("expected VIDEO_OR_FOLDER and --checkpoint, or --demo")
@@ -81,106 +69,19 @@ def _run(flags: argparse.Namespace) -> int:
                 progress=True,
                 tick=stop,
             )
-        except (VideoError, UserError, OSError) as error:
+        except (UserError, OSError) as error:
             print(printable(f"error: {error}"), file=sys.stderr)
             failed += 1
             continue
-        print(printable(f"{path}: {written.verdict(result)}"))
+        print(printable(f"{path}: {words.verdict(result)}"))
         for event in result.events:
-            print(printable(f"  {written.sentence(event, answerer)}"))
+            print(printable(f"  {words.sentence(event, answerer)}"))
         if result.stopped:
             print(printable(f"  not the whole video: {result.stopped}"))
         print(printable(f"  {out / PAGE}"))
         if result.stopped.startswith("interrupted"):
             return 130
     return 1 if failed else 0
-
-
-def predict_video(
-    path: Path,
-    answerer: Answerer,
-    *,
-    out: Path | None = None,
-    settings: Settings = Settings(),  # noqa: B008 - frozen
-    find: Find | None = None,
-    start: float = 0.0,
-    end: float | None = None,
-    render: bool = False,
-    maps: bool = True,
-    progress: bool = False,
-    tick: Callable[[float], None] = lambda time: None,
-) -> Result:
-    """What is found in a video; files of it where `out` says.
-
-    Args:
-        path: of the video.
-        answerer: a final model made ready: `Answerer(final.load(folder))`.
-        out: a folder for page, tables and facts, whose older files give way.
-        settings: how to look.
-        find: looks for faces; None for dlib.
-        start, end: seconds, of the part that is wanted.
-        render: whether to write the annotated video too.
-        maps: whether the page has heat maps.
-        progress: whether to show how far it is, with the time left.
-        tick: is told the time of each picture.
-
-    Raises:
-        VideoError: it cannot be read.
-        FacesError: what looks for faces is not installed.
-    """
-    video, find = Video(path, start=start, end=end), find or finder()
-    length = (end or video.facts.seconds) - start
-    began = time.monotonic()
-    with tqdm(
-        total=round(max(length, 0), 2) or None,
-        unit="s",
-        desc=path.name[:40],
-        disable=not progress,
-        bar_format="{desc}: {percentage:3.0f}% of {total:.0f} s, {remaining} left",
-        leave=False,
-    ) as bar:
-
-        def told(at: float) -> None:
-            bar.update(max(0.0, round(at - start, 2) - bar.n))
-            tick(at)
-
-        result = look(video, answerer, find, settings, tick=told)
-    if progress:
-        spent = time.monotonic() - began
-        count = len({row.index for row in result.rows})
-        print(f"{count} pictures in {spent:.1f} s, {count / spent:.1f} a second")
-    if out is None:
-        return result
-    drawn = heats(result.shown, answerer) if maps else {}
-    page = render_page(result, answerer, settings, name=path.name, heats=drawn)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        (FRAMES, written.frames_csv(result, answerer)),
-        (EVENTS, written.events_csv(result, answerer)),
-        (METADATA, written.metadata(result, answerer, settings, name=path.name)),
-        (PAGE, page.encode()),
-    ):
-        atomic.write_atomically(out / name, content)
-    if render:
-        from merclip_jax.video.render import render as draw
-
-        half = out / f".{VIDEO}.part.mp4"
-        try:
-            again = Video(path, start=start, end=end)
-            draw(again, result, answerer, find, settings, half)
-            half.replace(out / VIDEO)
-        finally:
-            half.unlink(missing_ok=True)
-    return result
-
-
-def finder(yunet_model: Path | None = None) -> Find:
-    """What looks for faces: dlib, or YuNet with a model file.
-
-    Raises:
-        FacesError: it is not installed, or the file is no such model.
-    """
-    return (YunetLandmarks(yunet_model) if yunet_model else DlibLandmarks()).find_all
 
 
 def _stop_between_pictures() -> Callable[[float], None]:

@@ -9,6 +9,7 @@ pip install 'merclip_jax[web]'.
 """
 
 import argparse
+import filecmp
 import html
 import os
 import signal
@@ -20,13 +21,13 @@ from pathlib import Path
 
 from merclip_jax.errors import UserError
 from merclip_jax.faces.onset import FacesError
-from merclip_jax.predict import PAGE, finder, predict_video
 from merclip_jax.printable import printable
-from merclip_jax.video import written
+from merclip_jax.video import demo, words
 from merclip_jax.video.answer import Answerer
-from merclip_jax.video.decode import Video, VideoError
+from merclip_jax.video.decode import Video
 from merclip_jax.video.follow import Find
-from merclip_jax.video.look import Settings
+from merclip_jax.video.predicting import PAGE, finder, predict_video
+from merclip_jax.video.result import Settings
 from merclip_jax.weights import final
 
 TITLE = "What a face shows in a video"
@@ -52,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         try:
             if flags.demo:
-                from merclip_jax.video import demo
-
                 flags.checkpoint, examples = demo.ready()
             if flags.checkpoint is None:
                 raise UserError("expected --checkpoint, or --demo")
@@ -96,27 +95,23 @@ def page(
         UserError: Gradio is not installed.
     """
     gradio = _gradio()
-    known = {path.name for path in examples}
     one = threading.Lock()  # a model's answers take all cores: one video at a time
 
-    def looked_at(video: str | None, progress=None):
+    def looked_at(video: str | None, progress=gradio.Progress()):  # noqa: B008 - its way
         if not video:
             raise gradio.Error("No video: upload one, record one, or take the example.")
         with one:
             try:
-                return _answer(Path(video), answerer, find, longest, progress)
-            except (VideoError, UserError) as error:
+                found = _answer(Path(video), answerer, find, longest, progress)
+            except UserError as error:
                 # The path is this machine's, and nobody's business.
                 told = printable(str(error)).replace(str(Path(video).parent) + "/", "")
                 raise gradio.Error(told) from None
             finally:
                 # The example's copy is asked for again, and shows nobody.
-                if Path(video).name not in known:
+                if not any(filecmp.cmp(video, own, shallow=False) for own in examples):
                     Path(video).unlink(missing_ok=True)
-
-    def with_progress(video, progress=gradio.Progress()):  # noqa: B008 - Gradio's way
-        # The video is gone by then, so it is not shown any more either.
-        return None, *looked_at(video, progress)
+        return None, *found  # the video is gone, so it is not shown any more either
 
     with gradio.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(60, 600)
@@ -138,7 +133,7 @@ def page(
             )
         shown = gradio.HTML(elem_id="shown")
         button.click(
-            with_progress,
+            looked_at,
             [video],
             [video, verdict, shown],
             concurrency_limit=1,
@@ -169,7 +164,7 @@ def _answer(
         f'<iframe title="result" srcdoc="{html.escape(inner)}" sandbox="allow-popups" '
         'style="width:100%;height:1600px;border:0"></iframe>'
     )
-    return f"## {printable(written.verdict(result))}", frame
+    return f"## {printable(words.verdict(result))}", frame
 
 
 def _gradio():

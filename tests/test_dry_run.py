@@ -9,7 +9,7 @@ from merclip_jax import dry_run as dry
 from merclip_jax.training import memory
 from tests import mini
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [pytest.mark.usefixtures("cache"), pytest.mark.whole]
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from merclip_jax import export
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.models.attention import attend
-from merclip_jax.models.card import without_kernels
 from merclip_jax.models.depthwise import depthwise_conv
+from merclip_jax.models.portable import without_kernels
 from tests.video import made
 
 

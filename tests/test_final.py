@@ -102,3 +102,16 @@ def test_the_sisters_have_final_models_too(name, mini_data, tmp_path):
         assert set(answerer.calibrated) <= set(answerer.aus) and answerer.aus
     else:
         assert model.calibration.logits.shape == (24, 3) and answerer.aus == ()
+
+
+def test_a_finished_run_may_have_its_final_model_later(run, tmp_path):
+    """No score depends on it, so nothing else is trained again."""
+    folder, card = run
+    path, later = tmp_path / "run", {"protocol.seeds": (0,)}
+    experiment.run(
+        config(folder / "data", **later, **{"protocol.final_fit": False}), path
+    )
+    kept = {p: p.stat().st_mtime_ns for p in (path / "members").iterdir()}
+    again = experiment.run(config(folder / "data", **later), path)
+    assert {p: p.stat().st_mtime_ns for p in (path / "members").iterdir()} == kept
+    assert final.load(path).about.card == again["card_sha256"]

@@ -19,7 +19,7 @@ from data_builders.records.crop import (
 )
 from data_builders.records.features import clip_example, full_name, source_hash
 from data_builders.records.pictures import MOST_BYTES, PictureError, Seen, read_picture
-from merclip_jax.faces import align as faces
+from merclip_jax.faces.landmark_tables import CsvLandmarks
 from merclip_jax.faces.onset import FacesError
 
 
@@ -36,7 +36,7 @@ def matched(release: Release, crop: Crop | None) -> Release:
     Raises:
         DatasetError: If no table is of any clip, or it is open how rows are numbered.
     """
-    if crop is None or not isinstance(crop.landmarks, faces.CsvLandmarks):
+    if crop is None or not isinstance(crop.landmarks, CsvLandmarks):
         return release
     try:
         remarks = crop.landmarks.match(

@@ -1,8 +1,7 @@
-"""Long recordings of a procedural face, with true intervals of what happens in them.
+"""Long recordings of a procedural face, drawn from a script, picture by picture.
 
 A person sits before a camera: the head drifts, lids blink, the mouth talks, and now and
-then a micro-expression flits by. All of it is a function of time in seconds, so that
-one script is drawn at any frame rate.
+then a micro-expression flits by, at times that are known.
 """
 
 import dataclasses
@@ -14,76 +13,12 @@ import numpy as np
 
 from data_builders.synthetic.clip import profile_at
 from data_builders.synthetic.config import ClipConfig
-from data_builders.synthetic.emotions import (
-    EMOTIONS,
-    draw_cell,
-    emotion_priors,
-    rows_of,
-)
 from data_builders.synthetic.face_points import moved, to_pixels
 from data_builders.synthetic.fields import CELLS, AUFields
 from data_builders.synthetic.render import subject_face
+from data_builders.synthetic.script import RecordingConfig, Script
 
 _SPEECH = tuple(CELLS.index(f"{side}{au}") for au in (25, 16) for side in "LR")
-_WAVES = 4  # that a drift of the head is the sum of
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecordingConfig:
-    """What recordings are like; lengths named `_px` are at the face's size.
-
-    face: looks, size of the face's square and expressions; height, width: of the
-    picture; drift_px, turn_deg: standard deviations of where the head is, which
-    wanders over seconds; blinks: a minute; speech: share of the time; speech_px: how
-    far lips go; rest: seconds between two expressions at least.
-    """
-
-    face: ClipConfig
-    height: int
-    width: int
-    drift_px: float = 1.5
-    turn_deg: float = 1.0
-    blinks: float = 15.0
-    speech: float = 0.2
-    speech_px: float = 3.0
-    rest: float = 1.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Expression:
-    """A micro-expression in a recording, in seconds from its start."""
-
-    emotion: str
-    au_cell: str
-    onset: float
-    apex: float
-    offset: float
-    amplitude_px: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Script:
-    """All that happens in a recording.
-
-    blinks: [k] seconds; speech: (start, end, syllables a second) of each bout; waves:
-    [3, w, 3] amplitude, frequency and phase of the head's x, y and turn.
-    """
-
-    subject: int
-    seconds: float
-    expressions: tuple[Expression, ...]
-    blinks: np.ndarray
-    speech: tuple[tuple[float, float, float], ...]
-    waves: np.ndarray
-
-    def curves(self, times: np.ndarray) -> np.ndarray:
-        """Displacement of every AU-side in pixels, float32 [n, 36]; without speech."""
-        found = np.zeros((len(times), len(CELLS)), np.float32)
-        for one in self.expressions:
-            curve = profile_at(times, one.onset, one.apex, one.offset)
-            rows = list(rows_of(one.au_cell))
-            found[:, rows] += np.float32(one.amplitude_px) * curve[:, None]
-        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,144 +35,6 @@ class Frame:
         """
         neutral, moves, pose, corner = self.face
         return (moved(neutral, moves[None], pose[None])[0] + corner).astype(np.float32)
-
-
-def draw_script(
-    config: RecordingConfig,
-    rng: np.random.Generator,
-    *,
-    subject: int,
-    seconds: float,
-    expressions: int,
-) -> Script:
-    """Draws what happens.
-
-    Args:
-        config: What recordings are like.
-        rng: Source of all draws.
-        subject: Whose face.
-        seconds: Length.
-        expressions: How many micro-expressions, at random places.
-
-    Raises:
-        ValueError: If so many do not fit.
-    """
-    priors = list(emotion_priors(config.face).values())
-    lengths = rng.uniform(*config.face.seconds, expressions)
-    spare = seconds - lengths.sum() - config.rest * (expressions + 1)
-    if spare < 0:
-        raise ValueError(f"{expressions} expressions do not fit into {seconds:g} s")
-    # The time that is left is shared at random by the rests between expressions.
-    cuts = np.diff(np.sort(rng.uniform(0, spare, expressions)), prepend=0.0)
-    made, at = [], 0.0
-    for length, gap in zip(lengths, cuts, strict=True):
-        at += config.rest + gap
-        emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=priors)]
-        made.append(draw_expression(config, rng, emotion, at, at + length))
-        at += length
-    return Script(
-        subject, seconds, tuple(made), *draw_nuisance(config, rng, seconds=seconds)
-    )
-
-
-def draw_expression(
-    config: RecordingConfig,
-    rng: np.random.Generator,
-    emotion: str,
-    onset: float,
-    offset: float,
-) -> Expression:
-    """Draws the AUs, apex and strength of an expression.
-
-    Args:
-        config: What recordings are like.
-        rng: Source of all draws.
-        emotion: What it expresses.
-        onset, offset: In seconds.
-    """
-    share = rng.uniform(*config.face.apex_at)
-    return Expression(
-        emotion,
-        draw_cell(rng, emotion),
-        onset,
-        onset + share * (offset - onset),
-        offset,
-        float(rng.uniform(*config.face.amplitude_px)),
-    )
-
-
-def draw_nuisance(
-    config: RecordingConfig, rng: np.random.Generator, *, seconds: float
-) -> tuple[np.ndarray, tuple[tuple[float, float, float], ...], np.ndarray]:
-    """Draws what happens beside expressions.
-
-    Args:
-        config: What recordings are like.
-        rng: Source of all draws.
-        seconds: Length.
-
-    Returns:
-        Blinks, speech and waves as of `Script`.
-    """
-    blinks = np.sort(rng.uniform(0, seconds, rng.poisson(config.blinks / 60 * seconds)))
-    speech, at = [], 0.0
-    while config.speech > 0:
-        bout = rng.uniform(0.8, 3.0)
-        at += rng.exponential(bout * (1 - config.speech) / config.speech)
-        if at >= seconds:
-            break
-        speech.append((at, min(at + bout, seconds), rng.uniform(2.5, 5.0)))
-        at += bout
-    spread = np.array([config.drift_px, config.drift_px, config.turn_deg])
-    size = rng.normal(0, 1, (3, _WAVES)) * spread[:, None] / np.sqrt(_WAVES / 2)
-    frequency = rng.uniform(0.03, 0.25, (3, _WAVES))
-    phase = rng.uniform(0, 2 * np.pi, (3, _WAVES))
-    return blinks, tuple(speech), np.stack([size, frequency, phase], -1)
-
-
-def frames_at(
-    config: RecordingConfig,
-    script: Script,
-    times: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    sitter: "Sitter | None" = None,
-) -> Iterator[Frame]:
-    """Draws a recording, one picture at a time.
-
-    Args:
-        config: What recordings are like.
-        script: What happens.
-        times: [n] seconds of the pictures.
-        rng: Gives the sensor's noise.
-        sitter: Who sits there; None for the script's subject.
-    """
-    sitter = sitter or sitter_of(config.face, script.subject)
-    weights = np.concatenate(
-        [script.curves(times), _lids(config, script, times)[:, None]], 1
-    )
-    weights[:, _SPEECH] += _lips(config, script, times)[:, None]
-    waves = script.waves[..., None]
-    angle = 2 * np.pi * waves[:, :, 1] * times + waves[:, :, 2]
-    pose = (waves[:, :, 0] * np.sin(angle)).sum(1).T
-    exposure = 1 + config.face.flicker * rng.standard_normal(len(times))
-    points = to_pixels(sitter.points, config.face.size)
-    corner = _corner(config)
-    for own, turned, light in zip(weights, pose, exposure, strict=True):
-        picture, moves = _drawn(config, sitter, own, turned)
-        picture *= np.float32(light)
-        noise = rng.standard_normal(picture.shape, np.float32)
-        picture += np.float32(config.face.noise) * noise
-        yield Frame(
-            np.clip(np.rint(picture), 0, 255).astype(np.uint8),
-            (points, moves, turned, corner),
-        )
-
-
-def _corner(config: RecordingConfig) -> np.ndarray:
-    """Where the face's square begins in the picture, x, y."""
-    size = config.face.size
-    return np.array([(config.width - size) // 2, (config.height - size) // 2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,9 +79,54 @@ def before_a_wall(
     return faded.astype(np.float32), tuple(map(float, wall))
 
 
+def frames_at(
+    config: RecordingConfig,
+    script: Script,
+    times: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    sitter: Sitter | None = None,
+) -> Iterator[Frame]:
+    """Draws a recording, one picture at a time.
+
+    Args:
+        config: What recordings are like.
+        script: What happens.
+        times: [n] seconds of the pictures.
+        rng: Gives the sensor's noise.
+        sitter: Who sits there; None for the script's subject.
+    """
+    sitter = sitter or sitter_of(config.face, script.subject)
+    weights = np.concatenate(
+        [script.curves(times), _lids(config, script, times)[:, None]], 1
+    )
+    weights[:, _SPEECH] += _lips(config, script, times)[:, None]
+    waves = script.waves[..., None]
+    angle = 2 * np.pi * waves[:, :, 1] * times + waves[:, :, 2]
+    pose = (waves[:, :, 0] * np.sin(angle)).sum(1).T
+    exposure = 1 + config.face.flicker * rng.standard_normal(len(times))
+    points = to_pixels(sitter.points, config.face.size)
+    corner = _corner(config)
+    for own, turned, light in zip(weights, pose, exposure, strict=True):
+        picture, moves = _drawn(config, sitter, own, turned)
+        picture *= np.float32(light)
+        noise = rng.standard_normal(picture.shape, np.float32)
+        picture += np.float32(config.face.noise) * noise
+        yield Frame(
+            np.clip(np.rint(picture), 0, 255).astype(np.uint8),
+            (points, moves, turned, corner),
+        )
+
+
+def _corner(config: RecordingConfig) -> np.ndarray:
+    """Where the face's square begins in the picture, x, y."""
+    size = config.face.size
+    return np.array([(config.width - size) // 2, (config.height - size) // 2])
+
+
 def _drawn(
     config: RecordingConfig,
-    sitter: "Sitter",
+    sitter: Sitter,
     weights: np.ndarray,
     pose: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,12 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_builders.synthetic.recording import (
-    RecordingConfig,
-    Script,
-    draw_script,
-    frames_at,
-)
+from data_builders.synthetic.recording import frames_at
+from data_builders.synthetic.script import RecordingConfig, Script, draw_script
 from data_builders.synthetic.windows import WINDOWS
 
 TICKS = 90_000  # a second, of a video's clock

@@ -14,12 +14,12 @@ import numpy as np
 
 from data_builders.synthetic.config import ClipConfig, clips_per_subject
 from data_builders.synthetic.emotions import EMOTIONS, emotion_priors
-from data_builders.synthetic.recording import (
+from data_builders.synthetic.recording import frames_at
+from data_builders.synthetic.script import (
     RecordingConfig,
     Script,
     draw_expression,
     draw_nuisance,
-    frames_at,
 )
 from data_builders.tasks import NOTHING
 from merclip_jax.faces.align import align_matrix, transform_points, warp

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from merclip_jax.models.card import AMPERE, compute_capability, has_kernels
+from merclip_jax.models.card import AMPERE, compute_capability
 from merclip_jax.models.fused_attention import fused_attention
 from merclip_jax.models.layers import Initializer, along, at_least_float32
 from merclip_jax.models.per_device import per_device
+from merclip_jax.models.portable import has_kernels
 from merclip_jax.typing import Array, Dtype, Float
 
 # "auto" is "fused" on TPUs, "cudnn" on NVIDIA GPUs for what it takes, else "xla".

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from merclip_jax.models.card import has_kernels
 from merclip_jax.models.layers import Initializer, along
+from merclip_jax.models.portable import has_kernels
 from merclip_jax.typing import Array, Dtype, Float
 
 

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from merclip_jax.models.card import AMPERE, compute_capability, has_kernels
+from merclip_jax.models.card import AMPERE, compute_capability
 from merclip_jax.models.depthwise_kernel import depthwise_kernel, takes
 from merclip_jax.models.layers import along
 from merclip_jax.models.per_device import per_device
+from merclip_jax.models.portable import has_kernels
 from merclip_jax.typing import Array, Float
 
 

@@ -10,12 +10,12 @@ from scipy.special import expit, softmax
 
 from merclip_jax.errors import UserError
 from merclip_jax.scoring import au_calibration, conformal, emotion_rules
-from merclip_jax.systems.system import Batch, Evidence
+from merclip_jax.systems.system import Batch, Context, Evidence, System, Variables
+from merclip_jax.video.events import DIGITS
 from merclip_jax.video.windows import SECONDS, Window
 from merclip_jax.weights.final import FinalModel
 
 BATCH = 16
-_DIGITS = 4  # of every score: what rounding of another batch size moves is not shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +45,16 @@ class Answerer:
         )
         self.aus = self.evidence.aus if self.evidence else ()
         self.calibrated = tuple(au for au in self.aus if au in model.about.aus)
-        self.classes, self.how = (
-            model.about.classes,
-            "what the model was trained to say",
-        )
+        self.classes = model.about.classes
+        self.how = "what the model was trained to say"
         self._rules = None
         if not self.classes and self.aus:
             self._rules = emotion_rules.THREE
             self.classes = self._rules.names
             self.how = "rules on its AUs, on which no emotion label had a part"
-        self._programs = [
-            jax.jit(lambda batch, own=own: self._run(own, batch))
-            for own in model.members
-        ]
+        # One program for all seeds; weights are handed to it, for as constants they
+        # would lie in it a second time.
+        self._program = jax.jit(self._run, static_argnums=0)
         view = system.view
         self.seconds = view.seconds if view.sampling == "window" else SECONDS
         nothing = model.about.nothing
@@ -100,16 +97,17 @@ class Answerer:
     def _batch(self, windows: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
         given = self.batch(windows, size=self.size)
         classes, aus = [], []
-        for program in self._programs:
-            logits, said = jax.tree.map(np.asarray, program(given))
+        for member in self.model.members:
+            logits, said = jax.tree.map(np.asarray, self._program(*member, given))
             own = self._probabilities(said[: len(windows)])
             aus.append(own)
             classes.append(self._classes(logits[: len(windows)], own))
-        return tuple(np.mean(own, 0).round(_DIGITS) for own in (classes, aus))
+        return tuple(np.mean(own, 0).round(DIGITS) for own in (classes, aus))
 
-    def _run(self, member: tuple, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _run(
+        self, system: System, variables: Variables, context: Context, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
         """Logits [b, k] and what is said for AUs [b, a], none being [b, 0]."""
-        system, variables, context = member
         outputs = system.predict(variables, context, batch)
         none = jnp.zeros((len(batch["frames"]), 0))
         said = self.evidence.of(outputs) if self.evidence else none

@@ -6,6 +6,7 @@ Made once by the very commands that anyone would type, and kept in the user's ca
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def ready(*, changes: Sequence[str] = ()) -> tuple[Path, list[Path]]:
     top = folder()
     top.mkdir(parents=True, exist_ok=True)
     run, video = top / "run", top / "procedural.mp4"
+    began = time.monotonic()
     if not (run / "model" / final.FILE).exists():
         print(
             "A demonstration: procedural recordings are drawn and a small model is "
@@ -57,6 +59,7 @@ def ready(*, changes: Sequence[str] = ()) -> tuple[Path, list[Path]]:
         _command("data_builders.synthetic.video", f"--out={half}")
         half.with_suffix(".json").rename(video.with_suffix(".json"))  # the truth
         half.rename(video)
+        print(f"made in {time.monotonic() - began:.0f} s")
     return run, [video]
 
 

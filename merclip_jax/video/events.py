@@ -21,7 +21,7 @@ _EDGE = 0.3  # share of the largest displacement, at which an event begins and e
 REACH = 0.6  # seconds around an event's middle in which its course is looked at
 
 
-@dataclasses.dataclass(frozen=True, slots=True)  # as many as a long video has
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)  # a long video has many
 class Scored:
     """A window without its pictures: where it lies, and what is said of it.
 
@@ -42,7 +42,7 @@ class Scored:
         return (self.start + self.end) / 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Event:
     """An interval in which a face showed something, in seconds.
 
@@ -58,6 +58,11 @@ class Event:
     motion: float
     classes: np.ndarray
     aus: np.ndarray
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Onset and offset."""
+        return self.onset, self.offset
 
 
 def score_of(
@@ -101,10 +106,10 @@ def merged(
     return [part for group in groups for part in _divided(group)]
 
 
-def overlap(one: Event, other: Event) -> float:
-    """Intersection over union of two events' intervals."""
-    shared = min(one.offset, other.offset) - max(one.onset, other.onset)
-    whole = max(one.offset, other.offset) - min(one.onset, other.onset)
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union of two intervals, each (onset, offset)."""
+    shared = min(one[1], other[1]) - max(one[0], other[0])
+    whole = max(one[1], other[1]) - min(one[0], other[0])
     return max(shared, 0.0) / whole if whole > 0 else 0.0
 
 
@@ -126,7 +131,7 @@ def event_of(group: list[Scored], traces: list[Trace]) -> Event:
             them tells onset, apex and offset.
     """
     weights = np.array([w.score for w in group])
-    best = group[int(weights.argmax())]
+    best = max(group, key=lambda w: (w.score, -w.start))
     middle = float(np.average([w.middle for w in group], weights=weights**2))
     onset, apex, offset = _course(traces, middle, best)
     return Event(

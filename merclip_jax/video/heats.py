@@ -7,8 +7,8 @@ import numpy as np
 from merclip_jax.explaining import heat
 from merclip_jax.results import figures
 from merclip_jax.video.answer import Answerer
-from merclip_jax.video.look import Shown
 from merclip_jax.video.page import Heat
+from merclip_jax.video.result import Shown
 
 MOST = 6  # events with maps, those of the highest scores
 _PICTURES = 7

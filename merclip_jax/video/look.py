@@ -12,87 +12,14 @@ import numpy as np
 
 from merclip_jax.video import events
 from merclip_jax.video.answer import Answerer
-from merclip_jax.video.decode import Facts, Picture, Video
-from merclip_jax.video.events import Event, Scored
-from merclip_jax.video.follow import EVERY, Face, Find, follow
-from merclip_jax.video.windows import STRIDE, Cutter, Trace, Window
+from merclip_jax.video.decode import Picture, Video
+from merclip_jax.video.events import Scored
+from merclip_jax.video.follow import Face, Find, follow
+from merclip_jax.video.result import ALL, LARGEST, Result, Row, Settings, Shown
+from merclip_jax.video.windows import Cutter, Trace, Window
 
-LARGEST, ALL = "largest", "all"
 _SAME = 0.2  # intersection over union, from which two events are one
-MOST = 40  # events with pictures, those of the highest scores
-SLOWEST = 25.0  # pictures a second, below which a micro-expression is easily missed
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a video is looked at.
-
-    seconds, stride: of windows, seconds 0 for what the model was trained on; threshold:
-    a window's score from which it holds an expression; face: "largest", "all", or a
-    number in order of appearance; every: seconds between two looks for faces.
-    """
-
-    seconds: float = 0.0
-    stride: float = STRIDE
-    threshold: float = events.THRESHOLD
-    face: str | int = LARGEST
-    every: float = EVERY
-
-
-@dataclasses.dataclass(frozen=True, slots=True)  # as many as a long video has
-class Row:
-    """A face in one picture; number -1 where there is none."""
-
-    index: int
-    time: float
-    face: int
-    sure: float
-    motion: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """An event with pictures: faces uint8 [n, h, w, 3] at their times, its window.
-
-    Of very many events those of lower scores have none.
-    """
-
-    event: Event
-    times: tuple[float, ...]
-    faces: tuple[np.ndarray, ...]
-    window: Window | None
-
-
-@dataclasses.dataclass
-class Result:
-    """What was found in a video, or in the part that was read.
-
-    rows: by time; windows: face -> its scored ones by time; stopped: why the rest is
-    missing, "" where it is whole.
-    """
-
-    facts: Facts
-    rows: list[Row] = dataclasses.field(default_factory=list)
-    windows: dict[int, list[Scored]] = dataclasses.field(default_factory=dict)
-    shown: list[Shown] = dataclasses.field(default_factory=list)
-    stopped: str = ""
-
-    @property
-    def events(self) -> list[Event]:
-        """By their onsets."""
-        return [shown.event for shown in self.shown]
-
-    @property
-    def best(self) -> Scored | None:
-        """The window with the largest score, None where there is no window."""
-        every = [w for own in self.windows.values() for w in own]
-        return max(every, key=lambda w: (w.score, -w.start), default=None)
-
-    @property
-    def rate(self) -> float:
-        """Pictures a second, as they came."""
-        times = sorted({row.time for row in self.rows})
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+_MOST = 40  # events with pictures, those of the highest scores
 
 
 class _Followed:
@@ -132,7 +59,11 @@ def look(
 
 
 class _Looking:
-    def __init__(self, video, answerer, find, settings):
+    """A video that is being looked at."""
+
+    def __init__(
+        self, video: Video, answerer: Answerer, find: Find, settings: Settings
+    ):
         self.video, self.answerer, self.find = video, answerer, find
         self.settings = settings
         self.seconds = settings.seconds or answerer.seconds
@@ -228,6 +159,8 @@ class _Looking:
         for own in self.faces.values():
             if not own.traces:
                 continue
+            if own.traces[-1].time < now - self.seconds:
+                own.cutter.forget()  # a face that was lost holds no pictures
             number = own.traces[0].face
             scored = self.result.windows.get(number, ())
             reached = np.inf if now == np.inf else scored[-1].start if scored else 0.0
@@ -276,7 +209,7 @@ class _Looking:
         """An hour has hundreds of events, whose pictures nobody would look at."""
         shown = self.result.shown
         having = [i for i, one in enumerate(shown) if one.window is not None]
-        if len(having) > MOST:
+        if len(having) > _MOST:
             least = min(having, key=lambda i: shown[i].event.score)
             shown[least] = Shown(shown[least].event, (), (), None)
 
@@ -287,7 +220,7 @@ def _apart(shown: list[Shown]) -> list[Shown]:
     brief = [s for s in shown if s.event.offset - s.event.onset <= events.MICRO]
     for one in sorted(brief, key=lambda s: (-s.event.score, s.event.onset)):
         own = [k.event for k in kept if k.event.face == one.event.face]
-        if all(events.overlap(one.event, other) < _SAME for other in own):
+        if all(events.overlap(one.event.span, other.span) < _SAME for other in own):
             kept.append(one)
     return sorted(kept, key=lambda s: (s.event.onset, s.event.face))
 

@@ -9,10 +9,10 @@ from markupsafe import Markup, escape
 from merclip_jax.printable import printable
 from merclip_jax.results import figures
 from merclip_jax.results.report import CONTRACTS, beside
-from merclip_jax.video import written
+from merclip_jax.video import words
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.events import Event, Scored
-from merclip_jax.video.look import Result, Settings, Shown
+from merclip_jax.video.result import Result, Settings, Shown
 
 _WIDE, _LEFT, _RIGHT = 1000, 92, 8  # of the drawing: all, names, edge
 _POINTS = 900  # along it; of more the highest of each few is drawn
@@ -43,17 +43,11 @@ def render_page(
     )
     template = environment.from_string(beside("page.html.j2", of="merclip_jax.video"))
     about, times = answerer.model.about, [row.time for row in result.rows]
-    promise = "none: it is not known how sure the model is"
-    if answerer.sets is not None:
-        promise = (
-            "an emotion is answered where it is alone in a set that held the true one "
-            "in 90 % of the clips like those it was calibrated on"
-        )
     page = template.render(
         name=name,
-        verdict=written.verdict(result),
+        verdict=words.verdict(result),
         stopped=result.stopped,
-        notes=written.notes(result, answerer),
+        notes=words.notes(result, answerer),
         seconds=max(times) - min(times),
         pictures=len({row.index for row in result.rows}),
         rate=result.rate,
@@ -73,7 +67,7 @@ def render_page(
         contract=CONTRACTS.get(about.contract, "not told"),
         classes=answerer.classes,
         how=answerer.how,
-        promise=promise,
+        promise=words.promise(answerer),
     )
     return printable(page)
 
@@ -81,14 +75,14 @@ def render_page(
 def _event(shown: Shown, answerer: Answerer, heat: Heat | None) -> dict:
     event = shown.event
     apex = min(shown.times, key=lambda t: abs(t - event.apex), default=None)
-    strongest = written.told(event, answerer)
+    strongest = words.told(event, answerer)
     return {
         "face": event.face,
         "onset": event.onset,
         "offset": event.offset,
         "score": event.score,
         "motion": event.motion,
-        "sentence": written.sentence(event, answerer),
+        "sentence": words.sentence(event, answerer),
         "strip": [
             {"time": t, "src": figures.png(face, height=96), "apex": t == apex}
             for t, face in zip(shown.times, shown.faces, strict=True)

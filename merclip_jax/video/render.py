@@ -6,16 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from merclip_jax.video import written
+from merclip_jax.video import words
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.decode import Video
 from merclip_jax.video.follow import Find, follow
-from merclip_jax.video.look import Result, Settings
+from merclip_jax.video.result import Result, Settings
 
 _LINE, _TEXT = (43, 103, 119), (255, 255, 255)
 
 
-def render(
+def annotate(
     video: Video,
     result: Result,
     answerer: Answerer,
@@ -64,7 +64,7 @@ def render(
 def _now(result: Result, answerer: Answerer, time: float) -> str:
     for event in result.events:
         if event.onset - 0.1 <= time <= event.offset + 0.5:
-            answer, _ = written.answered(event, answerer)
+            answer, _ = words.answered(event, answerer)
             return f"{answer} {event.score:.2f}"
     return ""
 

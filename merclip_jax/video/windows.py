@@ -28,7 +28,7 @@ _LOOKS = 8  # pictures among which a window's strongest is looked for
 _LAG = 0.2  # seconds over which a picture's motion is measured
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Window:
     """What a system sees of a window, and where it lies.
 
@@ -103,11 +103,11 @@ class Cutter:
         """
         small = small_face(picture.image, face.points)
         if small is None:
-            self._held.clear()
+            self.forget()
             return None, []
         # Where the face was lost nothing is known of what lies between.
         if self._held and picture.time - self._held[-1].picture.time > self._seconds:
-            self._held.clear()
+            self.forget()
         motion = 0.0
         ago = [s for s in self._held if s.picture.time >= picture.time - _LAG - 1e-6]
         if ago:
@@ -122,6 +122,10 @@ class Cutter:
         )
         trace = Trace(face.number, picture.time, small, thumb, motion)
         return trace, list(self._complete())
+
+    def forget(self) -> None:
+        """Gives up the pictures that are held; the face comes back as if new."""
+        self._held.clear()
 
     def _complete(self) -> Iterator[Window]:
         while True:
@@ -163,9 +167,13 @@ class Cutter:
         view, last = self._view, len(times) - 1
         if view.sampling == "onset_apex":
             return onset_apex(0, strongest, last).tolist()
-        if view.sampling in ("uniform", "window"):
-            # By time and not by number: a phone's pictures come when they can.
-            wanted = np.linspace(times[0], times[-1], view.frames)
+        if view.drawn:
+            # By time and not by number: a phone's pictures come when they can. A window
+            # is seen with its ends, of equal segments the middles.
+            share = np.linspace(0, 1, view.frames)
+            if view.sampling == "uniform":
+                share = (np.arange(view.frames) + 0.5) / view.frames
+            wanted = times[0] + share * (times[-1] - times[0])
             return [int(np.abs(times - at).argmin()) for at in wanted]
         if view.sampling == "stride" and len(times) >= view.frames:
             return strided_frames(len(times), view.frames).tolist()

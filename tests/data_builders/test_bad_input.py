@@ -11,7 +11,7 @@ import pytest
 from data_builders import build, doctor
 from data_builders.casme2.builder import Casme2
 from data_builders.records import crop, encode, shards
-from merclip_jax.faces import align as faces
+from merclip_jax.faces import detectors
 from tests.data_builders.test_build import KILLED, aligned, manual, run, start
 from tests.fixtures.casme2 import edit_table
 from tests.fixtures.dfme import write_dfme
@@ -114,7 +114,7 @@ def test_the_doctor_tells_of_landmarks_that_cannot_align(manual, capsys, monkeyp
         def find(self, image, onset):
             return np.full((5, 2), 9.0)
 
-    monkeypatch.setattr(faces, "DlibLandmarks", Point)
+    monkeypatch.setattr(detectors, "DlibLandmarks", Point)
     flags = ["--dataset=casme2", f"--manual_dir={manual}", "--faces=dlib"]
     assert doctor.main(flags) == 1
     assert "both eyes are at one place" in capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_landmarks_of_another_resolution_are_refused(manual, tmp_path, capsys):
             )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faces, "DlibLandmarks", Far)
+        patch.setattr(detectors, "DlibLandmarks", Far)
         assert run(manual, tmp_path / "data", "--faces=dlib") == 1
     assert (
         "landmarks around 550, 450 lie outside the picture" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from data_builders import build, doctor
 from data_builders.readers.findings import STOP
 from data_builders.records import contents, shards
-from merclip_jax.faces import align as faces
+from merclip_jax.faces import detectors
 from tests.fixtures.casme2 import edit_table, write_casme2
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -264,7 +264,7 @@ def aligned(monkeypatch):
             points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
             return np.asarray(points) * (w, h)
 
-    monkeypatch.setattr(faces, "DlibLandmarks", Everywhere)
+    monkeypatch.setattr(detectors, "DlibLandmarks", Everywhere)
 
 
 @pytest.mark.parametrize("name", ["corrupt", "truncated", "outside", "empty", "twice"])
@@ -323,7 +323,7 @@ def test_no_face_stops_or_is_centred(manual, tmp_path, monkeypatch, capsys):
         def find(self, image, onset):
             return None
 
-    monkeypatch.setattr(faces, "DlibLandmarks", Nowhere)
+    monkeypatch.setattr(detectors, "DlibLandmarks", Nowhere)
     assert run(manual, tmp_path / "data", "--faces=dlib") == 1
     shown = capsys.readouterr().err
     assert "6 problems" in shown and "no face in the onset frame" in shown

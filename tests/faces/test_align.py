@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from data_builders.synthetic.fields import CELLS, LEFT, SPAN, TOP, au_fields
 from merclip_jax.faces import align as faces
-from merclip_jax.faces.onset import Onset
+from merclip_jax.faces import detectors
+from merclip_jax.faces.onset import FacesError, Onset
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "align.npz"
 WHERE = Onset("s/c", 1, pathlib.Path("s/c/1.png"), (1,))
@@ -22,7 +23,7 @@ WHERE = Onset("s/c", 1, pathlib.Path("s/c/1.png"), (1,))
 
 @pytest.fixture(scope="module")
 def dlib_source():
-    return faces.DlibLandmarks()
+    return detectors.DlibLandmarks()
 
 
 @pytest.fixture(scope="module")
@@ -256,11 +257,11 @@ def test_missing_packages_say_what_to_type(monkeypatch):
     advice = r"pip install 'merclip_jax\[faces\]'"
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(faces.FacesError, match=f"recognition_models.*{advice}"):
-            faces.DlibLandmarks()
+        with pytest.raises(FacesError, match=f"recognition_models.*{advice}"):
+            detectors.DlibLandmarks()
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(faces.FacesError, match=f"dlib.*{advice}"):
-        faces.DlibLandmarks()
+    with pytest.raises(FacesError, match=f"dlib.*{advice}"):
+        detectors.DlibLandmarks()
 
 
 # One transform per clip: motion stays.
@@ -393,7 +394,7 @@ def yunet(monkeypatch, tmp_path, found):
     monkeypatch.setattr(cv2, "FaceDetectorYN", types.SimpleNamespace(create=create))
     model = tmp_path / "face_detection_yunet.onnx"
     model.write_bytes(b"model")
-    return faces.YunetLandmarks(model), shown
+    return detectors.YunetLandmarks(model), shown
 
 
 def yunet_row(x, side, score):
@@ -428,8 +429,8 @@ def test_yunet_without_a_face(monkeypatch, tmp_path, found):
 
 
 def test_yunet_models_that_do_not_load(tmp_path):
-    with pytest.raises(faces.FacesError, match="no such YuNet model"):
-        faces.YunetLandmarks(tmp_path / "none.onnx")
+    with pytest.raises(FacesError, match="no such YuNet model"):
+        detectors.YunetLandmarks(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(faces.FacesError, match="text.onnx: OpenCV cannot load it"):
-        faces.YunetLandmarks(str(tmp_path / "text.onnx"))
+    with pytest.raises(FacesError, match="text.onnx: OpenCV cannot load it"):
+        detectors.YunetLandmarks(str(tmp_path / "text.onnx"))

@@ -25,6 +25,8 @@ from tests import mini
 STACK = 2
 SEEDS = {"protocol.seeds": (0, 1)}
 
+pytestmark = [pytest.mark.whole, pytest.mark.xdist_group("loop")]
+
 
 @pytest.fixture(scope="module")
 def clips(mini_data):

@@ -1,6 +1,5 @@
 """Videos and models that tests of the video room are made with."""
 
-import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_builders.synthetic.recording import Script, frames_at
+from data_builders.synthetic.recording import frames_at
+from data_builders.synthetic.script import Script
 from data_builders.synthetic.video import draw, recording, write_video
 from merclip_jax.data.view import View
 from merclip_jax.models.mer_clip import MerClipOptions
@@ -90,17 +90,6 @@ class Oracle(Answerer):
         return Said(classes, np.tile(surprise[:, None], len(self.aus)))
 
 
-def overlap(event, expression) -> float:
-    """Intersection over union of what was found and what is true."""
-    shared = min(event.offset, expression.offset) - max(event.onset, expression.onset)
-    whole = max(event.offset, expression.offset) - min(event.onset, expression.onset)
-    return max(shared, 0) / whole
-
-
 def finder(points):
     """Finds one face, where it always is."""
     return lambda image: [(0.9, points)]
-
-
-def moved_in(windows, **changes):
-    return [dataclasses.replace(w, **changes) for w in windows]

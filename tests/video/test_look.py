@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from merclip_jax.data.view import View
-from merclip_jax.faces.align import DlibLandmarks
+from merclip_jax.faces.detectors import DlibLandmarks
 from merclip_jax.video import events
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.decode import Picture, Video
 from merclip_jax.video.events import Scored
 from merclip_jax.video.follow import Face, follow
-from merclip_jax.video.look import Settings, look
+from merclip_jax.video.look import look
 from merclip_jax.video.motion import moved, small_face
+from merclip_jax.video.result import Settings
 from merclip_jax.video.windows import Cutter
 from tests.video import made
 
@@ -145,14 +146,14 @@ def test_windows_do_not_span_what_was_lost(shown):
     assert all(w.end < 0.7 or w.start > 1.6 for w in found) and len(found) > 4
 
 
-@pytest.mark.parametrize("fps", [30.0, 120.0])
+@pytest.mark.parametrize("fps", [30.0, pytest.param(120.0, marks=pytest.mark.whole)])
 def test_what_shows_is_found_where_it_is(oracle, tmp_path, fps):
     script = made.script(8, seconds=8.0, expressions=2)
     path = made.film(tmp_path / "a.mkv", script, fps=fps)
     found = look(Video(path), oracle, DlibLandmarks().find_all, Settings())
     assert len(found.events) == 2 and not found.stopped
     for event, true in zip(found.events, script.expressions, strict=True):
-        assert made.overlap(event, true) > 0.5
+        assert events.overlap(event.span, true.span) > 0.5
         assert abs(event.apex - true.apex) < 0.1
         assert oracle.classes[int(event.classes.argmax())] == "surprise"
     assert len(found.rows) == round(8 * fps) and len(found.windows[0]) >= 74
@@ -245,6 +246,7 @@ def test_scores_ask_for_motion_first():
     assert au == pytest.approx(0.4 * strong)
 
 
+@pytest.mark.whole
 def test_what_is_held_does_not_grow_with_the_video(oracle, film, points):
     """Pictures, small faces and windows of a few seconds, however long it runs."""
     from merclip_jax.video import look as module

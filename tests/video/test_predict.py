@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from merclip_jax import predict
-from merclip_jax.faces.align import DlibLandmarks
-from merclip_jax.video import written
+from merclip_jax.faces.detectors import DlibLandmarks
+from merclip_jax.video import words
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.events import Event
-from merclip_jax.video.look import Settings
+from merclip_jax.video.predicting import predict_video
+from merclip_jax.video.result import Settings
 from merclip_jax.weights import bundle, final
 from tests.video import made
 
@@ -125,7 +126,7 @@ def test_facts_say_how_far_to_believe_it(found):
     assert any("no proof" in note for note in facts["notes"])
     assert facts["answer"] == f"{facts['events']} possible micro-expression" + (
         "s" * (facts["events"] != 1)
-    ) or facts["answer"].startswith(written.NOT_FOUND)
+    ) or facts["answer"].startswith(words.NOT_FOUND)
 
 
 def test_the_page_is_whole_and_escapes_what_it_is_told(found):
@@ -200,6 +201,7 @@ def test_wrong_words_are_told(folder, film, flags, said, capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.whole
 def test_ctrl_c_keeps_what_was_found(folder, film, tmp_path):
     """The files are there, and say that they are not of the whole video."""
     long = made.film(tmp_path / "long.mp4", made.script(3, seconds=60.0))
@@ -230,20 +232,20 @@ def event(classes, aus=(0.0, 0.0, 0.9)):
 def test_an_emotion_is_answered_only_where_it_stands_alone(folder):
     answerer = Answerer(final.load(folder))
     # A calibration on noise promises nothing with small sets.
-    assert written.answered(event([0.2, 0.3, 0.25, 0.25]), answerer)[0] == "unsure"
+    assert words.answered(event([0.2, 0.3, 0.25, 0.25]), answerer)[0] == "unsure"
     plain = Answerer(final.load(folder / "w"))
-    assert written.answered(event([0.1, 0.8, 0.05, 0.05]), plain)[0] == "negative"
-    assert written.answered(event([0.6, 0.14, 0.13, 0.13]), plain)[0] == "unsure"
-    said = written.sentence(event([0.1, 0.8, 0.05, 0.05]), answerer)
+    assert words.answered(event([0.1, 0.8, 0.05, 0.05]), plain)[0] == "negative"
+    assert words.answered(event([0.6, 0.14, 0.13, 0.13]), plain)[0] == "unsure"
+    said = words.sentence(event([0.1, 0.8, 0.05, 0.05]), answerer)
     assert "pulling the corners of the lips (AU12, 0.90)" in said
-    said = written.sentence(event([0.1, 0.8, 0.05, 0.05], ()), plain)
+    said = words.sentence(event([0.1, 0.8, 0.05, 0.05], ()), plain)
     assert "no action unit that could be named; it suggests negative" in said
 
 
 def test_settings_reach_the_answer(folder, film):
     answerer = Answerer(final.load(folder))
     find = DlibLandmarks().find_all
-    few = predict.predict_video(
+    few = predict_video(
         film, answerer, settings=Settings(stride=0.5), find=find, end=3.0
     )
     assert len(few.windows[0]) == 6

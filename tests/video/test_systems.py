@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from merclip_jax import build
-from merclip_jax.faces.align import DlibLandmarks
-from merclip_jax.predict import predict_video
+from merclip_jax.faces.detectors import DlibLandmarks
 from merclip_jax.systems.system import Context
-from merclip_jax.video import written
+from merclip_jax.video import words
 from merclip_jax.video.answer import Answerer
-from merclip_jax.video.look import Settings
+from merclip_jax.video.predicting import predict_video
+from merclip_jax.video.result import Settings
 from merclip_jax.weights.final import About, FinalModel
 from tests.systems import three
 from tests.video import made
@@ -57,6 +57,6 @@ def test_it_looks_at_a_video(name, mini_data, tmp_path):
     assert np.isfinite(p).all() and np.allclose(p.sum(1), 1, atol=1e-3)
     assert all(len(w.aus) == len(answerer.aus) for w in windows)
     page = (tmp_path / "found" / "index.html").read_text()
-    assert system.title in page and "key frames" in " ".join(
-        written.notes(result, answerer)
+    assert system.title in page and "annotators said" in " ".join(
+        words.notes(result, answerer)
     )

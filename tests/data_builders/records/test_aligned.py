@@ -13,6 +13,7 @@ from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.faces import align as faces
+from merclip_jax.faces import detectors
 from merclip_jax.faces.onset import Onset
 from tests.fixtures.samm import write_samm
 
@@ -51,7 +52,7 @@ def picture(frame):
 
 
 def find(image, path="x.jpg"):
-    source = faces.DlibLandmarks()
+    source = detectors.DlibLandmarks()
     return source.find(image, Onset("", 0, Path(path), (0,)))
 
 

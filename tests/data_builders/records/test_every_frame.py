@@ -17,6 +17,8 @@ from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from merclip_jax.errors import UserError
 from merclip_jax.faces import align as faces
+from merclip_jax.faces import detectors
+from merclip_jax.faces.landmark_tables import CsvLandmarks
 from merclip_jax.faces.onset import Onset
 from tests.data_builders.test_build import KILLED, landmarks_csv, start
 from tests.fixtures.casme2 import write_casme2
@@ -194,7 +196,7 @@ def test_frames_that_cannot_be_aligned_are_named(manual, tmp_path, capsys, monke
         def find(self, image, onset):
             return points(10) if onset.first else points(10)[::-1]
 
-    monkeypatch.setattr(faces, "DlibLandmarks", Turning)
+    monkeypatch.setattr(detectors, "DlibLandmarks", Turning)
     flags = ["--dataset=casme2", f"--manual_dir={manual}", "--faces=dlib"]
     data = f"--data_dir={tmp_path}"
     assert build.main([*flags, data, KEEP, EVERY]) == 1
@@ -205,7 +207,7 @@ def test_frames_that_cannot_be_aligned_are_named(manual, tmp_path, capsys, monke
         def find(self, image, onset):
             return points(10) if onset.first else None
 
-    monkeypatch.setattr(faces, "DlibLandmarks", Fewer)
+    monkeypatch.setattr(detectors, "DlibLandmarks", Fewer)
     assert build.main([*flags, data, KEEP, EVERY, "--overwrite"]) == 1
     assert "no face in it (turning)" in capsys.readouterr().err
 
@@ -219,7 +221,7 @@ def test_numbering_asks_for_frames_too(tmp_path):
     path.parent.mkdir()
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([["frame", *COLUMNS], *rows])
-    source = faces.CsvLandmarks(path.parent)
+    source = CsvLandmarks(path.parent)
     source.match([onset])  # row 1 by both
     source.match([onset], {"s/c": numbers})  # rows 1..5 are no frame numbers
     fifth = Onset("s/c", 6, tmp_path / "c" / "6.jpg", numbers, first=False)
