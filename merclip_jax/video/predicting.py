@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from merclip_jax import atomic
 from merclip_jax.faces.detectors import DlibLandmarks, YunetLandmarks
+from merclip_jax.results.counted import counted
 from merclip_jax.video import written
 from merclip_jax.video.answer import Answerer
 from merclip_jax.video.decode import Video
@@ -21,6 +22,7 @@ from merclip_jax.weights import final
 
 PAGE, FRAMES, EVENTS = "index.html", "frames.csv", "events.csv"
 METADATA, VIDEO = "metadata.json", "annotated.mp4"
+_BAR = "{desc}: {percentage:3.0f}% of {total:.0f} s, {remaining} left"
 
 
 def predict_video(
@@ -62,14 +64,14 @@ def predict_video(
     if not isinstance(model, Answerer):
         answerer = Answerer(final.load(Path(model)))
     video, find = Video(path, start=start, end=end), find or finder()
-    length = (end or video.facts.seconds) - start
+    length = max(0.0, round((end or video.facts.seconds) - start, 2))
     began = time.monotonic()
     with tqdm(
-        total=round(max(length, 0), 2) or None,
+        total=length or None,
         unit="s",
         desc=path.name[:40],
         disable=not progress,
-        bar_format="{desc}: {percentage:3.0f}% of {total:.0f} s, {remaining} left",
+        bar_format=_BAR if length else "{desc}: {n:.0f} s, of a length that is unknown",
         leave=False,
     ) as bar:
 
@@ -81,7 +83,8 @@ def predict_video(
     if progress:
         spent = time.monotonic() - began
         count = len({row.index for row in result.rows})
-        print(f"{count} pictures in {spent:.1f} s, {count / spent:.1f} a second")
+        read = counted(count, "picture")
+        print(f"{read} in {spent:.1f} s, {count / spent:.1f} a second")
     if out is None:
         return result
     drawn = heats(result.shown, answerer) if maps else {}

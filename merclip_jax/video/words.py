@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from merclip_jax.results.counted import counted
 from merclip_jax.scoring import conformal
 from merclip_jax.text import wording
 from merclip_jax.video.answer import Answerer
@@ -20,8 +21,7 @@ def verdict(result: Result) -> str:
     if not any(row.face >= 0 for row in result.rows):
         return "no face found"
     if result.events:
-        count = len(result.events)
-        return f"{count} possible micro-expression{'s' * (count > 1)}"
+        return counted(len(result.events), "possible micro-expression")
     best = result.best
     if best is None:
         return f"{NOT_FOUND}: no window of a face is long enough"
