@@ -221,10 +221,12 @@ _read.defvjp(_read_forward, _read_backward)
 
 
 def _weighted(weights, contexts, dtype: Dtype) -> Float[Array, "b h d"]:
-    parts = [
-        _product("bh...,b...x->bhx", weight.astype(dtype), tokens)
-        for weight, tokens in zip(weights, contexts, strict=True)
-    ]
+    parts = []
+    for weight, tokens in zip(weights, contexts, strict=True):
+        # By letters: ONNX knows no ellipsis that is summed over.
+        over = "ijk"[: weight.ndim - 2]
+        product = f"bh{over},b{over}x->bhx"
+        parts.append(_product(product, weight.astype(dtype), tokens))
     return sum(parts).astype(dtype)
 
 

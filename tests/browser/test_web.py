@@ -43,7 +43,11 @@ def browser():
 
     assert CHROMIUM, "no chromium here: apt-get install chromium"
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        # A camera that shows a test picture, and nobody who must allow it.
+        camera = ["fake-ui-for-media-stream", "fake-device-for-media-stream"]
+        made = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*FLAGS, *(f"--use-{c}" for c in camera)]
+        )
         yield made
         made.close()
 
@@ -73,6 +77,24 @@ def test_a_video_is_looked_at_and_nothing_of_it_stays(served, browser, tmp_path)
     assert "Timeline" in frame.locator("body").inner_text()
     uploads = [p for p in temporary.rglob("*.mp4")]
     assert not uploads, uploads
+    page.close()
+
+
+def test_a_webcam_is_recorded_and_looked_at(served, browser):
+    address, temporary = served
+    page = browser.new_page(permissions=["camera", "microphone"])
+    page.goto(address)
+    page.wait_for_selector("#look")
+    page.click("#video button[aria-label='Capture from camera']")
+    page.click("text=Click to Access Webcam")
+    page.click("#video button:has-text('Record')")
+    page.wait_for_selector("#video button:has-text('Stop')")
+    time.sleep(2)
+    page.click("#video button:has-text('Stop')")
+    page.wait_for_selector("#video video[src]", timeout=30_000)
+    page.click("#look")
+    page.wait_for_selector("#verdict:has-text('no face found')", timeout=60_000)
+    assert not list(temporary.rglob("*.webm"))
     page.close()
 
 
