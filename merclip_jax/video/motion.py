@@ -38,7 +38,7 @@ def small_face(image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         points = (points - corner + 0.5) * scale - 0.5
         matrix = align_matrix(points, size=SIZE)
-    return warp(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), matrix, SIZE)
+    return cv2.cvtColor(warp(image, matrix, SIZE), cv2.COLOR_RGB2GRAY)
 
 
 def moved(before: np.ndarray, after: np.ndarray) -> float:
