@@ -70,7 +70,7 @@ test-convert: $(VENV)/.convert ## weights against torch
 
 # In an environment of their own, outside of the checkout.
 test-package: $(VENV)/.test ## the notebooks and the wheel, installed elsewhere
-	$(BIN)/python -m pytest tests/package
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 tests/package
 
 # Debian: apt-get install chromium.
 test-browser: $(VENV)/.browser ## reports and the page to try a model in Chromium

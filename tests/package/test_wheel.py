@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
 import tarfile
+import tomllib
 import zipfile
 
 import pytest
 
 import merclip_jax
 from tests import mini
+from tests.package.conftest import CONSTRAINTS
 
 PACKAGES = ("configs", "data_builders", "merclip_jax")
 
@@ -35,6 +38,28 @@ def test_the_version_stands_in_one_place(built):
     assert wheel.name.startswith(f"merclip_jax-{version}-py3-none-any")
     cited = (mini.ROOT / "CITATION.cff").read_text()
     assert re.search(r"(?m)^version: (.*)$", cited)[1] == version
+
+
+def test_every_extra_is_to_be_had_within_the_constraints(built, fresh):
+    """But those that bring gigabytes, or what an accelerator needs."""
+    project = tomllib.loads((mini.ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"cuda13", "tpu", "test-convert"}
+    (wheel,) = built.glob("*.whl")
+    pip = [fresh / "bin" / "pip", "install", "--dry-run", "--quiet", "--report=-"]
+    done = subprocess.run(
+        [*pip, "-c", CONSTRAINTS, f"{wheel}[{','.join(sorted(extras))}]"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    pinned = plain(re.findall(r"(?m)^(.+)==", CONSTRAINTS.read_text()))
+    found = plain(i["metadata"]["name"] for i in json.loads(done.stdout)["install"])
+    assert found - pinned == {"merclip-jax"}
+
+
+def plain(names):
+    """As packages are compared (PyPA, "Names and normalization")."""
+    return {re.sub("[-_.]+", "-", name).lower() for name in names}
 
 
 def test_the_demo_runs_from_the_wheel(installed):
