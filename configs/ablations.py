@@ -5,7 +5,7 @@
 
 The argument names table and dataset, then perhaps a row (the paper's own recipe without), recipe and seeds: "templates_samm,row=5,seeds=3".
 The paper's Table VIII is `components`; of the wording of the others, and of their numbers, nothing could be recovered.
-Expected cost: that of the dataset's own config for each row; the seeds and folds of a row train together as one stack.
+Expected cost: that of the dataset's own config for each row. Rows that one program can serve train side by side, as members of shared stacks with their seeds and folds; of these 30 rows no_head, soft_au, soft_sides and class_balance need programs of their own.
 """
 
 import dataclasses

@@ -6,7 +6,8 @@
 
 With --configs each is trained first, in a folder of its own under --out, by the same
 command as ever: what is finished there is not trained again; --table=NAME stands for
-the configs of all rows of a table of configs/ablations.py. Whatever else is given
+the configs of all rows of a table of configs/ablations.py. Runs that one program can
+serve train side by side, in shared stacks. Whatever else is given
 (--config.data.data_dir=..., --config.protocol.seeds="(0,1)") goes to every one. A
 detector of AUs takes part by the emotions that fixed rules read off its AUs.
 """
@@ -18,7 +19,7 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from merclip_jax import atomic, packaged
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 compared, 1 not."""
     flags, passed = _parser().parse_known_args(argv)
     try:
-        configs = [*flags.configs, *_rows_of(flags.table)]
+        configs = _named(flags.configs) | _rows_of(flags.table)
         if configs and not flags.out:
             raise UserError("--configs goes with --out, where the runs will lie")
         if passed and not configs:
@@ -82,35 +83,55 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(
-    configs: Sequence[str], out: Path | None, passed: Sequence[str]
+    configs: Mapping[str, str], out: Path | None, passed: Sequence[str]
 ) -> list[Path]:
-    """Each config's run, one after another, in a process of its own."""
-    folders = []
-    for config in configs:
+    """Each config's run, in a process of its own; the first trains what can share.
+
+    Args:
+        configs: folder below `out` -> config.
+        out: where they lie.
+        passed: what goes to every one.
+    """
+    for config in configs.values():
         packaged.find(config)  # raises UserError before anything trains
-        path = Path(config.partition(":")[0])
-        words = [part for part in path.with_suffix("").parts if part != "configs"]
-        words += [w for w in re.split(r"[^\w]+", config.partition(":")[2]) if w]
-        folder = out / "_".join(words).strip("/._")
+    folders = {out / name: config for name, config in configs.items()}
+    # What comes before a training is its own.
+    together = not any(word.startswith("--pretrain") for word in passed)
+    beside = [f"--beside={folder}={config}" for folder, config in folders.items()][1:]
+    for folder, config in folders.items():
         command = [sys.executable, "-m", "merclip_jax.main", f"--config={config}"]
-        command += [f"--workdir={folder}", *passed]
+        command += [f"--workdir={folder}", *passed, *(beside if together else [])]
         if status := subprocess.run(command, check=False).returncode:
             raise UserError(f"{' '.join(command)}: ended with status {status}")
-        folders.append(folder)
-    return folders
+        beside = []
+    return list(folders)
 
 
-def _rows_of(table: str) -> list[str]:
-    """The configs of a table's rows."""
+def _named(configs: Sequence[str]) -> dict[str, str]:
+    """Configs by the names of their folders."""
+    found = {}
+    for config in configs:
+        path, _, argument = config.partition(":")
+        words = [w for w in Path(path).with_suffix("").parts if w != "configs"]
+        words += [w for w in re.split(r"[^\w]+", argument) if w]
+        found["_".join(words).strip("/._")] = config
+    return found
+
+
+def _rows_of(table: str) -> dict[str, str]:
+    """The configs of a table's rows, by the rows' names."""
     if not table:
-        return []
+        return {}
     name, _, more = table.partition(",")
     path = packaged.find("ablations")
     try:
         rows = runpy.run_path(path)["rows_of"](name)
     except ValueError as error:
         raise UserError(f"--table={table}: {error}") from error
-    return [f"{path}:{','.join(filter(None, (name, row, more)))}" for row in rows]
+    return {
+        row.partition("=")[2]: f"{path}:{','.join(filter(None, (name, row, more)))}"
+        for row in rows
+    }
 
 
 if __name__ == "__main__":

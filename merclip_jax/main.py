@@ -18,11 +18,12 @@ import shlex
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from merclip_jax import command, processes, stopping
+from merclip_jax import command, packaged, processes, stopping
 from merclip_jax.errors import Stopped, UserError
 from merclip_jax.files import expanded, shortened
 from merclip_jax.printable import printable
@@ -60,6 +61,12 @@ OVERLAP = flags.DEFINE_bool(
     False,
     "Start from weights that were trained on subjects of the test; the card says so.",
 )
+BESIDE = flags.DEFINE_multi_string(
+    "beside",
+    [],
+    "FOLDER=CONFIG of another run, whose members train in the stacks of this one where "
+    "one program serves both; its own command then makes its card.",
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
@@ -85,7 +92,7 @@ def main(argv: list[str]) -> None:
     try:
         _join()
         # After the devices are set up.
-        from merclip_jax import compile_cache, experiment
+        from merclip_jax import beside, compile_cache, experiment
         from merclip_jax.dry_run import dry_run
         from merclip_jax.results.terminal import format_card
         from merclip_jax.staged import pretrained
@@ -105,6 +112,9 @@ def main(argv: list[str]) -> None:
         how = {"command": typed, "elsewhere": ELSEWHERE.value, "overlap": OVERLAP.value}
         if PRETRAIN.value:
             config = pretrained(PRETRAIN.value, config, path, **how)
+        if BESIDE.value:
+            rows = [(path, config), *map(_other, BESIDE.value)]
+            beside.train(rows, elsewhere=ELSEWHERE.value, overlap=OVERLAP.value)
         card = experiment.run(config, path, **how)
     except UserError as error:
         _end(1, f"error: {error}")
@@ -120,6 +130,23 @@ def main(argv: list[str]) -> None:
         print(printable(format_card(card)))
         print(f"report: {path / 'report.html'}")
     processes.finish()
+
+
+def _other(given: str) -> tuple[Path, ConfigDict]:
+    """Folder and config of another run, to which this command's own changes go too."""
+    folder, equals, config = given.partition("=")
+    if not equals or PRETRAIN.value:
+        raise UserError(
+            f"--beside={given}: expected FOLDER=CONFIG, and no --pretrain with it"
+        )
+    arguments = [sys.argv[0], f"--config={packaged.find(config)}"]
+    arguments += [a for a in sys.argv[1:] if a.startswith("--config.")]
+    defined = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file(
+        "config", flag_values=defined, sys_argv=arguments
+    )
+    defined(arguments)
+    return expanded(folder), holder.value
 
 
 def _join() -> None:

@@ -202,8 +202,16 @@ def test_a_table_stands_for_the_configs_of_its_rows(tmp_path, monkeypatch, capsy
     name = "--table=templates_samm,seeds=2"
     assert compare.main([name, f"--out={tmp_path}", "--config.train.epochs=2"]) == 1
     assert seen[0][3].endswith("ablations.py:templates_samm,row=7,seeds=2")
-    assert seen[0][-1] == "--config.train.epochs=2"
-    assert "workdir" in seen[0][4] and "templates_samm_row_7_seeds_2" in seen[0][4]
+    assert seen[0][4:6] == [f"--workdir={tmp_path / '7'}", "--config.train.epochs=2"]
+    # The first command trains what can share its stacks.
+    beside = [word.partition(":")[0] for word in seen[0][6:]]
+    path = seen[0][3].partition("=")[2].partition(":")[0]
+    rows = ("1", "3", "5", "10")
+    assert beside == [f"--beside={tmp_path / row}={path}" for row in rows]
+    # But where each starts from another encoder, which is trained first.
+    seen.clear()
+    compare.main([name, f"--out={tmp_path}", "--pretrain=dfme_7class"])
+    assert not any(word.startswith("--beside") for word in seen[0])
     capsys.readouterr()
     assert compare.main(["--table=templates_ck", f"--out={tmp_path}"]) == 1
     assert "'templates_ck': expected TABLE_DATASET" in capsys.readouterr().err

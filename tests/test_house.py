@@ -27,7 +27,8 @@ systems
 weights training results
 job
 making
-build final experiment staged dry_run convert compare card explaining explain report
+build final experiment staged beside
+dry_run convert compare card explaining explain report
 video predict export web
 main
 """.split()
@@ -151,6 +152,7 @@ ONLY = {
         "build",
         "dry_run",
         "staged",
+        "beside",
         "explaining.finished",
     }
     | {name for name in OURS if room(name) in ("job", "making")},

@@ -81,23 +81,26 @@ def augment(
     b = len(clips)
     keys = jax.random.split(key, 9)
     x = clips
-    # A probability of 0 is known when tracing: what never acts is not compiled.
-    if options.augmix:
-        mixed = jax.random.bernoulli(keys[7], float(options.augmix), (b,))
+
+    def drawn(key: jax.Array, share: float | Array) -> Array:
+        return jax.random.bernoulli(key, jnp.asarray(share, float), (b,))
+
+    if _acts(options.augmix):
+        mixed = drawn(keys[7], options.augmix)
         x = augmix_batch(keys[8], x.astype(jnp.uint8), mixed)
     # Drawn also when nothing flips: what is returned keeps its shape.
-    mirrored = jax.random.bernoulli(keys[0], float(options.flip), (b,))
-    if options.flip:
+    mirrored = drawn(keys[0], options.flip)
+    if _acts(options.flip):
         x = flip(x, mirrored)
-    if options.colour_jitter:
-        jittered = jax.random.bernoulli(keys[1], float(options.colour_jitter), (b,))
+    if _acts(options.colour_jitter):
+        jittered = drawn(keys[1], options.colour_jitter)
         factors = jax.random.uniform(keys[2], (b, 3), minval=0.5, maxval=1.5)
         turn = jax.random.uniform(keys[3], (b, 1), minval=-0.1, maxval=0.1)
         strength = jnp.concatenate([factors, turn], axis=1)
         x = jitter_batch(x.astype(jnp.uint8), jittered, jitter_order, strength)
     x = normalise(x)
-    if options.static_mix:
-        mixed = jax.random.bernoulli(keys[4], float(options.static_mix), (b,))
+    if _acts(options.static_mix):
+        mixed = drawn(keys[4], options.static_mix)
         # At least one place further is another clip; 0 may be the clip itself, as the
         # released code allows. A batch of one has no other.
         nearest = 0 if options.static_mix_self or b == 1 else 1
@@ -112,3 +115,8 @@ def augment(
             inverse=options.static_mix_inverse,
         )
     return x, mirrored & options.flip_swaps_sides
+
+
+def _acts(share: float | Array) -> bool:
+    """Whether something may act: what is known never to is not compiled."""
+    return isinstance(share, jax.Array) or share > 0

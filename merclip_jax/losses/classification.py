@@ -12,7 +12,7 @@ def focal(
     labels: Int[Array, "b"],
     *,
     gamma: float,
-    smoothing: float = 0.0,
+    smoothing: float | Float[Array, ""] = 0.0,
     weights: Float[Array, "k"] | None = None,
 ) -> Float[Array, ""]:
     """Returns the mean focal loss -(1-p)^gamma log p (MER-CLIP, eq. 13).
@@ -28,7 +28,7 @@ def focal(
     log_p = jax.nn.log_softmax(logits)
     own = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
     losses = _focal(own, gamma)
-    if smoothing:
+    if isinstance(smoothing, jax.Array) or smoothing:
         each = _focal(log_p, gamma).mean(1)
         losses = (1 - smoothing) * losses + smoothing * each
     if weights is not None:

@@ -11,9 +11,9 @@ def progressive_weights(
     epoch: Int[Array, ""],
     *,
     epochs: int,
-    start: float,
-    floor: float,
-    total: float,
+    start: float | Float[Array, ""],
+    floor: float | Float[Array, ""],
+    total: float | Float[Array, ""],
     decay: str,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Returns the weights of the contrastive and of the emotion loss in an epoch.

@@ -74,6 +74,14 @@ class MerClip(MerClipShown):
         Scalar("weight/classification", "Weight of each loss", ""),
         Scalar("accuracy", "Accuracy in training", ".2f"),
     )
+    told = ("prompting.supervision", "prompting.positions", "wording")
+    numbers = (
+        "prompting.templates",
+        *(f"loss_options.contrastive_{name}" for name in ("start", "floor", "factor")),
+        *(f"loss_options.{name}" for name in ("total_weight", "label_smoothing")),
+        *(f"augmentation.{name}" for name in ("augmix", "flip", "colour_jitter")),
+        "augmentation.static_mix",
+    )
 
     @property
     def task(self) -> EmotionTask:
@@ -166,7 +174,7 @@ class MerClip(MerClipShown):
         combination = jnp.where(mirrored, prompts["mirror"][combination], combination)
         # Another wording for every clip at every step, as the paper's templates ask.
         template = jax.random.randint(
-            template_key, combination.shape, 0, len(prompts["features"])
+            template_key, combination.shape, 0, self.prompting.templates
         )
         loss, scalars = objective(
             self.loss_options,

@@ -31,7 +31,8 @@ class Plan:
     columns: the system's, [n, ...]; context: the run's constants; balanced: whether
     batches draw every class equally often; selection: "last", "inner" or "oracle";
     start: Flax paths to arrays that every member starts from, lineage says whence they
-    come, and seen whom they were trained on.
+    come, and seen whom they were trained on; variants: which of the system's `Variants`
+    the members of a fold are, by the fold's name.
     """
 
     system: System
@@ -45,6 +46,7 @@ class Plan:
     start: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     lineage: Sequence[str] = ()
     seen: Sequence[Seen] = ()
+    variants: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def seen_by(self, member: Member) -> list[Seen]:
         """Whom a member's weights were trained on, those before it included."""
@@ -89,6 +91,15 @@ class Plan:
             balanced=self.balanced,
         )
 
+    def constants(self, index: np.ndarray) -> Mapping[str, Leaf]:
+        """A fold's constants, made of some clips; no other is in reach.
+
+        Args:
+            index: clips [n].
+        """
+        columns = self.rows(index, list(self.columns))
+        return self.system.fold_context(self.store.clips.take(index), columns)
+
     def rows(self, index: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some columns, by name.
 
@@ -113,7 +124,7 @@ class Stack:
     def __init__(self, plan: Plan, members: Sequence[Member], size: int):
         self.plan, self.size = plan, size
         self._first = members[0]
-        self._folds: dict[str, Mapping[str, Array]] = {}
+        self._folds: dict[str, Mapping[str, Leaf]] = {}
         self.mesh = sharding.make_mesh(size, plan.options.batch_size)
         self.steps = plan.dispatch(members)
         self.calls = -(-max(map(plan.steps, members)) // self.steps)
@@ -176,22 +187,21 @@ class Stack:
         """
         if not self.plan.system.transductive:
             return context
-        return self._context([self._made_of(index) for index in indices])
+        return self._context([self.plan.constants(index) for index in indices])
 
-    def _context(self, folds: Sequence[Mapping[str, Array]]) -> Context:
+    def _context(self, folds: Sequence[Mapping[str, Leaf]]) -> Context:
         fold = jax.tree.map(lambda *leaves: jnp.stack(leaves), *folds)
         return Context(run=self.run, fold=put(fold, sharding.by_member(self.mesh)))
 
-    def _fold_context(self, fold: Fold) -> Mapping[str, Array]:
+    def _fold_context(self, fold: Fold) -> Mapping[str, Leaf]:
         # Seeds of one fold share it, and so do the repeats that fill a group up.
         if fold.name not in self._folds:
-            self._folds[fold.name] = self._made_of(fold.train)
+            made = self.plan.constants(fold.train)
+            if fold.name in self.plan.variants:
+                variant = jnp.asarray(self.plan.variants[fold.name])
+                made = {**made, "variant": variant}
+            self._folds[fold.name] = made
         return self._folds[fold.name]
-
-    def _made_of(self, index: np.ndarray) -> Mapping[str, Array]:
-        """Constants of some clips, of which no other is in reach."""
-        columns = self.plan.rows(index, list(self.plan.columns))
-        return self.plan.system.fold_context(self.plan.store.clips.take(index), columns)
 
     def members(self, stacked: Sequence[Member]) -> StepMember:
         """Keys and lengths, [m]."""

@@ -31,6 +31,7 @@ from merclip_jax.weights.provenance import Seen
 
 MANIFEST = "run.json"
 FIRST = "pretrain"  # folder of a training whose encoder this one starts from
+BESIDE = "beside"  # folder of what this run shares with those that train beside it
 SCHEMA = "merclip_jax.run/3"
 _LOCK = ".lock"
 _MACHINES, _SUM = "machines", "sha256"
