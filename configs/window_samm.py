@@ -1,6 +1,6 @@
-"""Windows of SAMM's recordings, three emotions or none, leave-one-subject-out.
+"""Windows of SAMM's long recordings, three emotions or none, leave-one-subject-out.
 
-    python -m data_builders.build --dataset=samm/raw --manual_dir=FOLDER --windows=0.12 --data_dir=data/windows
+    python -m data_builders.build --dataset=samm/long --manual_dir=FOLDER --windows=0.12 --data_dir=data/windows
     python -m merclip_jax.main --config=configs/window_samm.py --workdir=runs/window_samm
 
 No paper's number: the papers' clips are cut at annotated key frames. Trained so that none
@@ -15,6 +15,6 @@ def get_config(arg: str | None = None):
     """The config; `arg` as in `common.finish`."""
     config = common.base()
     config.data.task = "samm_3class"
-    config.data.dataset = "samm/raw"
+    config.data.dataset = "samm/long"
     config.data.data_dir = "data/windows"
     return common.windows(common.finish(config, arg), "window_samm")

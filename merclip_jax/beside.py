@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from merclip_jax import build, experiment
 from merclip_jax.data.folds import Member
+from merclip_jax.errors import UserError
 from merclip_jax.job import Job, flatten
 from merclip_jax.systems import variants
 from merclip_jax.systems.system import Context
@@ -26,7 +27,9 @@ from merclip_jax.training.stack import Plan
 from merclip_jax.training.workdir import BESIDE, Workdir
 from merclip_jax.weights.provenance import Seen
 
-# Of a run's manifest, what the system is made of: `variants.alike` compares systems.
+# Of a run's manifest, its names, and what the system is made of, which
+# `variants.alike` compares.
+_NAMES = ("name", "recipe", "ablation")
 _SYSTEM = ("text.", "loss.", "augment.")
 
 
@@ -37,6 +40,11 @@ class Run:
     job: Job
     members: Sequence[Member]
     workdir: Workdir
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.workdir.path.name
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -65,6 +73,9 @@ def train(
         UserError: for what the user can mend.
         Stopped: a signal asked for it; the same call goes on.
     """
+    names = [path.name for path, _ in configs]
+    if len(set(names)) < len(names):  # members go by them while they train
+        raise UserError(f"--beside: expected folders of different names, found {names}")
     with contextlib.ExitStack() as opened:
         jobs: list[Job] = []
         for _, config in configs:
@@ -81,18 +92,20 @@ def train(
         for group in grouped(jobs):
             some = [runs[i] for i in group]
             if len(some) > 1 and not all(map(_finished, some)):
-                folder = runs[0].workdir.path / BESIDE / some[0].workdir.path.name
+                folder = runs[0].workdir.path / BESIDE / some[0].name
                 _train(folder, some, elsewhere=elsewhere)
 
 
 def _train(folder: Path, runs: Sequence[Run], *, elsewhere: bool) -> None:
     """Train the members of runs that are alike in shared stacks."""
     with Shared(folder, runs, elsewhere=elsewhere) as shared:
-        shared.open({run.workdir.path.name: run.workdir.run for run in runs})
-        shared.say(f"side by side: {', '.join(run.workdir.path.name for run in runs)}")
+        shared.open({f"run/{run.name}": run.workdir.run for run in runs})
+        shared.say(f"side by side: {', '.join(run.name for run in runs)}")
         stacks = Stacks(shared.plan, shared.members)
         size = shared.stack(stacks.size)
         train_members(stacks.of(size), shared.members, shared)
+        for run in runs:  # of a training that began apart
+            run.workdir.forget()
 
 
 def grouped(jobs: Sequence[Job]) -> list[list[int]]:
@@ -127,7 +140,7 @@ class Shared(Workdir):
         which = {}
         for v, run in enumerate(runs):
             for own in run.members:
-                name = f"{run.workdir.path.name}:{own.fold.name}"
+                name = f"{run.name}:{own.fold.name}"
                 fold = dataclasses.replace(own.fold, name=name)
                 member = dataclasses.replace(own, fold=fold)
                 which[name] = v
@@ -208,7 +221,5 @@ def _alike(one: Job, other: Job) -> bool:
 
 def _apart(job: Job) -> dict[str, object]:
     """All that a run's numbers depend on, but its name and what makes its system."""
-    values = experiment.manifest(job)
-    return {
-        k: v for k, v in values.items() if k != "name" and not k.startswith(_SYSTEM)
-    }
+    values = experiment.manifest(job).items()
+    return {k: v for k, v in values if k not in _NAMES and not k.startswith(_SYSTEM)}

@@ -19,6 +19,7 @@ from data_builders.readers.declaration import (
     Table,
     Tree,
 )
+from data_builders.readers.others import Others
 from data_builders.readers.release import Row
 
 
@@ -114,12 +115,28 @@ TREES = {
 }
 
 
+def _recording(cells: Cells) -> str:
+    """Returns the recording of a row of the other table, such as "spNO.1/a"."""
+    return f"{cells['sub']}/{cells['seq']}"
+
+
+# 3,490 macro-expressions (Li et al., 2023).
+OTHERS = Others(
+    called="the table of macro-expressions cas(me)3_part_A_MaE_label_JpgIndex_v2_"
+    "emotion.xlsx",
+    pattern=".*part_?a_mae_label_jpgindex_v2.*[.](xlsx|csv)",
+    names=("sub", "seq"),
+    frames=("onset", "apex", "offset"),
+    recording=_recording,
+)
+
+
 class Casme3(ClipBuilder):
     """CAS(ME)^3 part A; configs: clips (default), videos."""
 
     VERSION = tfds.core.Version("1.1.0")  # 1.1: an apex, clips of few frames
     BUILDER_CONFIGS = configs_of(TREES)
-    TABLE, TREES = TABLE, TREES
+    TABLE, TREES, OTHERS = TABLE, TREES, OTHERS
     DESCRIPTION = "CAS(ME)^3 part A micro-expressions, with AUs and emotions"
     HOMEPAGE = "http://casme.psych.ac.cn/casme/e4"
     LICENSE = "signed licence agreement; academic use; no redistribution"

@@ -10,8 +10,10 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder, configs_of
 from data_builders.casme_sq import coding, folders
 from data_builders.readers.declaration import Tree
+from data_builders.readers.findings import Finding
 from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.gather import gather
+from data_builders.readers.others import Spans
 from data_builders.readers.reader import check_counts, expect_table, expect_tree
 from data_builders.readers.release import Release
 
@@ -58,6 +60,11 @@ CAS(ME)^2 may not be redistributed: each institution applies to its owners.
 3. Type:
      python -m data_builders.build --dataset=casme_sq --manual_dir=~/data/CASME_sq
 """
+
+    @classmethod
+    def others(cls, manual_dir: Path) -> tuple[Spans, list[Finding]]:
+        """Macro-expressions stand in the same table; see `ClipBuilder.others`."""
+        return coding.read(*expect_table(cls.TABLE, manual_dir)).others, []
 
     @classmethod
     def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:

@@ -21,6 +21,7 @@ from data_builders.readers.declaration import (
     Table,
 )
 from data_builders.readers.findings import DatasetError, Finding
+from data_builders.readers.others import Spans, recording_of, spans_of, texts
 from data_builders.readers.release import Row
 from data_builders.readers.rows import read_row
 from data_builders.readers.workbook import read_cells
@@ -47,13 +48,14 @@ class Coding:
     """The micro-expressions of a table, and what is wrong with other rows of them.
 
     `codes`: recording such as "disgust1" -> its code, "0101"; `macro`: how many rows of
-    macro-expressions were passed over.
+    macro-expressions were passed over; `others`: what they span.
     """
 
     rows: list[Row]
     findings: list[Finding]
     codes: dict[str, str]
     macro: int
+    others: Spans
 
 
 def name(cells: Cells, *, subjects: dict[int, str], codes: dict[str, str]) -> Named:
@@ -134,13 +136,14 @@ def read(path: Path, edition: Edition) -> Coding:
         records = _records(path, _sheet(path, sheets, "codes"))
     table = replace(TABLE, name=partial(name, subjects=subjects, codes=codes))
     rows: list[Row] = []
-    macro = 0
+    others: list[tuple[str, str, Record]] = []
     for number, record in records:
         where = f"{path.name}, row {number}"
         label = TYPE.fullmatch(_lower(record[KIND]))
         # Counted, so that one sees that the whole table was read.
         if label and label[1] == "macro":
-            macro += 1
+            named = table.name(texts(record))
+            others.append((where, recording_of(named.clip), record))
             continue
         if not label:
             said = "expected micro-expression or macro-expression, found "
@@ -150,7 +153,8 @@ def read(path: Path, edition: Edition) -> Coding:
         row, found = read_row(table, edition, where, record, {})
         rows += [row] if row else []
         findings += found
-    return Coding(rows, findings, codes, macro)
+    spans, _ = spans_of(others, FRAMES)
+    return Coding(rows, findings, codes, len(others), spans)
 
 
 def _sheet(path: Path, sheets: dict[str, list], which: str) -> Rows:

@@ -7,8 +7,10 @@ clips of the emotion "none". Both are cut from the recordings that the clips are
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from data_builders.readers.findings import DatasetError
+from data_builders.readers.others import Spans, recording_of
 from data_builders.readers.release import Clip, Release, Row
 from data_builders.tasks import NOTHING
 
@@ -16,13 +18,16 @@ SECONDS = 0.74  # of a stretch without an expression: a window, with room to mov
 _APART = 0.2  # seconds between it and any expression
 
 
-def in_windows(release: Release, seconds: float) -> Release:
+def in_windows(
+    release: Release, seconds: float, others: Spans = MappingProxyType({})
+) -> Release:
     """Widens every clip, and adds as many stretches without an expression.
 
     Args:
         release: What was found.
         seconds: What a clip has before its onset and after its offset, where such
             pictures are and no other expression begins or ends.
+        others: What else the recordings show.
 
     Returns:
         The same with other clips; its rows stay.
@@ -35,7 +40,9 @@ def in_windows(release: Release, seconds: float) -> Release:
         shared.setdefault(clip.files[min(clip.files)].parent, []).append(clip)
     clips: list[Clip] = []
     for own in shared.values():
-        clips += [*_widened(own, seconds), *_empty(own)]
+        taken = [(clip.row.onset, clip.row.offset) for clip in own]
+        taken += others.get(recording_of(own[0].row.clip), [])
+        clips += [*_widened(own, seconds, taken), *_empty(own, taken)]
     longer = sum(len(c.files) for c in clips) > sum(len(c.files) for c in release.clips)
     if not longer:
         raise DatasetError(
@@ -46,8 +53,9 @@ def in_windows(release: Release, seconds: float) -> Release:
     return replace(release, clips=tuple(clips))
 
 
-def _widened(own: Sequence[Clip], seconds: float) -> Iterator[Clip]:
-    spans = [(clip.row.onset, clip.row.offset) for clip in own]
+def _widened(
+    own: Sequence[Clip], seconds: float, spans: Sequence[tuple[int, int]]
+) -> Iterator[Clip]:
     for clip in own:
         row = clip.row
         reach = round(seconds * row.fps)
@@ -59,11 +67,11 @@ def _widened(own: Sequence[Clip], seconds: float) -> Iterator[Clip]:
         yield replace(clip, files=dict(sorted({**files, **clip.files}.items())))
 
 
-def _empty(own: Sequence[Clip]) -> Iterator[Clip]:
+def _empty(own: Sequence[Clip], taken: Sequence[tuple[int, int]]) -> Iterator[Clip]:
     """As many stretches as the recording has clips, spread over what is free."""
     row, around = own[0].row, dict(sorted(own[0].around.items()))
     length, apart = round(SECONDS * row.fps), round(_APART * row.fps)
-    spans = [(c.row.onset - apart, c.row.offset + apart) for c in own]
+    spans = [(a - apart, b + apart) for a, b in taken]
     found = list(_stretches(list(around), spans, length))
     count = min(len(own), len(found))
     for i in range(count):

@@ -4,6 +4,7 @@ README.md beside this file: access, layout, oddities.
 """
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from data_builders.readers.declaration import (
     Cells,
     Columns,
     Edition,
+    Folders,
     Named,
     Table,
     Tree,
     by_subject,
 )
 from data_builders.readers.folders import folders_holding
+from data_builders.readers.others import Others
+from data_builders.readers.release import Row
 
 SUBJECT = "[0-9]{3}"
 
@@ -74,6 +78,19 @@ def _is_cropped(top: Path, manual_dir: Path) -> bool:
     return any("crop" in part.lower() for part in parts)
 
 
+def no_clips(top: Path) -> Iterable[tuple[str, Path]]:
+    """Yields nothing: a folder of a recording is no clip's own."""
+    del top
+    return ()
+
+
+def take_recording(row: Row, top: Path, folders: Folders) -> tuple[Path | None, str]:
+    """Takes the recording of a row: 006/006_1_2 is in 006_1; see `Tree.take`."""
+    del folders
+    path = top / row.clip.partition("/")[2].rpartition("_")[0]
+    return (path, "") if path.is_dir() else (None, "")
+
+
 # Copies are around that put one of two impossible apexes right, each in its own way:
 # so the table is not told by a hash.
 FILE = "SAMM_Micro_FACS_Codes_v2.xlsx"
@@ -124,15 +141,39 @@ TREES = {
         description="SAMM_CROP/: the later edition of face crops",
         cropped=True,
     ),
+    "long": Tree(
+        folder="SAMM_longvideos",
+        inside="006_1/",
+        description="SAMM_longvideos/: whole recordings, of SAMM Long Videos",
+        whole=True,
+        clips=no_clips,
+        take=take_recording,
+    ),
 }
 
 
+def _recording(cells: Cells) -> str:
+    """Returns the recording of a row of the other table, such as "006/006_1"."""
+    subject, _, name = cells["Filename"].partition("_")
+    return f"{subject}/{subject}_{name.partition('_')[0]}" if name else ""
+
+
+# The micro-expressions again, and 343 macro-expressions (Yap et al., 2020).
+OTHERS = Others(
+    called="the table of SAMM Long Videos, SAMM_LongVideos_V3_Release.xlsx",
+    pattern="samm[_ -]?long[_ -]?videos.*release.*[.](xlsx|csv)",
+    names=("Filename",),
+    frames=("Onset", "Apex", "Offset"),
+    recording=_recording,
+)
+
+
 class Samm(ClipBuilder):
-    """SAMM; configs: raw (default), cropped."""
+    """SAMM; configs: raw (default), cropped, long."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = configs_of(TREES)
-    TABLE, TREES = TABLE, TREES
+    TABLE, TREES, OTHERS = TABLE, TREES, OTHERS
     SIZE = 256  # what MER-CLIP's settings of SAMM resize to
     DESCRIPTION = "SAMM spontaneous micro-movements, with AUs and emotions"
     HOMEPAGE = "https://personalpages.manchester.ac.uk/staff/adrian.davison/SAMM.html"
@@ -145,7 +186,9 @@ SAMM may not be redistributed: each institution applies to its owners.
      ~/data/SAMM/{FILE}
      ~/data/SAMM/SAMM/006/006_1_2/006_05562.jpg ...                      samm/raw
      ~/data/SAMM/SAMM_CROP/006/006_1_2/006_05562.jpg ...                 samm/cropped
-   One of the two trees is enough.
+     ~/data/SAMM/SAMM_longvideos/006_1/006_1_0001.jpg ...                samm/long
+     ~/data/SAMM/SAMM_LongVideos_V3_Release.xlsx    what else these show, for --windows
+   One of the three trees is enough.
 3. Type:
      python -m data_builders.build --dataset=samm/raw --manual_dir=~/data/SAMM
 """

@@ -80,8 +80,28 @@ def test_features_of_every_clip(tmp_path, config, plain):
     assert set(kinds(release)) == {"apex_impossible", "repaired", "no_aus"}
 
 
+def test_clips_lie_in_their_long_recordings(tmp_path):
+    """SAMM Long Videos: 006_1/ holds what the table calls 006_1_2 and 006_1_3."""
+    expected = write_samm(tmp_path, tree="long", subjects=1)
+    release = Samm.read(tmp_path, "long")
+    assert release.layout == "SAMM_longvideos/ (long)" and release.version == "2"
+    found = {clip.row.clip: clip for clip in release.clips}
+    assert set(found) == {clip.clip for clip in expected}
+    for clip in expected:
+        recording = clip.name.rpartition("_")[0]
+        names = [path.name for path in found[clip.clip].files.values()]
+        span = range(clip.onset, clip.offset + 1)
+        assert names == [f"{recording}_{n:05d}.jpg" for n in span]
+        assert clip.onset - 1 in found[clip.clip].around
+    # Neither frames outside of a clip nor a recording without one is odd.
+    assert set(kinds(release)) == {"apex_impossible", "repaired"}
+    shutil.rmtree(tmp_path / "SAMM_longvideos" / "006_1")
+    gone = of_kind(Samm.read(tmp_path, "long"), "folder")
+    assert {finding.clip for finding in gone} == {"006/006_1_2", "006/006_1_3"}
+
+
 def test_configs_and_what_a_build_is_told():
-    assert list(Samm.builder_configs) == ["raw", "cropped"]
+    assert list(Samm.builder_configs) == ["raw", "cropped", "long"]
     assert [n for n, t in Samm.TREES.items() if t.cropped] == [
         "cropped"
     ] and Samm.SIZE == 256

@@ -1,15 +1,20 @@
 """Clips with what is around them, and stretches in which nothing shows."""
 
 import dataclasses
+import shutil
 
 import numpy as np
+import openpyxl
 import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.build import build
 from data_builders.casme3.builder import Casme3
+from data_builders.casme_sq.builder import CasmeSq
 from data_builders.readers.findings import DatasetError
+from data_builders.readers.others import recording_of
 from data_builders.records.windows import SECONDS, in_windows
+from data_builders.samm.builder import Samm
 from data_builders.synthetic.windows import (
     MINI_WINDOWS,
     assignments,
@@ -22,6 +27,8 @@ from merclip_jax.data.clips import DataOptions
 from merclip_jax.data.records import load_clips
 from merclip_jax.data.view import View
 from tests.fixtures.casme3 import write_casme3
+from tests.fixtures.casme_sq import write_casme_sq
+from tests.fixtures.samm import LONG_TABLE, write_long_table, write_samm
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +76,64 @@ def test_stretches_without_an_expression_touch_none(videos):
         for other in release.clips:
             if next(iter(other.files.values())).parent == folder:
                 assert numbers[-1] < other.row.onset or numbers[0] > other.row.offset
+
+
+def recording(clip):
+    return recording_of(clip.row.clip.removesuffix(f"_{NOTHING}"))
+
+
+def touching(release, others):
+    """Empty stretches that touch one of the other expressions."""
+    return [
+        clip
+        for clip in release.clips
+        if clip.row.emotion == NOTHING
+        for onset, offset in others.get(recording(clip), ())
+        if min(clip.files) <= offset and max(clip.files) >= onset
+    ]
+
+
+def test_they_keep_away_from_macro_expressions(tmp_path):
+    """Of SAMM's recordings: where an empty stretch was, a macro-expression is put."""
+    write_samm(tmp_path, tree="long", subjects=1)
+    release = Samm.read(tmp_path, "long")
+    none, (told,) = Samm.others(tmp_path)
+    assert none == {} and told.kind == "absent" and not told.stops
+    assert "SAMM_LongVideos_V3_Release.xlsx" in told.text
+    first = next(c for c in in_windows(release, 0.12).clips if c.row.emotion == NOTHING)
+    name = recording(first).partition("/")[2]
+    middle = sorted(first.files)[len(first.files) // 2]
+    rows = [
+        (f"{name}_9", middle, middle + 3, middle + 9),
+        (f"{name}_8", 0, 12, 20),  # began before the recording
+        (f"{name}_7", "?", None, None),
+    ]
+    write_long_table(tmp_path / LONG_TABLE, rows)
+    others, (odd,) = Samm.others(tmp_path)
+    assert others == {f"{name[:3]}/{name}": [(middle, middle + 9), (12, 20)]}
+    assert odd.kind == "others" and "row 13" in odd.where and not odd.stops
+    assert touching(in_windows(release, 0.12), others)
+    assert not touching(in_windows(release, 0.12, others), others)
+    given = {"manual_dir": tmp_path, "data_dir": tmp_path / "built"}
+    built = build("samm/long", windows=0.12, **given)
+    assert built.contents.emotions[NOTHING] >= 1
+
+
+def test_other_datasets_know_their_macro_expressions(videos, tmp_path):
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["sub", "seq", "onset", "apex", "offset", "emotion"])
+    workbook.active.append(["spNO.301", "a", 3, 7, 11, "happy"])
+    shutil.copytree(videos, tmp_path / "casme3")
+    table = "cas(me)3_part_A_MaE_label_JpgIndex_v2_emotion.xlsx"
+    workbook.save(tmp_path / "casme3" / table)
+    assert Casme3.others(tmp_path / "casme3") == ({"spno.301/a": [(3, 11)]}, [])
+    # It is no table of clips, and changes nothing of what is read.
+    rows = Casme3.read(tmp_path / "casme3", "videos").rows
+    assert rows == Casme3.read(videos, "videos").rows
+    write_casme_sq(tmp_path / "sq")
+    spans, odd = CasmeSq.others(tmp_path / "sq")
+    assert not odd and sum(map(len, spans.values())) >= 2
+    assert all(name.startswith("s") and "/" in name for name in spans)
 
 
 def test_they_are_built_and_read_as_windows(videos, tmp_path):
