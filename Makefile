@@ -44,9 +44,9 @@ test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
 # What trains for a while: each system from clips to card, killed and resumed, with its
 # test subject poisoned; explained; every choice of a config.
 test-systems: $(VENV)/.test ## each system from clips to card, killed and resumed
-	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
-		--ignore=tests/weights_torch --ignore=tests/compile \
-		--ignore=tests/package -m "whole and not long" tests
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadfile \
+		--no-loadscope-reorder --ignore=tests/weights_torch \
+		--ignore=tests/compile --ignore=tests/package -m "whole and not long" tests
 
 # What repeats tests above in other shapes: before a release.
 test-long: $(VENV)/.test ## the tests above in more shapes, before a release

@@ -1,11 +1,12 @@
 """How fast a video is looked at, end to end and by stage, and what memory it takes.
 
     python -m merclip_jax.predict --demo
-    python -m benchmarks.video_speed [--threads=1] [--repeat=120]
+    python -m benchmarks.video_speed [--threads=1] [--repeat=120] [--size=b16]
 
 --threads=1 leaves OpenCV, FFmpeg and XLA one thread each, which is how py-feat's own
 17.6 pictures a second on a CPU were taken; --repeat looks at the video over and over as
-one long one, and prints the memory of the process as it goes.
+one long one, and prints the memory of the process as it goes; --size=b16 puts a model
+of full size in the place of the demonstration's, with random weights: it takes as long.
 """
 
 import argparse
@@ -16,6 +17,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from merclip_jax.weights.final import FinalModel
 
 
 def main() -> None:
@@ -28,6 +33,8 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", default="", help="of a model with random weights")
+    parser.add_argument("--end", type=float, help="seconds of the video to look at")
     flags = parser.parse_args()
     if flags.threads == 1:
         # Before anything is imported that starts threads.
@@ -90,11 +97,14 @@ def _measure(flags: argparse.Namespace) -> None:
         spent["faces"] += time.perf_counter() - began
         return found
 
-    answerer = Timed(final.load(checkpoint), batch=flags.batch)
-    look(Video(path, end=3.0), answerer, timed, Settings())  # compiled, loaded
+    model = final.load(checkpoint)
+    if flags.size:
+        model = _of_size(model, flags.size)
+    answerer = Timed(model, batch=flags.batch)
+    look(Video(path, end=1.0), answerer, timed, Settings())  # compiled, loaded
     spent.update(dict.fromkeys(spent, 0.0))
     began = time.perf_counter()
-    result = look(Again(path), answerer, timed, Settings())
+    result = look(Again(path, end=flags.end), answerer, timed, Settings())
     whole = time.perf_counter() - began
     count = len({row.index for row in result.rows})
     view = answerer.model.system.view
@@ -108,6 +118,29 @@ def _measure(flags: argparse.Namespace) -> None:
     for name, seconds in (*spent.items(), ("motion, windows, events", rest)):
         print(f"  {name}: {seconds:.2f} s, {1e3 * seconds / count:.2f} ms a picture")
     print(f"  memory: {_memory()} MB", file=sys.stdout)
+
+
+def _of_size(model: "FinalModel", size: str) -> "FinalModel":
+    """The model with an encoder of another size, at 224 pixels, its weights random."""
+    import jax
+    import jax.numpy as jnp
+
+    from merclip_jax.models.mer_clip import SIZES
+
+    system, _, context = model.members[0]
+    system = dataclasses.replace(
+        system,
+        model=dataclasses.replace(system.model, size=size),
+        view=dataclasses.replace(system.view, image_size=224),
+    )
+    key = jax.random.key(0)
+    clip = jnp.zeros((1, *system.view.shape), jnp.float32)
+    variables = jax.jit(system.init)(key, {"frames": clip})
+    told = context.run["features"].shape[:2]
+    features = jax.random.normal(key, (*told, SIZES[size].embed))
+    features /= jnp.linalg.norm(features, axis=-1, keepdims=True)
+    context = context.replace(run={**context.run, "features": features})
+    return dataclasses.replace(model, members=((system, variables, context),))
 
 
 def _memory() -> int:

@@ -28,7 +28,12 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 # Files whose tests run trainings, the longest first: begun last, one of them would keep
 # a core busy while the others wait.
 LONGEST = (
+    "systems/test_three.py",
     "training/test_loop.py",
+    "test_final.py",
+    "test_examples.py",
+    "systems/test_protocols.py",
+    "test_beside.py",
     "test_choices.py",
     "systems/test_micro_au_clip.py",
     "models/test_options.py",

@@ -90,7 +90,9 @@ def test_its_weights_know_that_they_have_seen_everyone(run):
     assert all(f"synthetic/s0{i}" in text for i in range(3))
 
 
-@pytest.mark.parametrize("name", ["fdp_released", "micro_au_clip"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("fdp_released", marks=pytest.mark.long), "micro_au_clip"]
+)
 def test_the_sisters_have_final_models_too(name, mini_data, tmp_path):
     values = {"protocol.final_fit": True}
     card = experiment.run(three.config(name, mini_data, values), tmp_path / "run")

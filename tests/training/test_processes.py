@@ -160,7 +160,7 @@ def largest_difference(ours, theirs, name):
 
 
 # What the others try too, each alone.
-LONGER = ("1x8", "4x2, fsdp")
+LONGER = ("1x8", "2x4, streamed", "4x2, fsdp")
 
 
 @pytest.mark.parametrize(
@@ -230,26 +230,32 @@ def test_a_killed_process_ends_the_other_which_says_so(
     assert_same_bits(found, unbroken)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((2, 2), (1, 4)),
+        pytest.param((1, 4), (2, 2), marks=pytest.mark.long),
+    ],
+)
 def test_a_run_goes_on_with_another_number_of_processes(
-    mini_data, cache, unbroken, tmp_path
+    mini_data, cache, unbroken, tmp_path, before, after
 ):
     """From two processes to one, and from one to two, where that is asked for."""
-    for before, after in (((2, 2), (1, 4)), ((1, 4), (2, 2))):
-        path = tmp_path / f"from{before[0]}"
-        run = Run(mini_data, path, cache, *LONG, count=before[0], devices=before[1])
-        run.wait_for(lambda: run.epochs() >= 3)  # noqa: B023
-        run.processes[0].send_signal(signal.SIGTERM)
-        assert set(run.end()[0]) == {143}, run.said()
-        now = {"count": after[0], "devices": after[1]}
-        statuses, said = Run(mini_data, path, cache, *LONG, **now).end()
-        assert set(statuses) == {1}
-        assert all("this run began on 4 x cpu" in text for text in said)
-        flags = (*LONG, "--continue_elsewhere")
-        found, said = whole(mini_data, path, cache, *flags, **now)
-        assert "going on from step" in said[0]
-        worst = largest_difference(unbroken, found, "logits")
-        print(f"{before} to {after}: logits differ by {worst:.1e}")
-        assert worst <= 1e-4
+    path = tmp_path / "run"
+    run = Run(mini_data, path, cache, *LONG, count=before[0], devices=before[1])
+    run.wait_for(lambda: run.epochs() >= 3)
+    run.processes[0].send_signal(signal.SIGTERM)
+    assert set(run.end()[0]) == {143}, run.said()
+    now = {"count": after[0], "devices": after[1]}
+    statuses, said = Run(mini_data, path, cache, *LONG, **now).end()
+    assert set(statuses) == {1}
+    assert all("this run began on 4 x cpu" in text for text in said)
+    flags = (*LONG, "--continue_elsewhere")
+    found, said = whole(mini_data, path, cache, *flags, **now)
+    assert "going on from step" in said[0]
+    worst = largest_difference(unbroken, found, "logits")
+    print(f"{before} to {after}: logits differ by {worst:.1e}")
+    assert worst <= 1e-4
 
 
 @pytest.mark.parametrize("target", [0, pytest.param(1, marks=pytest.mark.long)])
