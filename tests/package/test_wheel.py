@@ -54,7 +54,8 @@ def test_every_extra_is_to_be_had_within_the_constraints(built, fresh):
     assert done.returncode == 0, done.stderr[-3000:]
     pinned = plain(re.findall(r"(?m)^(.+)==", CONSTRAINTS.read_text()))
     found = plain(i["metadata"]["name"] for i in json.loads(done.stdout)["install"])
-    assert found - pinned == {"merclip-jax"}
+    # The wheel may be installed there by now; gradio is not.
+    assert "gradio" in found and found - pinned <= {"merclip-jax"}
 
 
 def plain(names):
