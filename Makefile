@@ -37,9 +37,10 @@ test: $(VENV)/.test ## the suite, under ten minutes on two cores
 
 # Runs in processes of their own: kills, signals, locks, devices, hosts, a full disk.
 test-processes: $(VENV)/.test ## kills, signals, locks, devices, hosts
-	$(BIN)/python -m pytest -n auto --maxprocesses=2 -m "not long" \
-		tests/training/test_stopping.py tests/training/test_kill.py \
-		tests/training/test_devices.py tests/training/test_processes.py
+	$(BIN)/python -m pytest -n auto --maxprocesses=2 --dist loadgroup \
+		-m "not long" tests/training/test_stopping.py \
+		tests/training/test_kill.py tests/training/test_devices.py \
+		tests/training/test_processes.py
 
 # What trains for a while: each system from clips to card, killed and resumed, with its
 # test subject poisoned; explained; every choice of a config.
@@ -59,7 +60,7 @@ test-datasets: $(VENV)/.test ## every dataset in miniature, from its owners' tre
 # Compiles for TPUs and GPUs that are not there.
 test-compile: $(VENV)/.test $(VENV)/aot/.done ## programs for TPUs and GPUs that are not there
 	PYTHONPATH=$(VENV)/aot $(BIN)/python -m pytest -n auto --maxprocesses=2 \
-		tests/compile
+		--dist loadgroup tests/compile
 
 # The compilers, apart from what runs here: PYTHONPATH=.venv/aot finds them.
 aot: $(VENV)/aot/.done ## their compilers, for benchmarks.aot

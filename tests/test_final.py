@@ -106,6 +106,7 @@ def test_the_sisters_have_final_models_too(name, mini_data, tmp_path):
         assert model.calibration.logits.shape == (24, 3) and answerer.aus == ()
 
 
+@pytest.mark.long
 def test_a_finished_run_may_have_its_final_model_later(run, tmp_path):
     """No score depends on it, so nothing else is trained again."""
     folder, card = run

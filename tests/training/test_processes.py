@@ -183,6 +183,7 @@ def test_two_processes_learn_what_one_learns(mini_data, cache, tmp_path, shape):
     assert found["history/loss"] <= 1e-5
 
 
+# Tests that share the run below are on one worker, so that it is made once.
 LONG = (
     *HOLDOUT,
     "--config.data.frames=4",
@@ -206,6 +207,7 @@ def assert_same_bits(ours, theirs):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+@pytest.mark.xdist_group("unbroken")
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_process_ends_the_other_which_says_so(
     mini_data, cache, unbroken, tmp_path, victim
@@ -230,6 +232,7 @@ def test_a_killed_process_ends_the_other_which_says_so(
     assert_same_bits(found, unbroken)
 
 
+@pytest.mark.xdist_group("unbroken")
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -258,6 +261,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert worst <= 1e-4
 
 
+@pytest.mark.xdist_group("unbroken")
 @pytest.mark.parametrize("target", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_signal_to_one_stops_all_at_the_same_step(
     mini_data, cache, unbroken, tmp_path, target

@@ -12,6 +12,8 @@ import pytest
 
 from tests import mini
 
+# On one worker: they share a run that nobody stopped.
+pytestmark = pytest.mark.xdist_group("stopping")
 LONG = (
     "--config.train.epochs=20",
     "--config.protocol.name=holdout",
