@@ -13,6 +13,7 @@ On several hosts each runs it with --distributed; see docs/scale.md.
 
 import contextlib
 import io
+import itertools
 import logging as python_logging
 import shlex
 import signal
@@ -140,12 +141,19 @@ def _other(given: str) -> tuple[Path, ConfigDict]:
             f"--beside={given}: expected FOLDER=CONFIG, and no --pretrain with it"
         )
     arguments = [sys.argv[0], f"--config={packaged.find(config)}"]
-    arguments += [a for a in sys.argv[1:] if a.startswith("--config.")]
+    for word, following in itertools.pairwise([*sys.argv[1:], ""]):
+        if word.startswith("--config."):
+            arguments.append(word if "=" in word else f"{word}={following}")
     defined = flags.FlagValues()
     holder = config_flags.DEFINE_config_file(
         "config", flag_values=defined, sys_argv=arguments
     )
-    defined(arguments)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # its stack, where it fails
+            defined(arguments)
+    except Exception as error:  # whatever a config file may raise
+        why = _wrong(error.__context__ or error)
+        raise UserError(f"--beside={given}: {why}") from error
     return expanded(folder), holder.value
 
 

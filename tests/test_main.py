@@ -42,6 +42,14 @@ def runs(run):
         "no config": ["--config=configs/nothing.py", "--workdir=w"],
         "bad argument": [f"--config={CONFIG}:recipe=best", "--workdir=w"],
         "no data": [f"--config={CONFIG}", "--workdir=w", "--config.data.data_dir=d"],
+        "no folder": [f"--config={CONFIG}", "--workdir=w", "--beside=casme2_3class"],
+        "bad row": [
+            f"--config={CONFIG}",
+            "--workdir=w",
+            "--config.train.epochs",  # its value is a word of its own
+            "3",
+            "--beside=v=ablations:wording_ck",
+        ],
         "no owners data": [
             f"--config={mini.ROOT}/configs/casme2_3class.py",
             "--workdir=w",
@@ -92,6 +100,11 @@ def test_a_config_file_that_is_not_there_is_named(runs):
 def test_an_unknown_config_argument_lists_the_known_ones(runs):
     message = "recipe='best': expected one of ['paper', 'released']"
     failed(runs["bad argument"], message)
+
+
+def test_another_run_is_named_by_folder_and_config(runs):
+    failed(runs["no folder"], "--beside=casme2_3class: expected FOLDER=CONFIG")
+    failed(runs["bad row"], "--beside=v=ablations:wording_ck", "'wording_ck': expected")
 
 
 def test_a_missing_dataset_says_what_to_type(runs, run):
