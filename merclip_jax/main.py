@@ -152,8 +152,9 @@ def _other(given: str) -> tuple[Path, ConfigDict]:
         with contextlib.redirect_stderr(io.StringIO()):  # its stack, where it fails
             defined(arguments)
     except Exception as error:  # whatever a config file may raise
-        why = _wrong(error.__context__ or error)
-        raise UserError(f"--beside={given}: {why}") from error
+        # A config file's stack is in the text; its error is the last line.
+        last = str(error).strip().splitlines()[-1]
+        raise UserError(f"--beside={given}: {shortened(last, 600)}") from error
     return expanded(folder), holder.value
 
 
