@@ -111,7 +111,14 @@ def learned(stack, members, steps=6):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("table", ["components", "augmentations", "templates"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "components",
+        pytest.param("augmentations", marks=pytest.mark.long),
+        pytest.param("templates", marks=pytest.mark.long),
+    ],
+)
 def test_a_row_learns_beside_others_as_it_does_alone(table, mini_data, clips, tmp_path):
     """Rounding apart: other stacks add up in another order."""
     made = runs(rows_of(table, mini_data), clips, tmp_path)
