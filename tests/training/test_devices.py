@@ -39,7 +39,13 @@ for devices in (1, 4):
 
 
 @pytest.mark.parametrize(
-    ("members", "shape"), [(1, "1x4"), (2, "2x2"), (4, "4x1"), (8, "4x1")]
+    ("members", "shape"),
+    [
+        (1, "1x4"),
+        (2, "2x2"),
+        pytest.param(4, "4x1", marks=pytest.mark.long),
+        (8, "4x1"),
+    ],
 )
 def test_four_devices_agree_with_one(mini_data, tmp_path, members, shape):
     """Such as two members by two halves of a batch, against one device: rtol 2e-4.
