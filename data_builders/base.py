@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.readers import others, reader
+from data_builders.readers import macro, reader
 from data_builders.readers.declaration import Table, Tree
-from data_builders.readers.findings import Finding, refuse
+from data_builders.readers.findings import refuse
 from data_builders.readers.frame_numbers import AUTO
-from data_builders.readers.others import Others, Spans
+from data_builders.readers.macro import MacroExpressions, MacroTable
 from data_builders.readers.release import Release
 from data_builders.records.encode import make
 from data_builders.records.features import clip_features
@@ -31,9 +31,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     SIZE: ClassVar[int] = 224  # pixels of an aligned crop
     TREES: ClassVar[Mapping[str, Tree]]  # by config; the first is the default
     TABLE: ClassVar[Table]  # not of a dataset that has a `read` of its own
-
-    # A table of expressions in the same recordings that are no clips, if there is one.
-    OTHERS: ClassVar[Others | None] = None
+    MACRO_TABLE: ClassVar[MacroTable | None] = None  # of the same recordings
 
     @classmethod
     def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:
@@ -54,19 +52,21 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return reader.read(cls.name, cls.TABLE, tree, config, manual_dir, frame_numbers)
 
     @classmethod
-    def others(cls, manual_dir: Path) -> tuple[Spans, list[Finding]]:
+    def macro_expressions(cls, manual_dir: Path) -> MacroExpressions:
         """Finds what else the recordings show, which windows keep away from.
 
         Args:
             manual_dir: The owners' folder.
 
         Returns:
-            Spans of other expressions, and what is odd.
+            Macro-expressions, none of a dataset without a table of them.
 
         Raises:
-            DatasetError: If a table of them cannot be read.
+            DatasetError: If the table cannot be read.
         """
-        return others.read(cls.OTHERS, manual_dir) if cls.OTHERS else ({}, [])
+        if cls.MACRO_TABLE is None:
+            return MacroExpressions()
+        return macro.read(cls.MACRO_TABLE, manual_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

@@ -27,7 +27,7 @@ from data_builders.datasets import find, folder_of_owners, release_of
 from data_builders.flags import WORKERS, crop_of, folder_or_file, parser
 from data_builders.readers import frame_numbers as numbering
 from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.others import Spans
+from data_builders.readers.macro import MacroExpressions
 from data_builders.readers.release import Release
 from data_builders.records import shards
 from data_builders.records.contents import Contents, check, finish
@@ -150,16 +150,18 @@ def build(
                 found = _write_synthetic(builder)
             else:
                 release = release_of(cls, given, config, frame_numbers)
-                others, odd = cls.others(given) if windows else ({}, [])
+                macro = MacroExpressions()
+                if windows:
+                    macro = cls.macro_expressions(given)
                 found = _write_release(
                     builder,
-                    release.without(odd),
+                    release.without(macro.findings),
                     crop,
                     workers,
                     skip_bad,
                     frame_numbers,
                     windows,
-                    others,
+                    macro,
                 )
         except DatasetError:
             # What an earlier, stopped build left there stays: write() removes it.
@@ -190,7 +192,7 @@ def _write_release(
     skip_bad: bool,
     frame_numbers: str,
     windows: float,
-    others: Spans,
+    macro: MacroExpressions,
 ) -> Contents:
     """Write the clips of what the owners handed out, and what is known of them."""
     config = builder.builder_config.name
@@ -198,7 +200,7 @@ def _write_release(
     expect_sound(release, skip_bad=skip_bad)
     say(f"{builder.name}: {release.layout}, {release.table}")
     release = matched(release, crop)
-    cut = in_windows(release, windows, others) if windows else release
+    cut = in_windows(release, windows, macro) if windows else release
     jobs = [
         Job(
             clip.row.split,

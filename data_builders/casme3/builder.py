@@ -19,7 +19,7 @@ from data_builders.readers.declaration import (
     Table,
     Tree,
 )
-from data_builders.readers.others import Others
+from data_builders.readers.macro import MacroTable
 from data_builders.readers.release import Row
 
 
@@ -116,12 +116,12 @@ TREES = {
 
 
 def _recording(cells: Cells) -> str:
-    """Returns the recording of a row of the other table, such as "spNO.1/a"."""
+    """Returns the recording of a macro-expression's row, such as "spNO.1/a"."""
     return f"{cells['sub']}/{cells['seq']}"
 
 
 # 3,490 macro-expressions (Li et al., 2023).
-OTHERS = Others(
+MACRO_TABLE = MacroTable(
     called="the table of macro-expressions cas(me)3_part_A_MaE_label_JpgIndex_v2_"
     "emotion.xlsx",
     pattern=".*part_?a_mae_label_jpgindex_v2.*[.](xlsx|csv)",
@@ -136,7 +136,7 @@ class Casme3(ClipBuilder):
 
     VERSION = tfds.core.Version("1.1.0")  # 1.1: an apex, clips of few frames
     BUILDER_CONFIGS = configs_of(TREES)
-    TABLE, TREES, OTHERS = TABLE, TREES, OTHERS
+    TABLE, TREES, MACRO_TABLE = TABLE, TREES, MACRO_TABLE
     DESCRIPTION = "CAS(ME)^3 part A micro-expressions, with AUs and emotions"
     HOMEPAGE = "http://casme.psych.ac.cn/casme/e4"
     LICENSE = "signed licence agreement; academic use; no redistribution"

@@ -10,10 +10,9 @@ import tensorflow_datasets as tfds
 from data_builders.base import ClipBuilder, configs_of
 from data_builders.casme_sq import coding, folders
 from data_builders.readers.declaration import Tree
-from data_builders.readers.findings import Finding
 from data_builders.readers.frame_numbers import AUTO
 from data_builders.readers.gather import gather
-from data_builders.readers.others import Spans
+from data_builders.readers.macro import MacroExpressions
 from data_builders.readers.reader import check_counts, expect_table, expect_tree
 from data_builders.readers.release import Release
 
@@ -62,9 +61,9 @@ CAS(ME)^2 may not be redistributed: each institution applies to its owners.
 """
 
     @classmethod
-    def others(cls, manual_dir: Path) -> tuple[Spans, list[Finding]]:
-        """Macro-expressions stand in the same table; see `ClipBuilder.others`."""
-        return coding.read(*expect_table(cls.TABLE, manual_dir)).others, []
+    def macro_expressions(cls, manual_dir: Path) -> MacroExpressions:
+        """Those of the same table; see `ClipBuilder.macro_expressions`."""
+        return coding.read(*expect_table(cls.TABLE, manual_dir)).macro_expressions
 
     @classmethod
     def read(cls, manual_dir: Path, config: str, frame_numbers: str = AUTO) -> Release:

@@ -21,7 +21,12 @@ from data_builders.readers.declaration import (
     Table,
 )
 from data_builders.readers.findings import DatasetError, Finding
-from data_builders.readers.others import Spans, recording_of, spans_of, texts
+from data_builders.readers.macro import (
+    MacroExpressions,
+    gathered,
+    recording_of,
+    texts,
+)
 from data_builders.readers.release import Row
 from data_builders.readers.rows import read_row
 from data_builders.readers.workbook import read_cells
@@ -55,7 +60,7 @@ class Coding:
     findings: list[Finding]
     codes: dict[str, str]
     macro: int
-    others: Spans
+    macro_expressions: MacroExpressions
 
 
 def name(cells: Cells, *, subjects: dict[int, str], codes: dict[str, str]) -> Named:
@@ -136,14 +141,14 @@ def read(path: Path, edition: Edition) -> Coding:
         records = _records(path, _sheet(path, sheets, "codes"))
     table = replace(TABLE, name=partial(name, subjects=subjects, codes=codes))
     rows: list[Row] = []
-    others: list[tuple[str, str, Record]] = []
+    macro: list[tuple[str, str, Record]] = []
     for number, record in records:
         where = f"{path.name}, row {number}"
         label = TYPE.fullmatch(_lower(record[KIND]))
         # Counted, so that one sees that the whole table was read.
         if label and label[1] == "macro":
             named = table.name(texts(record))
-            others.append((where, recording_of(named.clip), record))
+            macro.append((where, recording_of(named.clip), record))
             continue
         if not label:
             said = "expected micro-expression or macro-expression, found "
@@ -153,8 +158,7 @@ def read(path: Path, edition: Edition) -> Coding:
         row, found = read_row(table, edition, where, record, {})
         rows += [row] if row else []
         findings += found
-    spans, _ = spans_of(others, FRAMES)
-    return Coding(rows, findings, codes, len(others), spans)
+    return Coding(rows, findings, codes, len(macro), gathered(macro, FRAMES))
 
 
 def _sheet(path: Path, sheets: dict[str, list], which: str) -> Rows:

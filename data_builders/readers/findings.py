@@ -49,7 +49,7 @@ NOTE: dict[str, str] = {
     "several": "clip{s} with files that hold more than one picture",
     "converted": "clip{s} with pictures of other channels than grey or RGB",
     "unused": "source{s} of landmarks with tables or rows that no clip takes",
-    "others": "row{s} of other expressions that cannot be read",
+    "macro": "row{s} of macro-expressions that cannot be read",
     "faces": "clip{s} with several faces in the onset frame, of which one is taken",
     "centred": "clip{s} without a face, kept with a centre crop",
 }

@@ -7,10 +7,9 @@ clips of the emotion "none". Both are cut from the recordings that the clips are
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 from data_builders.readers.findings import DatasetError
-from data_builders.readers.others import Spans, recording_of
+from data_builders.readers.macro import MacroExpressions, Span
 from data_builders.readers.release import Clip, Release, Row
 from data_builders.tasks import NOTHING
 
@@ -19,7 +18,9 @@ _APART = 0.2  # seconds between it and any expression
 
 
 def in_windows(
-    release: Release, seconds: float, others: Spans = MappingProxyType({})
+    release: Release,
+    seconds: float,
+    macro: MacroExpressions = MacroExpressions(),  # noqa: B008 - frozen
 ) -> Release:
     """Widens every clip, and adds as many stretches without an expression.
 
@@ -27,7 +28,7 @@ def in_windows(
         release: What was found.
         seconds: What a clip has before its onset and after its offset, where such
             pictures are and no other expression begins or ends.
-        others: What else the recordings show.
+        macro: What else the recordings show.
 
     Returns:
         The same with other clips; its rows stay.
@@ -41,7 +42,7 @@ def in_windows(
     clips: list[Clip] = []
     for own in shared.values():
         taken = [(clip.row.onset, clip.row.offset) for clip in own]
-        taken += others.get(recording_of(own[0].row.clip), [])
+        taken += macro.beside(own[0].row.clip)
         clips += [*_widened(own, seconds, taken), *_empty(own, taken)]
     longer = sum(len(c.files) for c in clips) > sum(len(c.files) for c in release.clips)
     if not longer:
@@ -54,7 +55,7 @@ def in_windows(
 
 
 def _widened(
-    own: Sequence[Clip], seconds: float, spans: Sequence[tuple[int, int]]
+    own: Sequence[Clip], seconds: float, spans: Sequence[Span]
 ) -> Iterator[Clip]:
     for clip in own:
         row = clip.row
@@ -67,7 +68,7 @@ def _widened(
         yield replace(clip, files=dict(sorted({**files, **clip.files}.items())))
 
 
-def _empty(own: Sequence[Clip], taken: Sequence[tuple[int, int]]) -> Iterator[Clip]:
+def _empty(own: Sequence[Clip], taken: Sequence[Span]) -> Iterator[Clip]:
     """As many stretches as the recording has clips, spread over what is free."""
     row, around = own[0].row, dict(sorted(own[0].around.items()))
     length, apart = round(SECONDS * row.fps), round(_APART * row.fps)
@@ -98,7 +99,7 @@ def _empty_row(row: Row, name: str, numbers: Sequence[int]) -> Row:
 
 
 def _stretches(
-    numbers: Sequence[int], spans: Iterable[tuple[int, int]], length: int
+    numbers: Sequence[int], spans: Iterable[Span], length: int
 ) -> Iterator[list[int]]:
     """Runs of `length` pictures that follow each other and lie in no span."""
     taken, run = list(spans), []

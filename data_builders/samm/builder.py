@@ -22,7 +22,7 @@ from data_builders.readers.declaration import (
     by_subject,
 )
 from data_builders.readers.folders import folders_holding
-from data_builders.readers.others import Others
+from data_builders.readers.macro import MacroTable
 from data_builders.readers.release import Row
 
 SUBJECT = "[0-9]{3}"
@@ -153,13 +153,13 @@ TREES = {
 
 
 def _recording(cells: Cells) -> str:
-    """Returns the recording of a row of the other table, such as "006/006_1"."""
+    """Returns the recording of a macro-expression's row, such as "006/006_1"."""
     subject, _, name = cells["Filename"].partition("_")
     return f"{subject}/{subject}_{name.partition('_')[0]}" if name else ""
 
 
 # The micro-expressions again, and 343 macro-expressions (Yap et al., 2020).
-OTHERS = Others(
+MACRO_TABLE = MacroTable(
     called="the table of SAMM Long Videos, SAMM_LongVideos_V3_Release.xlsx",
     pattern="samm[_ -]?long[_ -]?videos.*release.*[.](xlsx|csv)",
     names=("Filename",),
@@ -173,7 +173,7 @@ class Samm(ClipBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = configs_of(TREES)
-    TABLE, TREES, OTHERS = TABLE, TREES, OTHERS
+    TABLE, TREES, MACRO_TABLE = TABLE, TREES, MACRO_TABLE
     SIZE = 256  # what MER-CLIP's settings of SAMM resize to
     DESCRIPTION = "SAMM spontaneous micro-movements, with AUs and emotions"
     HOMEPAGE = "https://personalpages.manchester.ac.uk/staff/adrian.davison/SAMM.html"

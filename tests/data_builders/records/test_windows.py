@@ -12,7 +12,7 @@ from data_builders.build import build
 from data_builders.casme3.builder import Casme3
 from data_builders.casme_sq.builder import CasmeSq
 from data_builders.readers.findings import DatasetError
-from data_builders.readers.others import recording_of
+from data_builders.readers.macro import recording_of
 from data_builders.records.windows import SECONDS, in_windows
 from data_builders.samm.builder import Samm
 from data_builders.synthetic.windows import (
@@ -82,13 +82,13 @@ def recording(clip):
     return recording_of(clip.row.clip.removesuffix(f"_{NOTHING}"))
 
 
-def touching(release, others):
-    """Empty stretches that touch one of the other expressions."""
+def touching(release, macro):
+    """Empty stretches that touch a macro-expression."""
     return [
         clip
         for clip in release.clips
         if clip.row.emotion == NOTHING
-        for onset, offset in others.get(recording(clip), ())
+        for onset, offset in macro.spans.get(recording(clip), ())
         if min(clip.files) <= offset and max(clip.files) >= onset
     ]
 
@@ -97,8 +97,9 @@ def test_they_keep_away_from_macro_expressions(tmp_path):
     """Of SAMM's recordings: where an empty stretch was, a macro-expression is put."""
     write_samm(tmp_path, tree="long", subjects=1)
     release = Samm.read(tmp_path, "long")
-    none, (told,) = Samm.others(tmp_path)
-    assert none == {} and told.kind == "absent" and not told.stops
+    none = Samm.macro_expressions(tmp_path)
+    (told,) = none.findings
+    assert none.spans == {} and told.kind == "absent" and not told.stops
     assert "SAMM_LongVideos_V3_Release.xlsx" in told.text
     first = next(c for c in in_windows(release, 0.12).clips if c.row.emotion == NOTHING)
     name = recording(first).partition("/")[2]
@@ -109,11 +110,12 @@ def test_they_keep_away_from_macro_expressions(tmp_path):
         (f"{name}_7", "?", None, None),
     ]
     write_long_table(tmp_path / LONG_TABLE, rows)
-    others, (odd,) = Samm.others(tmp_path)
-    assert others == {f"{name[:3]}/{name}": [(middle, middle + 9), (12, 20)]}
-    assert odd.kind == "others" and "row 13" in odd.where and not odd.stops
-    assert touching(in_windows(release, 0.12), others)
-    assert not touching(in_windows(release, 0.12, others), others)
+    macro = Samm.macro_expressions(tmp_path)
+    assert macro.spans == {f"{name[:3]}/{name}": [(middle, middle + 9), (12, 20)]}
+    (odd,) = macro.findings
+    assert odd.kind == "macro" and "row 13" in odd.where and not odd.stops
+    assert touching(in_windows(release, 0.12), macro)
+    assert not touching(in_windows(release, 0.12, macro), macro)
     given = {"manual_dir": tmp_path, "data_dir": tmp_path / "built"}
     built = build("samm/long", windows=0.12, **given)
     assert built.contents.emotions[NOTHING] >= 1
@@ -126,14 +128,16 @@ def test_other_datasets_know_their_macro_expressions(videos, tmp_path):
     shutil.copytree(videos, tmp_path / "casme3")
     table = "cas(me)3_part_A_MaE_label_JpgIndex_v2_emotion.xlsx"
     workbook.save(tmp_path / "casme3" / table)
-    assert Casme3.others(tmp_path / "casme3") == ({"spno.301/a": [(3, 11)]}, [])
+    found = Casme3.macro_expressions(tmp_path / "casme3")
+    assert (found.spans, found.findings) == ({"spno.301/a": [(3, 11)]}, ())
+    assert found.beside("spNO.301/a_95") == [(3, 11)]
     # It is no table of clips, and changes nothing of what is read.
     rows = Casme3.read(tmp_path / "casme3", "videos").rows
     assert rows == Casme3.read(videos, "videos").rows
     write_casme_sq(tmp_path / "sq")
-    spans, odd = CasmeSq.others(tmp_path / "sq")
-    assert not odd and sum(map(len, spans.values())) >= 2
-    assert all(name.startswith("s") and "/" in name for name in spans)
+    release = CasmeSq.read(tmp_path / "sq", "cropped")
+    found = CasmeSq.macro_expressions(tmp_path / "sq")
+    assert not found.findings and any(found.beside(r.clip) for r in release.rows)
 
 
 def test_they_are_built_and_read_as_windows(videos, tmp_path):

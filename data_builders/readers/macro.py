@@ -1,11 +1,11 @@
-"""Other expressions in the recordings of a dataset: longer ones, no clips of it.
+"""Macro-expressions in the recordings of a dataset: longer ones, no clips of it.
 
 A stretch without a micro-expression may show one of them, and is then none without an
 expression: `records.windows` keeps away from both.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_builders.readers.cells import Record, cell_text, integer
@@ -13,13 +13,12 @@ from data_builders.readers.declaration import Cells
 from data_builders.readers.findings import Finding
 from data_builders.readers.table import find_table, read_sheet
 
-# Recording such as "006/006_1" in lower case -> onset and offset of what it shows.
-Spans = Mapping[str, list[tuple[int, int]]]
+Span = tuple[int, int]  # onset and offset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Others:
-    """A dataset's table of other expressions.
+class MacroTable:
+    """A dataset's table of macro-expressions.
 
     Attributes:
         called: What it is called, for the message that there is none.
@@ -36,45 +35,64 @@ class Others:
     recording: Callable[[Cells], str]
 
 
+@dataclass(frozen=True)
+class MacroExpressions:
+    """Where recordings show macro-expressions, and what is odd in their table.
+
+    Attributes:
+        spans: Recording such as "006/006_1" in lower case -> spans of frames.
+        findings: No such table, rows that cannot be read.
+    """
+
+    spans: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def beside(self, clip: str) -> list[Span]:
+        """Returns the macro-expressions in a clip's recording.
+
+        Args:
+            clip: Its name; 006/006_1_2 is of the recording 006/006_1.
+        """
+        return list(self.spans.get(recording_of(clip), ()))
+
+
 def recording_of(clip: str) -> str:
-    """Returns the recording that a clip is of: 006/006_1_2 is of 006/006_1."""
+    """Returns the recording that a clip is of, in lower case."""
     return clip.rpartition("_")[0].lower()
 
 
-def read(others: Others, manual_dir: Path) -> tuple[Spans, list[Finding]]:
-    """Reads the table of other expressions.
+def read(table: MacroTable, manual_dir: Path) -> MacroExpressions:
+    """Reads the table of macro-expressions.
 
     Args:
-        others: What is declared of it.
+        table: What is declared of it.
         manual_dir: The owners' folder.
 
     Returns:
-        Their spans, and what is odd: no such table, rows that cannot be read.
+        What is in it.
 
     Raises:
         DatasetError: If the table has no such columns.
     """
-    path = find_table(manual_dir, [others.pattern], depth=4)
+    path = find_table(manual_dir, [table.pattern], depth=4)
     if path is None:
-        return {}, [absent(others.called, manual_dir)]
-    sheet = read_sheet(path, (*others.names, *others.frames))
+        text = (
+            f"expected {table.called}, found none: stretches that are taken to be "
+            "without an expression may show a macro-expression"
+        )
+        return MacroExpressions(findings=(Finding("absent", str(manual_dir), text),))
+    sheet = read_sheet(path, (*table.names, *table.frames))
     rows = (
-        (sheet.where(number), others.recording(texts(record)), record)
+        (sheet.where(number), table.recording(texts(record)), record)
         for number, record in sheet.rows
     )
-    return spans_of(rows, others.frames)
+    return gathered(rows, table.frames)
 
 
-def absent(called: str, manual_dir: Path) -> Finding:
-    """Returns the finding that nothing tells of other expressions."""
-    text = f"expected {called}, found none: stretches that are taken to be without an "
-    return Finding("absent", str(manual_dir), f"{text}expression may show such a one")
-
-
-def spans_of(
+def gathered(
     rows: Iterable[tuple[str, str, Record]], frames: tuple[str, str, str]
-) -> tuple[Spans, list[Finding]]:
-    """Collects the spans of other expressions.
+) -> MacroExpressions:
+    """Collects macro-expressions by their recordings.
 
     Args:
         rows: Of each its place, its recording, its cells.
@@ -84,18 +102,18 @@ def spans_of(
     Returns:
         Their spans, and a finding for each row that cannot be read.
     """
-    spans: dict[str, list[tuple[int, int]]] = {}
+    spans: dict[str, list[Span]] = {}
     findings = []
     for where, recording, record in rows:
         onset, apex, offset = (integer(record[title]) for title in frames)
         first, last = onset or apex, offset or apex
         if not recording or first is None or last is None or first > last:
             cells = ", ".join(f"{title} {record[title]!r}" for title in frames)
-            text = f"expected frames of another expression, found {cells}; passed over"
-            findings.append(Finding("others", where, text))
+            text = f"expected frames of a macro-expression, found {cells}; passed over"
+            findings.append(Finding("macro", where, text))
             continue
         spans.setdefault(recording.lower(), []).append((first, last))
-    return spans, findings
+    return MacroExpressions(spans, tuple(findings))
 
 
 def texts(record: Record) -> Cells:
