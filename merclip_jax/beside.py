@@ -7,6 +7,8 @@ program serves both runs (`systems.variants`).
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -89,11 +91,17 @@ def train(
             workdir = opened.enter_context(Workdir(path, elsewhere=elsewhere))
             workdir.open(experiment.manifest(job))
             runs.append(Run(job, members, workdir))
-        for group in grouped(jobs):
+        # What was begun alone goes on alone: nothing that is trained is lost.
+        runs = [run for run in runs if not run.workdir.begun]
+        folder = configs[0][0] / BESIDE
+        for group in grouped([run.job for run in runs]):
             some = [runs[i] for i in group]
-            if len(some) > 1 and not all(map(_finished, some)):
-                folder = runs[0].workdir.path / BESIDE / some[0].name
-                _train(folder, some, elsewhere=elsewhere)
+            shared = folder / _sum(some)
+            # Of runs that trained beside others before, all take part until the last is
+            # finished: who trains together decides the last bits.
+            left = sum(not _finished(run) for run in some)
+            if left > 1 or (left and shared.exists()):
+                _train(shared, some, elsewhere=elsewhere)
 
 
 def _train(folder: Path, runs: Sequence[Run], *, elsewhere: bool) -> None:
@@ -104,8 +112,12 @@ def _train(folder: Path, runs: Sequence[Run], *, elsewhere: bool) -> None:
         stacks = Stacks(shared.plan, shared.members)
         size = shared.stack(stacks.size)
         train_members(stacks.of(size), shared.members, shared)
-        for run in runs:  # of a training that began apart
-            run.workdir.forget()
+
+
+def _sum(runs: Sequence[Run]) -> str:
+    """What tells these runs' shared folder from that of any others."""
+    named = json.dumps([[run.name, run.workdir.run] for run in runs])
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
 def grouped(jobs: Sequence[Job]) -> list[list[int]]:

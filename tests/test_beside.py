@@ -9,7 +9,7 @@ import pytest
 from configs import ablations
 from merclip_jax import beside, build, experiment
 from merclip_jax.data.batches import stack_batches
-from merclip_jax.errors import Stopped
+from merclip_jax.errors import Stopped, UserError
 from merclip_jax.results import verify
 from merclip_jax.training.interrupts import Interrupts
 from merclip_jax.training.stack import Stack
@@ -132,9 +132,9 @@ def test_a_row_learns_beside_others_as_it_does_alone(table, mini_data, clips, tm
     assert len({tuple(of_row) for of_row in losses.T}) >= len(group) - 1
     for v, run in enumerate(group):
         alone, own = learned(Stack(run.plan, run.members, 1), run.members[:1])
-        np.testing.assert_allclose(losses[:, v], alone[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(losses[:, v], alone[:, 0], rtol=1e-5)
         for name, values in own.items():
-            np.testing.assert_allclose(said[name][v], values[0], atol=1e-3)
+            np.testing.assert_allclose(said[name][v], values[0], atol=1e-5)
 
 
 @pytest.mark.whole
@@ -166,6 +166,51 @@ def same_bundle(one, other):
     assert one[0] == other[0]
     jax.tree.map(np.testing.assert_array_equal, one[2], other[2])
     assert jax.tree.structure(one[1]) == jax.tree.structure(other[1])
+
+
+def trained(monkeypatch):
+    """Names of the runs that train side by side, in place of training them."""
+    seen = []
+
+    def train(folder, runs, *, elsewhere):
+        folder.mkdir(parents=True)
+        seen.append([run.name for run in runs])
+
+    monkeypatch.setattr(beside, "_train", train)
+    return seen
+
+
+def test_a_run_that_was_begun_alone_goes_on_alone(mini_data, tmp_path, monkeypatch):
+    configs = rows_of("wording", mini_data)
+    given = [(tmp_path / name, one) for name, one in configs.items()]
+    seen = trained(monkeypatch)
+    (tmp_path / "facs").mkdir()
+    job = build.job(configs["facs"], build.clips(configs["facs"]))
+    with Workdir(tmp_path / "facs") as workdir:
+        workdir.open(experiment.manifest(job))
+        (tmp_path / "facs" / "rounds").mkdir()
+    beside.train(given)
+    assert seen == [["phrases", "no_and"]]
+
+
+def test_a_run_that_comes_later_trains_beside_others_too(
+    mini_data, tmp_path, monkeypatch
+):
+    configs = rows_of("wording", mini_data)
+    given = [(tmp_path / name, one) for name, one in configs.items()]
+    seen = trained(monkeypatch)
+    beside.train(given[:2])
+    beside.train(given)
+    assert seen == [["phrases", "facs"], ["phrases", "facs", "no_and"]]
+    # The last one that is left trains alone, unless it was begun beside others.
+    finished = {"phrases", "facs"}
+    monkeypatch.setattr(beside, "_finished", lambda run: run.name in finished)
+    for folder in (tmp_path / "phrases" / BESIDE).iterdir():
+        folder.rmdir()
+    beside.train(given)
+    assert len(seen) == 2
+    with pytest.raises(UserError, match="different names"):
+        beside.train([*given, (tmp_path / "again" / "facs", configs["facs"])])
 
 
 @pytest.mark.whole

@@ -53,7 +53,7 @@ class Coding:
     """The micro-expressions of a table, and what is wrong with other rows of them.
 
     `codes`: recording such as "disgust1" -> its code, "0101"; `macro`: how many rows of
-    macro-expressions were passed over; `others`: what they span.
+    macro-expressions were passed over; `macro_expressions`: where these are.
     """
 
     rows: list[Row]

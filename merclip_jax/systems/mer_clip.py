@@ -74,8 +74,8 @@ class MerClip(MerClipShown):
         Scalar("weight/classification", "Weight of each loss", ""),
         Scalar("accuracy", "Accuracy in training", ".2f"),
     )
-    told = ("prompting.supervision", "prompting.positions", "wording")
-    numbers = (
+    data_fields = ("prompting.supervision", "prompting.positions", "wording")
+    array_fields = (
         "prompting.templates",
         *(f"loss_options.contrastive_{name}" for name in ("start", "floor", "factor")),
         *(f"loss_options.{name}" for name in ("total_weight", "label_smoothing")),

@@ -112,10 +112,10 @@ class System(Protocol):
     `transductive`: clips are answered under constants made of themselves, as some
     published code does, in place of those of the training clips. `place`: path of the
     layer among what `inspect` keeps that `places` reads: all that an answer is made of
-    passes it. `told`: paths of fields by which columns and the run's constants alone
-    are made; `numbers`: of fields that `loss` takes as arrays too. Runs that differ in
-    these alone can train in one stack (`variants`). What has a value or a
-    body here is what a class that inherits from it need not say.
+    passes it. `data_fields`: paths of fields that act on columns and on the run's
+    constants alone; `array_fields`: of numbers that `loss` takes as arrays too. Runs
+    that differ in these alone can train in one stack (`variants`). What has a value or
+    a body here is what a class that inherits from it need not say.
     """
 
     name: str
@@ -128,8 +128,8 @@ class System(Protocol):
     together: int = 0
     transductive: bool = False
     place: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
+    data_fields: tuple[str, ...] = ()
+    array_fields: tuple[str, ...] = ()
 
     def columns(self, clips: Clips) -> dict[str, np.ndarray]:
         """Targets and side inputs of all clips, each [n, ...]; one is the task's."""

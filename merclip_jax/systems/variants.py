@@ -32,13 +32,12 @@ T = TypeVar("T")
 class Variants:
     """Systems that are alike but in fields that one program can serve.
 
-    systems: these; numbers: paths of the numbers in which they differ, such as
-    "loss_options.contrastive_start"; differing: columns in which they do, [n, v, ...]
-    here. What else a `System` says is what the first of them says.
+    systems: these; differing: columns in which they do, [n, v, ...] here. The numbers
+    in which they differ lie in the run's constants, [v] by their paths. What else a
+    `System` says is what the first of them says.
     """
 
     systems: tuple[System, ...]
-    numbers: tuple[str, ...]
     differing: tuple[str, ...]
     execution: Execution = Execution()
 
@@ -101,7 +100,7 @@ def alike(one: System, other: System) -> bool:
     """Whether one program can serve both, given what differs as arrays."""
     if type(one) is not type(other) or one.transductive:
         return False
-    fields = (*one.told, *one.numbers)
+    fields = (*one.data_fields, *one.array_fields)
     return with_fields(other, {path: field(one, path) for path in fields}) == one
 
 
@@ -124,7 +123,7 @@ def side_by_side(
     first = systems[0]
     numbers = {
         path: jnp.asarray([field(system, path) for system in systems])
-        for path in first.numbers
+        for path in first.array_fields
         if len({field(system, path) for system in systems}) > 1
     }
     joined, differing = {}, []
@@ -134,9 +133,7 @@ def side_by_side(
             differing.append(name)
             values = np.stack(of_each, 1)
         joined[name] = values
-    made = Variants(
-        tuple(systems), tuple(numbers), tuple(differing), execution=first.execution
-    )
+    made = Variants(tuple(systems), tuple(differing), execution=first.execution)
     return made, joined, {"numbers": numbers, "made": _stacked(contexts)}
 
 

@@ -208,6 +208,11 @@ class Workdir:
         # No one opens them while they go.
         processes.gathered(group)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a group of members that is not finished has a checkpoint here."""
+        return processes.agreed((self.path / "rounds").exists)
+
     def scalars(self, group: str, *, resume_at: int) -> ScalarWriter:
         """The log of a group's scalars from epoch `resume_at` on."""
         folder = self.path / "scalars"
