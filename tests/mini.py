@@ -16,7 +16,7 @@ from merclip_jax.data import folds
 from merclip_jax.data.clips import Clips
 from merclip_jax.data.folds import ProtocolOptions
 from merclip_jax.models import mer_clip
-from merclip_jax.training import sharding
+from merclip_jax.training import packed
 from merclip_jax.training.stack import Plan
 from tests import xla
 
@@ -152,6 +152,6 @@ def start(
 if __name__ == "__main__":
     # A shell ignores it for what it runs behind itself, and a run would too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if parted := os.environ.get("MINI_SMALLEST_PARTED"):  # its arrays are small ones
-        sharding.SMALLEST_PARTED = int(parted)
+    if small := os.environ.get("MINI_SMALL"):  # its arrays are small ones
+        packed.SMALL = int(small)
     runpy.run_module("merclip_jax.main", run_name="__main__", alter_sys=True)

@@ -16,8 +16,10 @@ from merclip_jax.training.optim import (
     adam,
     clipped,
     decay_mask,
+    decays,
     frozen_mask,
     learning_rate,
+    matches,
     path_of,
     without,
 )
@@ -95,4 +97,8 @@ def finetune(
         ),
         length=Epochs(epochs),
         frozen=tuple(frozen),
+        alike=lambda path: (
+            decays(path, embeddings=False),
+            matches(path, [slow, *frozen]),
+        ),
     )

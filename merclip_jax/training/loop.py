@@ -229,7 +229,7 @@ def _finish(
             workdir.save_weights(
                 member,
                 plan.system,
-                _of_member(state.variables, m, everywhere),
+                _of_member(state.variables, m, everywhere).unpack(),
                 Context(context.run, _of_member(context.fold, m, everywhere)),
                 lineage=plan.lineage,
                 seen=plan.seen_by(member),

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Annotated
 
 import jax
@@ -50,13 +50,16 @@ class Optimiser:
     tx: gradients to descent directions, without the rate; parts that learn at another
     rate are scaled in it. rate: (step [], steps of an epoch []) to the learning rate.
     length: of a training. frozen: regular expressions of parameter paths that `tx`
-    leaves as they are, for the table of parameters.
+    leaves as they are, for the table of parameters. alike: of a parameter's path to
+    what `tx` reads of it; small arrays for which this is equal may lie side by side,
+    under the path of any (`training/packed.py`). None: `tx` sees each by itself.
     """
 
     tx: optax.GradientTransformation
     rate: Callable[[jax.Array, jax.Array], jax.Array]
     length: Epochs | Steps
     frozen: tuple[str, ...] = ()
+    alike: Callable[[str], Hashable] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,10 @@ def adamw(options: AdamWOptions, *, epochs: int) -> Optimiser:
         ),
         length=Epochs(epochs),
         frozen=tuple(options.frozen),
+        alike=lambda path: (
+            decays(path, embeddings=options.decay_embeddings),
+            matches(path, options.frozen),
+        ),
     )
 
 
@@ -134,6 +141,7 @@ def coupled_adam(options: AdamOptions) -> Optimiser:
         tx=optax.chain(optax.add_decayed_weights(options.l2), adam()),
         rate=lambda step, steps_per_epoch: jnp.asarray(options.lr, jnp.float32),
         length=Steps(options.steps),
+        alike=lambda path: None,
     )
 
 
@@ -167,25 +175,30 @@ def path_of(key_path: tuple) -> str:
 
 
 def decay_mask(params: dict, *, decay_embeddings: bool) -> dict:
-    """True where weight decay applies.
+    """True where weight decay applies, for each parameter (`decays`)."""
+    return jax.tree_util.tree_map_with_path(
+        lambda key_path, _: decays(path_of(key_path), embeddings=decay_embeddings),
+        params,
+    )
+
+
+def decays(path: str, *, embeddings: bool) -> bool:
+    """Whether weight decay applies to a parameter.
 
     Norm scales and every parameter named `bias` are never decayed. `released` also
     decays the packed attention bias, the embeddings, `balance` and the logit scale
-    (`decay_embeddings` True), as the released code does without meaning to; `paper`
+    (`embeddings` True), as the released code does without meaning to; `paper`
     decays kernels and projections only.
     """
-    vectors = re.compile(
-        r".*(_embedding|temporal_cls_token|balance|logit_scale|logit_bias|log_tau"
-        r"|in_proj_bias)"
-    )
+    if path.rsplit("/", 1)[-1] in ("scale", "bias", "dpe_bias"):
+        return False
+    return embeddings or not _EMBEDDINGS.fullmatch(path)
 
-    def decayed(key_path, _) -> bool:
-        path = path_of(key_path)
-        if path.rsplit("/", 1)[-1] in ("scale", "bias", "dpe_bias"):
-            return False
-        return decay_embeddings or not vectors.fullmatch(path)
 
-    return jax.tree_util.tree_map_with_path(decayed, params)
+_EMBEDDINGS = re.compile(
+    r".*(_embedding|temporal_cls_token|balance|logit_scale|logit_bias|log_tau"
+    r"|in_proj_bias)"
+)
 
 
 def frozen_mask(params: dict, patterns: Sequence[str]) -> dict:
@@ -199,9 +212,18 @@ def frozen_mask(params: dict, patterns: Sequence[str]) -> dict:
         if not any(re.fullmatch(pattern, path) for path in paths):
             raise ValueError(f"frozen pattern {pattern!r} matches no parameter")
     return jax.tree_util.tree_map_with_path(
-        lambda key_path, _: any(re.fullmatch(p, path_of(key_path)) for p in patterns),
-        params,
+        lambda key_path, _: any(matches(path_of(key_path), patterns)), params
     )
+
+
+def matches(path: str, patterns: Sequence[str]) -> tuple[bool, ...]:
+    """Which of some regular expressions are a parameter's.
+
+    Args:
+        path: the parameter's.
+        patterns: the expressions.
+    """
+    return tuple(bool(re.fullmatch(pattern, path)) for pattern in patterns)
 
 
 def adamw_directions(

@@ -19,7 +19,6 @@ from merclip_jax.data.gather import gather
 from merclip_jax.systems.system import Batch, Context, Outputs, System
 from merclip_jax.training import sharding
 from merclip_jax.training.compiler import compiled
-from merclip_jax.training.merge import merge_start
 from merclip_jax.training.optim import Optimiser
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.step import (
@@ -224,9 +223,10 @@ class Programs:
         one |= {name: jnp.zeros((1, *x.shape), x.dtype) for name, x in columns}
 
         def init(key):
-            return init_state(self.system, self.optimiser, key, one)
+            # The start inside of what is compiled: no host holds a stack of copies.
+            return init_state(self.system, self.optimiser, key, one, start)
 
-        return merge_start(jax.vmap(init)(keys), start)
+        return jax.vmap(init)(keys)
 
     def _steps(
         self,

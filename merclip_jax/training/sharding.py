@@ -8,11 +8,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from merclip_jax.errors import UserError
+from merclip_jax.training import packed
 from merclip_jax.typing import Leaf
-
-# Smaller arrays stay whole under fsdp: a bias in parts saves nothing and is gathered
-# in as many messages as a matrix.
-SMALLEST_PARTED = 2**16
 
 
 def make_mesh(
@@ -88,7 +85,10 @@ def of_state(mesh: Mesh, state: Leaf, *, fsdp: bool) -> Leaf:
         # fill it up to 128 again. Moments are shaped as their parameters are, and so
         # fall into the same parts.
         axes = [i for i, n in enumerate(shape) if n % parts == 0]
-        if parts == 1 or not axes or math.prod(shape) < SMALLEST_PARTED:
+        # A bias in parts saves nothing and is gathered in as many messages as a matrix;
+        # of a vector of small arrays parts would fit none.
+        small = len(shape) < 2 or math.prod(shape) < packed.SMALL
+        if parts == 1 or not axes or small:
             return by_member(mesh)
         last = len(shape) - 1
         longest = max(axes, key=lambda i: (i != last, shape[i]))

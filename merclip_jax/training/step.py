@@ -4,12 +4,16 @@ A member is one fold with one seed. Every function here sees a single member; le
 a stack carry a leading axis m. No model is named here: a method is a `System`.
 """
 
+from collections.abc import Mapping
+
 import flax
 import jax
 import jax.numpy as jnp
 
 from merclip_jax.systems.system import Batch, Context, Outputs, Scalar, System
+from merclip_jax.training.merge import with_start
 from merclip_jax.training.optim import Optimiser, global_norm
+from merclip_jax.training.packed import Packed, pack
 from merclip_jax.typing import Array, Leaf
 
 # What every step reports beside its system's own scalars.
@@ -24,7 +28,7 @@ class TrainState(flax.struct.PyTreeNode):
     """What a step changes: step count (), Flax variables, the optimiser's moments."""
 
     step: Leaf
-    variables: Leaf
+    variables: Packed
     opt_state: Leaf
 
 
@@ -41,14 +45,27 @@ class StepMember(flax.struct.PyTreeNode):
 
 
 def init_state(
-    system: System, optimiser: Optimiser, key: jax.Array, batch: Batch
+    system: System,
+    optimiser: Optimiser,
+    key: jax.Array,
+    batch: Batch,
+    start: Mapping[str, Array] | None = None,
 ) -> TrainState:
-    """A member's state at step 0, from its key; `batch` gives shapes alone."""
+    """A member's state at step 0.
+
+    Args:
+        system: the method; static.
+        optimiser: static too.
+        key: the member's.
+        batch: gives shapes alone.
+        start: Flax paths to what is there already, in place of random numbers.
+    """
     variables = system.init(jax.random.fold_in(key, 0), batch)
+    packed = pack(with_start(variables, start or {}), optimiser.alike)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        variables=variables,
-        opt_state=optimiser.tx.init(variables["params"]),
+        variables=packed,
+        opt_state=optimiser.tx.init(packed.arrays["params"]),
     )
 
 
@@ -77,13 +94,13 @@ def train_step(
     # Step 0 drew the initial variables, so the first step draws with 1.
     key = jax.random.fold_in(member.key, state.step + 1)
     epoch = state.step // member.steps_per_epoch
-    params = state.variables["params"]
+    packed, variables = state.variables, state.variables.unpack()
 
     def loss(params):
-        variables = state.variables | {"params": params}
-        return system.loss(variables, context, batch, key=key, epoch=epoch)
+        own = variables | {"params": params}
+        return system.loss(own, context, batch, key=key, epoch=epoch)
 
-    grads, (changed, scalars) = jax.grad(loss, has_aux=True)(params)
+    grads, (changed, scalars) = jax.grad(loss, has_aux=True)(variables["params"])
     # While it is traced: at run time this costs nothing.
     declared = {scalar.name for scalar in system.scalars}
     if set(scalars) != declared or "loss" not in declared:
@@ -91,12 +108,19 @@ def train_step(
             f"{system.name}: reports the scalars {sorted(scalars)}, declares "
             f"{sorted(declared)}; they must be the same, and one of them 'loss'"
         )
+    grads, params = packed.placed("params", grads), packed.arrays["params"]
     updates, opt_state = optimiser.tx.update(grads, state.opt_state, params)
     rate = optimiser.rate(state.step, member.steps_per_epoch)
     moved = jax.tree.map(lambda p, u: p - rate * u, params, updates)
     new = TrainState(
         step=state.step + 1,
-        variables=state.variables | changed | {"params": moved},
+        variables=packed.replace(
+            arrays={
+                **packed.arrays,
+                **{name: packed.placed(name, tree) for name, tree in changed.items()},
+                "params": moved,
+            }
+        ),
         opt_state=opt_state,
     )
     # Selecting, rather than stopping, lets members of other lengths share a program.
@@ -113,4 +137,4 @@ def predict_step(
     system: System, context: Context, state: TrainState, batch: Batch
 ) -> Outputs:
     """What a member says of a batch, which holds no target."""
-    return system.predict(state.variables, context, batch)
+    return system.predict(state.variables.unpack(), context, batch)

@@ -19,7 +19,7 @@ from benchmarks.hlo import Program
 from merclip_jax.models.attention import attend
 from merclip_jax.models.depthwise import depthwise_conv
 from merclip_jax.models.mer_clip import MerClipOptions
-from merclip_jax.training import sharding
+from merclip_jax.training import packed, sharding
 from merclip_jax.training.options import TrainOptions
 
 # All of a target on one worker: what one test compiled another need not.
@@ -81,7 +81,7 @@ def test_a_shared_batch_exchanges_no_pixels(target):
     But their first frames, from which LocalStaticFaceMix takes partners' faces.
     """
     found = exchanged(target, 1)
-    state = programs(target, 1).state.variables["params"]
+    state = programs(target, 1).state.variables.arrays["params"]
     gradients = sum(x.size * 4 for x in jax.tree.leaves(state))
     for c in found:
         # What is begun early counts with the part that each device gives.
@@ -97,8 +97,8 @@ def test_parts_of_a_state_take_less_room(target):
     whole, parts = programs(target, 1), programs(target, 1, fsdp=True)
     large = [
         x.size * 4
-        for x in jax.tree.leaves(whole.state.variables["params"])
-        if x.size >= sharding.SMALLEST_PARTED
+        for x in jax.tree.leaves(whole.state.variables.arrays["params"])
+        if x.ndim > 2 and x.size >= packed.SMALL
     ]
     # Parameters and two moments, three quarters of each gone; a TPU has filled the last
     # axes of 64 up to 128.

@@ -424,7 +424,7 @@ def test_a_config_becomes_a_job(clips, tmp_path):
     members = mini.members_of(job)[:2]
     stack = Stack(plan, members, 2)
     keys = stack.members(members).key
-    params = jax.device_get(stack.init(keys)).variables["params"]
+    params = jax.device_get(stack.init(keys)).variables.unpack()["params"]
     theirs = state["visual.conv1.weight"].transpose(2, 3, 1, 0)
     for i in range(2):
         kernel = params["encoder"]["patch_embed"]["kernel"][i]

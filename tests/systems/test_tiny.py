@@ -176,7 +176,7 @@ def test_the_bias_learns_ten_times_as_fast(run, clips):
     members = mini.members_of(tiny.job(clips))[:1]
     stack = Stack(plan, members, 1)
     member = stack.members(members)
-    before = jax.device_get(stack.init(member.key).variables["params"]["dense"])
+    before = jax.device_get(stack.init(member.key).variables.arrays)["params"]["dense"]
     index = np.broadcast_to(members[0].fold.train[:8], (1, 1, 8))
     sent = plan.store.put(index, None, stack.programs.scanned)
     after, _ = stack.train(
@@ -185,7 +185,7 @@ def test_the_bias_learns_ten_times_as_fast(run, clips):
         member,
         stack.batches(index, sent),
     )
-    after = jax.device_get(after.variables["params"]["dense"])
+    after = jax.device_get(after.variables.arrays)["params"]["dense"]
     for name, rate in (("kernel", 3e-3), ("bias", 3e-2)):
         moved = np.abs(after[name] - before[name])
         assert np.median(moved[moved > 0]) == pytest.approx(rate, rel=1e-3)

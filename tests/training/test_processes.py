@@ -77,7 +77,7 @@ class Run:
             )
             with pytest.MonkeyPatch.context() as patch, log.open("w") as out:
                 patch.setenv("XLA_FLAGS", many)
-                patch.setenv("MINI_SMALLEST_PARTED", "64")
+                patch.setenv("MINI_SMALL", "64")
                 for name, value in (env or {}).items():
                     patch.setenv(name, value.format(k=k))
                 self.processes.append(

@@ -15,8 +15,7 @@ from merclip_jax.models import clip_vit, mer_clip
 from merclip_jax.models.micro_au_clip import MicroAUOptions
 from merclip_jax.results.card import read_card
 from merclip_jax.systems.micro_au_clip import MicroAuClip
-from merclip_jax.training import step
-from merclip_jax.training.merge import merge_start
+from merclip_jax.training.merge import with_start
 from merclip_jax.weights import adapt, convert, export, fitting, load, provenance, table
 from merclip_jax.weights.families import clip, numbers, uniformer_v2
 from merclip_jax.weights.options import InitOptions
@@ -292,24 +291,19 @@ def test_two_starts_are_refused():
         load.load_start(model, CLIP, InitOptions(vision="a", merclip="b"))
 
 
-def test_every_member_starts_from_the_file():
-    ones = jnp.ones((2, 3))
+def test_what_a_file_holds_takes_the_place_of_random_numbers():
+    ones = jnp.ones(3)
     params = {"encoder": {"bias": ones}, "head": {"bias": ones}}
     variables = {"params": params, "batch_stats": {"bn": {"mean": ones}}}
-    state = step.TrainState(jnp.zeros(2), variables, ())
     bias = np.arange(3, dtype=np.float32)
-    begun = merge_start(
-        state, {"params/encoder/bias": bias, "batch_stats/bn/mean": bias}
+    begun = with_start(
+        variables, {"params/encoder/bias": bias, "batch_stats/bn/mean": bias}
     )
-    np.testing.assert_array_equal(
-        begun.variables["params"]["encoder"]["bias"], [bias, bias]
-    )
-    np.testing.assert_array_equal(
-        begun.variables["batch_stats"]["bn"]["mean"], [bias, bias]
-    )
-    np.testing.assert_array_equal(begun.variables["params"]["head"]["bias"], ones)
+    np.testing.assert_array_equal(begun["params"]["encoder"]["bias"], bias)
+    np.testing.assert_array_equal(begun["batch_stats"]["bn"]["mean"], bias)
+    np.testing.assert_array_equal(begun["params"]["head"]["bias"], ones)
     with pytest.raises(ValueError, match=r"no place for \['params/norm \(3,\)'\]"):
-        merge_start(state, {"params/norm": bias})
+        with_start(variables, {"params/norm": bias})
 
 
 @pytest.mark.whole
