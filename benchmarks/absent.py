@@ -44,8 +44,9 @@ class Gpu:
 class Chip:
     """One device, by its maker's data sheet.
 
-    topology: what XLA calls it, "" for a GPU; gb: memory; tflops: of dense bfloat16
-    products; gb_per_s: of the memory.
+    topology: what XLA calls it, "" for a GPU; gb: memory, of a TPU what its compiler
+    gives to a program; tflops: of dense bfloat16 products; gb_per_s: of the memory;
+    cores: "megacore" where two are one device.
     """
 
     topology: str
@@ -53,15 +54,17 @@ class Chip:
     tflops: float
     gb_per_s: float
     gpu: Gpu | None = None
+    cores: str = "default"
 
 
 _HOPPER = Gpu(9, 132, 128, 233_472, 232_448, 52_428_800, 1.98)
 _AMPERE = Gpu(8, 108, 64, 167_936, 166_912, 41_943_040, 1.41)
+_GIB = 2**30 / 1e9  # "exceeds available HBM (15.75G)" counts in these
 CHIPS = {
-    "v4": Chip("v4", 32, 275, 1228),
-    "v5e": Chip("v5e", 16, 197, 819),
-    "v5p": Chip("v5", 95, 459, 2765),
-    "v6e": Chip("v6e", 32, 918, 1640),
+    "v4": Chip("v4", 30.75 * _GIB, 275, 1228, cores="megacore"),
+    "v5e": Chip("v5e", 15.75 * _GIB, 197, 819),
+    "v5p": Chip("v5", 95.74 * _GIB, 459, 2765),
+    "v6e": Chip("v6e", 31.25 * _GIB, 918, 1640),
     "a100": Chip("", 40, 312, 1555, _AMPERE),
     "a100-80": Chip("", 80, 312, 2039, _AMPERE),
     "h100": Chip("", 80, 989, 3352, _HOPPER),
@@ -98,7 +101,9 @@ def target(name: str) -> Target:
     try:
         if chip.topology:
             topology = topologies.get_topology_desc(
-                platform="tpu", topology_name=f"{chip.topology}:{shape}"
+                platform="tpu",
+                topology_name=f"{chip.topology}:{shape}",
+                chip_config_name=chip.cores,
             )
         else:
             _assume_cudnn(chip)

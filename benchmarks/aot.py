@@ -18,7 +18,12 @@ from absl import app, flags
 
 from benchmarks import absent, shapes
 from benchmarks.hlo import Collective, Program
-from merclip_jax import command
+from configs import casme3_7class
+from configs.fdp import casme3_7class as fdp_casme3
+from configs.micro_au_clip import casme3 as micro_au_casme3
+from merclip_jax import build, command
+from merclip_jax.augment.clips import Augmentation
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models.fdp import FdpOptions
 from merclip_jax.models.mer_clip import SIZES, MerClipOptions
 from merclip_jax.models.micro_au_clip import MicroAUOptions
@@ -27,6 +32,7 @@ from merclip_jax.training import sharding
 from merclip_jax.training.compiler import compiled
 from merclip_jax.training.flops import training_flops
 from merclip_jax.training.memory import SHARE
+from merclip_jax.training.optim import AdamWOptions
 from merclip_jax.training.options import TrainOptions
 from merclip_jax.training.programs import Programs
 
@@ -38,16 +44,29 @@ SYSTEM = flags.DEFINE_enum(
     "system", "mer_clip", ["mer_clip", "fdp", "micro_au_clip"], "Which one trains."
 )
 SIZE = flags.DEFINE_enum("size", "b16", list(SIZES), "Of the model.")
-DTYPE = flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "Computation.")
+RECIPE = flags.DEFINE_enum(
+    "recipe", "paper", ["paper", "released"], "Of MER-CLIP and FDP; the detector's own."
+)
+DTYPE = flags.DEFINE_enum(
+    "dtype", "", ["", "bfloat16", "float32"], "Computation; by default the recipe's."
+)
 REMAT = flags.DEFINE_list("remat", ["none"], f"Of {REMATS}, one row each.")
 MICRO = flags.DEFINE_integer("microbatch", 0, "Clips in the model at a time.")
-GROUP = flags.DEFINE_integer("bn_group", 0, "Clips that share BatchNorm's statistics.")
+GROUP = flags.DEFINE_integer(
+    "bn_group", 0, "Clips that share BatchNorm's statistics; 0: as the recipe says."
+)
 ATTENTION = flags.DEFINE_string("attention", "auto", "As config.model.attention.")
 FSDP = flags.DEFINE_bool("fsdp", False, "Parameters in parts over the data axis.")
-AUGMENT = flags.DEFINE_bool("augment", True, "The paper's augmentation, or none.")
+AUGMENT = flags.DEFINE_bool("augment", True, "The recipe's augmentation, or none.")
 SCAN = flags.DEFINE_integer("scan_steps", 8, "Steps of a call.")
 OTHERS = flags.DEFINE_bool("others", False, "Prediction and initialisation too.")
 HLO = flags.DEFINE_string("hlo", "", "Folder for the training call's text.")
+
+CONFIGS = {
+    "mer_clip": casme3_7class,
+    "fdp": fdp_casme3,
+    "micro_au_clip": micro_au_casme3,
+}
 
 
 def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
@@ -60,30 +79,38 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
         microbatch=MICRO.value,
         fsdp=FSDP.value,
     )
-    attention = ATTENTION.value
-    if attention == "auto" and target.chip.gpu and DTYPE.value == "bfloat16":
-        attention = "cudnn"  # as "auto" is where the card is
-    model = MerClipOptions(
-        size=SIZE.value,
-        dtype=DTYPE.value,
-        attention=attention,
-        bn_group_size=GROUP.value,
-    )
     mesh = sharding.make_mesh(members, BATCH.value, devices=devices)
+    config = CONFIGS[SYSTEM.value].get_config(
+        None if SYSTEM.value == "micro_au_clip" else f"recipe={RECIPE.value}"
+    )
+    # "auto" as it is where the device is, not as on this CPU.
+    dtype = DTYPE.value or config.model.dtype
+    dtype = "bfloat16" if dtype == "auto" else dtype
+    attention = ATTENTION.value
+    if attention == "auto" and target.chip.gpu and dtype == "bfloat16":
+        attention = "cudnn"
+    with config.unlocked():
+        config.model.dtype = dtype
+        if SYSTEM.value != "fdp":
+            config.model.size = SIZE.value
+            config.model.attention = attention
+        if GROUP.value:
+            config.model.bn_group_size = GROUP.value
     if SYSTEM.value == "fdp":
-        fdp = FdpOptions(dtype=DTYPE.value)
+        fdp = build.options(FdpOptions, config, "model")
         return shapes.fdp(fdp, options, members=members, mesh=mesh)
     if SYSTEM.value == "micro_au_clip":
-        detector = MicroAUOptions(
-            size=SIZE.value, dtype=DTYPE.value, attention=attention
-        )
+        detector = build.options(MicroAUOptions, config, "model")
         return shapes.micro_au_clip(detector, options, members=members, mesh=mesh)
+    augmentation = build.options(Augmentation, config, "augment")
     return shapes.mer_clip(
-        model,
+        build.options(MerClipOptions, config, "model"),
         options,
         members=members,
         mesh=mesh,
-        augmentation=shapes.PAPER if AUGMENT.value else shapes.NONE,
+        augmentation=augmentation if AUGMENT.value else shapes.NONE,
+        loss=build.options(LossOptions, config, "loss"),
+        optim=build.options(AdamWOptions, config, "optim"),
     )
 
 
@@ -126,7 +153,6 @@ def _memory(target: absent.Target, programs: Programs) -> list[str]:
     if programs.options.fsdp:
         params, state = (x / programs.mesh.shape["data"] for x in (params, state))
     clips = _bytes(programs.spec.held)
-    # The device's own limit is a little less than its data sheet says.
     limit = target.chip.gb * 1e9
     fits = use.total <= SHARE * limit
     each = (use.total - clips) / (programs.size / programs.mesh.shape["member"])
@@ -134,7 +160,7 @@ def _memory(target: absent.Target, programs: Programs) -> list[str]:
     gb = 1e9
     return [
         f"  {'fits' if fits else 'does not fit'}: {use.total / gb:.2f} GB of "
-        f"{limit / gb:.0f} GB (parameters {params / gb:.2f}, optimiser "
+        f"{limit / gb:.1f} GB (parameters {params / gb:.2f}, optimiser "
         f"{(state - params) / gb:.2f}, clips {clips / gb:.2f}, activations and "
         f"gradients {use.temporaries / gb:.2f}, code {use.code / gb:.3f}); about "
         f"{most} members a device in {SHARE:.0%} of it"
@@ -204,7 +230,9 @@ def main(_: list[str]) -> None:
         target = absent.target(name)
         for remat in REMAT.value:
             for members in map(int, MEMBERS.value):
-                row = f"{name} {SIZE.value} m{members} b{BATCH.value} {remat}"
+                size = "" if SYSTEM.value == "fdp" else f" {SIZE.value}"
+                row = f"{name} {SYSTEM.value}{size} {RECIPE.value} m{members}"
+                row += f" b{BATCH.value} {remat}"
                 row += " augmented" if AUGMENT.value else ""
                 programs = programs_of(target, members, remat)
                 print("\n".join(describe(target, programs, row)), flush=True)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from merclip_jax.augment.clips import Augmentation
 from merclip_jax.data.gather import shelf
 from merclip_jax.data.view import View
+from merclip_jax.losses.mer_clip import LossOptions
 from merclip_jax.models import clip_vit
 from merclip_jax.models.au_regions import POINTS
 from merclip_jax.models.fdp import FdpOptions
@@ -27,7 +28,7 @@ from merclip_jax.training.programs import Programs, Shape, Spec
 CLASSES = tuple("abcdefg")  # CAS(ME)^3's seven
 TEMPLATES, COMBINATIONS = 7, 88  # of its table of sentences
 CLIPS = 860  # that lie on the device
-PAPER = Augmentation()
+PAPER, LOSS, OPTIM = Augmentation(), LossOptions(), AdamWOptions()
 NONE = Augmentation(augmix=0.0, flip=0.0, colour_jitter=0.0, static_mix=0.0)
 
 # Where an operation belongs, by the label that XLA keeps of it.
@@ -51,11 +52,13 @@ def mer_clip(
     members: int,
     mesh: Mesh,
     augmentation: Augmentation = PAPER,
+    loss: LossOptions = LOSS,
+    optim: AdamWOptions = OPTIM,
     clips: int = CLIPS,
     frames: int = 16,
     image_size: int = 224,
 ) -> Programs:
-    """The programs of MER-CLIP as the released recipe trains it on CAS(ME)^3.
+    """The programs of MER-CLIP on CAS(ME)^3; by default of the paper's recipe.
 
     Args:
         model: the model.
@@ -63,6 +66,7 @@ def mer_clip(
         members: trained together.
         mesh: of the devices.
         augmentation: as the paper's, or NONE.
+        loss, optim: as a recipe says.
         clips: that lie on the device.
         frames, image_size: of a clip.
     """
@@ -72,6 +76,7 @@ def mer_clip(
         epochs=options.epochs,
         view=view,
         model=model,
+        loss_options=loss,
         augmentation=augmentation,
         execution=Execution(options.remat, options.microbatch),
     )
@@ -92,7 +97,7 @@ def mer_clip(
         start={},
         steps=options.scan_steps,
     )
-    optimiser = adamw(AdamWOptions(), epochs=options.epochs)
+    optimiser = adamw(optim, epochs=options.epochs)
     return Programs(system, optimiser, options, spec, size=members, mesh=mesh)
 
 

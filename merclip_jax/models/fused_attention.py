@@ -18,7 +18,7 @@ from merclip_jax.typing import Array, Float
 
 LANES = 128  # of a vector register: a kernel reads heads by so many channels
 ROWS = 256  # queries at a time: their scores for 1569 keys are 1.6 MB
-LONG = 1600  # keys beyond which a kernel needs more than the 16 MiB it is given unasked
+LONG = 3200  # bytes of a channel's keys: for more, 16 MiB, given unasked, do not do
 ROOM = 48 * 2**20  # bytes on the chip, of a v5e's 128 MiB, for such a kernel
 
 
@@ -60,7 +60,7 @@ def _call(kernel, arrays, outputs, heads: int, interpret: bool) -> tuple:
     # As many heads as fill a register's lanes; where they do not, all of them.
     width = math.lcm(channels, LANES)
     width = width if d % width == 0 else d
-    room = ROOM if arrays[1].shape[1] > LONG else None
+    room = ROOM if arrays[1].shape[1] * arrays[1].dtype.itemsize > LONG else None
     blocks = [pl.BlockSpec((1, a.shape[1], width), _place) for a in arrays]
     made = [pl.BlockSpec((1, a.shape[1], width), _place) for a in outputs]
     return pl.pallas_call(
