@@ -166,10 +166,9 @@ def test_auto_is_the_kernel_on_a_tpu_and_xla_on_a_gpu(n):
     assert "fmha" not in text and "tpu_custom_call" not in text
 
 
-@pytest.mark.parametrize("n", [1569, pytest.param(2049, marks=pytest.mark.long)])
-def test_the_kernel_has_room_for_float32(n):
-    """As the released recipe computes: the head's first block, of B/16 and L/14."""
-    assert "tpu_custom_call" in attention("v5e:2x2", "auto", n, jnp.float32)
+def test_the_kernel_has_room_for_float32():
+    """As the released recipe computes, in the head's first block."""
+    assert "tpu_custom_call" in attention("v5e:2x2", "auto", 1569, jnp.float32)
 
 
 @pytest.mark.parametrize("n", [197, 198, 1569])
