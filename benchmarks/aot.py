@@ -157,13 +157,16 @@ def _memory(target: absent.Target, programs: Programs) -> list[str]:
     fits = use.total <= SHARE * limit
     each = (use.total - clips) / (programs.size / programs.mesh.shape["member"])
     most = int((SHARE * limit - clips) // each)
+    lying = programs.state.variables
+    apart = sum(len(place.members) for place in lying.places)
     gb = 1e9
     return [
         f"  {'fits' if fits else 'does not fit'}: {use.total / gb:.2f} GB of "
         f"{limit / gb:.1f} GB (parameters {params / gb:.2f}, optimiser "
         f"{(state - params) / gb:.2f}, clips {clips / gb:.2f}, activations and "
         f"gradients {use.temporaries / gb:.2f}, code {use.code / gb:.3f}); about "
-        f"{most} members a device in {SHARE:.0%} of it"
+        f"{most} members a device in {SHARE:.0%} of it; {apart} parameters and "
+        f"statistics lie in {len(lying.places)} arrays"
     ]
 
 
