@@ -45,7 +45,7 @@ SYSTEM = flags.DEFINE_enum(
 )
 SIZE = flags.DEFINE_enum("size", "b16", list(SIZES), "Of the model.")
 RECIPE = flags.DEFINE_enum(
-    "recipe", "paper", ["paper", "released"], "Of MER-CLIP and FDP; the detector's own."
+    "recipe", "paper", ["paper", "released"], "Whose; the detector has one of its own."
 )
 DTYPE = flags.DEFINE_enum(
     "dtype", "", ["", "bfloat16", "float32"], "Computation; by default the recipe's."
@@ -80,22 +80,19 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
         fsdp=FSDP.value,
     )
     mesh = sharding.make_mesh(members, BATCH.value, devices=devices)
-    config = CONFIGS[SYSTEM.value].get_config(
-        None if SYSTEM.value == "micro_au_clip" else f"recipe={RECIPE.value}"
-    )
+    config = CONFIGS[SYSTEM.value].get_config(_recipe() and f"recipe={_recipe()}")
     # "auto" as it is where the device is, not as on this CPU.
     dtype = DTYPE.value or config.model.dtype
     dtype = "bfloat16" if dtype == "auto" else dtype
     attention = ATTENTION.value
     if attention == "auto" and target.chip.gpu and dtype == "bfloat16":
         attention = "cudnn"
-    with config.unlocked():
-        config.model.dtype = dtype
-        if SYSTEM.value != "fdp":
-            config.model.size = SIZE.value
-            config.model.attention = attention
-        if GROUP.value:
-            config.model.bn_group_size = GROUP.value
+    config.model.dtype = dtype
+    if SYSTEM.value != "fdp":
+        config.model.size = SIZE.value
+        config.model.attention = attention
+    if GROUP.value:
+        config.model.bn_group_size = GROUP.value
     if SYSTEM.value == "fdp":
         fdp = build.options(FdpOptions, config, "model")
         return shapes.fdp(fdp, options, members=members, mesh=mesh)
@@ -112,6 +109,10 @@ def programs_of(target: absent.Target, members: int, remat: str) -> Programs:
         loss=build.options(LossOptions, config, "loss"),
         optim=build.options(AdamWOptions, config, "optim"),
     )
+
+
+def _recipe() -> str:
+    return "" if SYSTEM.value == "micro_au_clip" else RECIPE.value
 
 
 def describe(target: absent.Target, programs: Programs, name: str) -> list[str]:
@@ -234,8 +235,8 @@ def main(_: list[str]) -> None:
         for remat in REMAT.value:
             for members in map(int, MEMBERS.value):
                 size = "" if SYSTEM.value == "fdp" else f" {SIZE.value}"
-                row = f"{name} {SYSTEM.value}{size} {RECIPE.value} m{members}"
-                row += f" b{BATCH.value} {remat}"
+                row = f"{name} {SYSTEM.value}{size} {_recipe()}".rstrip()
+                row += f" m{members} b{BATCH.value} {remat}"
                 row += " augmented" if AUGMENT.value else ""
                 programs = programs_of(target, members, remat)
                 print("\n".join(describe(target, programs, row)), flush=True)

@@ -13,6 +13,12 @@ import optax
 from merclip_jax.declared import Range, Regex, check
 from merclip_jax.typing import Array, Float, Int, Leaf
 
+# What the released code decays without meaning to.
+_EMBEDDINGS = re.compile(
+    r".*(_embedding|temporal_cls_token|balance|logit_scale|logit_bias|log_tau"
+    r"|in_proj_bias)"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
@@ -193,12 +199,6 @@ def decays(path: str, *, embeddings: bool) -> bool:
     if path.rsplit("/", 1)[-1] in ("scale", "bias", "dpe_bias"):
         return False
     return embeddings or not _EMBEDDINGS.fullmatch(path)
-
-
-_EMBEDDINGS = re.compile(
-    r".*(_embedding|temporal_cls_token|balance|logit_scale|logit_bias|log_tau"
-    r"|in_proj_bias)"
-)
 
 
 def frozen_mask(params: dict, patterns: Sequence[str]) -> dict:

@@ -14,7 +14,7 @@ from merclip_jax.data.clips import Clips
 from merclip_jax.data.store import ClipStore
 from merclip_jax.errors import UserError
 from merclip_jax.results.card import find_row
-from merclip_jax.training import loop, memory, programs, workdir
+from merclip_jax.training import loop, memory, packed, programs, workdir
 from merclip_jax.training.checkpoint import GroupCheckpoint
 from merclip_jax.training.history import History
 from merclip_jax.training.optim import Epochs
@@ -184,6 +184,22 @@ def test_a_member_alone_equals_the_same_member_in_a_stack(
             )
     first = alone["history/loss"][0], stacked["history/loss"][0]
     np.testing.assert_allclose(*first, rtol=1e-6)
+
+
+@pytest.mark.whole
+@pytest.mark.xdist_group("loop")
+def test_arrays_side_by_side_learn_as_each_by_itself(
+    base, plan, members, tmp_path, monkeypatch
+):
+    """A whole training, parameters and statistics: the same, but for rounding."""
+    monkeypatch.setattr(packed, "SMALL", 0)
+    for name, apart in train(plan, members[:2], 2, tmp_path).items():
+        together = base[1][name]
+        assert apart.keys() == together.keys()
+        for key in apart.keys() - {"clip"}:
+            np.testing.assert_allclose(
+                apart[key], together[key], rtol=1e-5, atol=1e-5, err_msg=key
+            )
 
 
 def test_the_text_table_takes_nothing_from_test_clips(clips, mini_data, members):

@@ -1,4 +1,4 @@
-"""Vectors side by side: what comes out is what went in, and learns as it did."""
+"""Arrays side by side: what comes out is what went in, and moves as it did."""
 
 import jax
 import jax.numpy as jnp
@@ -112,5 +112,5 @@ def test_packed_parameters_move_as_they_did(name):
         packed.arrays["params"], [packed.placed("params", g) for g in gradients]
     )
     other = packed.replace(arrays={"params": other}).unpack()["params"]
-    # Norms are summed in another order; nothing else differs.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6), one, other)
+    # Found: the same bits, but for Adam alone (5e-7): XLA fuses a vector otherwise.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, other)
